@@ -1,0 +1,91 @@
+"""Every check of this project: `nox -l` lists them, `nox` runs all but the demo."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import nox
+from python_discovery import get_interpreter
+
+nox.needs_version = ">=2026.8.10"  # the first that looks for Pythons with python-discovery, as we do below
+nox.options.default_venv_backend = "uv|virtualenv"  # uv installs in seconds what takes pip a minute
+nox.options.download_python = "never"
+nox.options.error_on_missing_interpreters = False  # nobody needs all of them: a missing one is named and skipped
+os.environ["UV_PYTHON_DOWNLOADS"] = "never"
+
+PYPROJECT = nox.project.load_toml()
+EXTRAS = PYPROJECT["project"]["optional-dependencies"]
+PYTHONS = nox.project.python_versions(PYPROJECT)
+
+# A newer Python than those is tested too if it is the one at hand: so there is always one to test with.
+RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
+if RUNNING not in PYTHONS and sys.version_info >= (3, 11):
+    PYTHONS.append(RUNNING)
+
+# pyenv starts only the versions that a folder asks for, and this one asks for all that we can use.
+PYENV = Path(os.environ.get("PYENV_ROOT", "~/.pyenv"), "versions").expanduser()
+INSTALLED = [folder.name for version in PYTHONS for folder in PYENV.glob(f"{version}.*[0-9]")]
+os.environ["PYENV_VERSION"] = ":".join(filter(None, [os.environ.get("PYENV_VERSION"), *INSTALLED]))
+
+NEWEST = next((version for version in reversed(PYTHONS) if get_interpreter(version)), PYTHONS[-1])
+
+
+def group(name: str) -> list[str]:
+    """Return the requirements of a dependency group in pyproject.toml."""
+    return list(nox.project.dependency_groups(PYPROJECT, name))
+
+
+def run_tests(session: nox.Session) -> None:
+    """Run pytest under coverage; the data wait for the `coverage` session."""
+    data = f".coverage.{session.name}"
+    for stale in Path().glob(f"{data}.*"):
+        stale.unlink()
+    session.run("coverage", "run", "-m", "pytest", *session.posargs, env={"COVERAGE_FILE": data})
+
+
+@nox.session(default=False)
+def demo(session: nox.Session) -> None:
+    """See it work: fetch a secret from a Secrets Manager on this machine."""
+    session.install(".[testing]")
+    session.run("python", "examples/quickstart.py", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check format and style with ruff."""
+    session.install(*group("lint"))
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", ".")
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Check the types with mypy and pyright, both strict."""
+    session.install(".[testing,fastapi]", *group("typing"))
+    session.run("mypy")
+    session.run("pyright", env={"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"})  # else it asks the net for newer releases
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run the tests with the aiobotocore that aioboto3 asks for."""
+    session.install(".[testing,fastapi]", *group("tests"))
+    run_tests(session)
+
+
+@nox.session(python=NEWEST)
+def tests_newest(session: nox.Session) -> None:
+    """Run the tests with the newest aiobotocore, which aioboto3 doesn't allow yet."""
+    session.install("aiobotocore[boto3]", "aiofiles", *EXTRAS["testing"], *EXTRAS["fastapi"], *group("tests"))
+    session.install("--no-deps", "aioboto3", ".")
+    run_tests(session)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Add up what the tests covered: each line and branch, or it fails."""
+    session.install(*(requirement for requirement in group("tests") if requirement.startswith("coverage")))
+    session.run("coverage", "combine")
+    session.run("coverage", "report")

@@ -1,0 +1,112 @@
+"""The README says what is so: its code runs, its commands are the ones that CI runs."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import doctest
+import inspect
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+import aiocredentials
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+DATABASE = {"username": "app", "password": "mock_password", "host": "db.example", "port": 5432}
+
+
+def blocks(language: str) -> list[Any]:
+    """Return the code blocks in a language, each with the number of its last line as its id."""
+    found = re.finditer(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    return [pytest.param(match[1], id=f"line {len(README[: match.end(0)].splitlines())}") for match in found]
+
+
+def run(code: str) -> dict[str, Any]:
+    """Run a block, in an event loop if it awaits something, and return its names."""
+    names: dict[str, Any] = {"__name__": "readme"}
+    compiled = compile(code, "README.md", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+    result = eval(compiled, names)  # noqa: S307 - it is our own README
+    if inspect.iscoroutine(result):
+        asyncio.run(result)
+    return names
+
+
+@pytest.fixture
+def secrets(moto_environment: object, create_secret: Callable[..., dict[str, Any]]) -> None:  # noqa: ARG001
+    """Create the secret that the README asks for, in the regions where it asks."""
+    for region in ("us-east-1", "eu-west-1"):
+        create_secret("prod/database", json.dumps(DATABASE), region)
+
+
+@pytest.mark.usefixtures("secrets")
+@pytest.mark.parametrize("code", blocks("python"))
+def test_python_blocks(code: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each Python block runs as it stands, and prints what the comments after its arrows say."""
+    run(code)
+    promised = "".join(f"{line}\n" for line in re.findall(r"# -> (.+)", code))
+    printed = capsys.readouterr().out
+    assert doctest.OutputChecker().check_output(promised, printed, doctest.ELLIPSIS), printed
+
+
+@pytest.mark.usefixtures("secrets")
+@pytest.mark.parametrize("code", blocks("diff"))
+def test_migration(code: str) -> None:
+    """What the migration leaves, runs and gives the secret's parsed JSON."""
+    assert run(re.sub(r"^(-.*|\+)", "", code, flags=re.MULTILINE))["credentials"] == DATABASE
+
+
+@pytest.mark.usefixtures("secrets")
+def test_fastapi_block() -> None:
+    """The app of the FastAPI section answers through its lifespan."""
+    (code,) = (param.values[0] for param in blocks("python") if "FastAPI(" in param.values[0])
+    with TestClient(run(code)["app"]) as client:
+        assert client.get("/database").json() == {"host": "db.example", "username": "app"}
+
+
+def test_error_table() -> None:
+    """The table of errors tells of each one truly whether it is transient."""
+    rows = re.findall(r"^\| (`\w+Error`.*?) \|.*\| (yes|no) \|$", README, re.MULTILINE)
+    listed = {name: word == "yes" for names, word in rows for name in re.findall(r"\w+", names)}
+    assert listed == {name: getattr(aiocredentials, name).transient for name in listed}
+    # Nothing raises SecretExpiredError yet.
+    errors = {name for name in aiocredentials.__all__ if name.endswith("Error")}
+    assert errors - set(listed) == {"CredentialsError", "SecretExpiredError"}
+
+
+def test_commands() -> None:
+    """There are two commands: an environment, nox in it, then the demo or everything."""
+    demo, everything = re.findall(r"^python3 .*$", README, re.MULTILINE)
+    assert everything.split(" && ") == [
+        "python3 -m venv .venv",
+        '.venv/bin/python -m pip install -q "nox[uv]"',
+        ".venv/bin/nox",
+    ]
+    assert demo == f"{everything} -s demo"
+    assert "def demo(session" in (ROOT / "noxfile.py").read_text()
+
+
+def test_demo_output() -> None:
+    """The calls whose times the README shows are the demo's."""
+    calls = re.findall(r"^ +[\d.]+ ms  (.+)$", README, re.MULTILINE)
+    quickstart = (ROOT / "examples" / "quickstart.py").read_text()
+    assert calls
+    assert [call for call in calls if call not in quickstart] == []
+
+
+@pytest.mark.skipif(not (ROOT / ".ci").exists(), reason="only a checkout has it")
+def test_ci_runs_the_command() -> None:
+    """`.ci/run` finds one command in the README, the one that runs everything, and CONTRIBUTING has the same."""
+    pattern = re.search(r"grep -E '(.+?)' README\.md", (ROOT / ".ci" / "run").read_text())
+    assert pattern is not None
+    (command,) = re.findall(pattern[1], README, re.MULTILINE)
+    assert command.endswith("/nox")
+    assert command in (ROOT / "CONTRIBUTING.md").read_text().splitlines()

@@ -1,0 +1,150 @@
+"""Never run: mypy and pyright read it, and so hold the types of the public door."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, assert_type
+
+from aiocredentials import (
+    AsyncCredentialsManager,
+    CachePolicy,
+    CredentialsError,
+    CredentialsPool,
+    Secret,
+    SecretDeletedError,
+    SecretNotFoundError,
+    map_client_errors,
+)
+from aiocredentials.testing import MotoServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    import aioboto3
+    from aiobotocore.config import AioConfig
+    from aiobotocore.session import AioSession
+
+
+@dataclass(frozen=True)
+class Database:
+    """What a service makes of its secret."""
+
+    user: str
+
+    @classmethod
+    def from_json(cls, text: str) -> Database:
+        """Read it."""
+        return cls(text)
+
+
+async def per_call() -> None:
+    """Without `decode` the JSON is whatever it is; with it, the type is the decoder's."""
+    plain = AsyncCredentialsManager("prod/database")
+    assert_type(plain, AsyncCredentialsManager[Any])
+    assert_type(await plain.get(), Any)
+    assert_type(await plain.retrieve_secret_string(), Any)
+
+    decoded = AsyncCredentialsManager("prod/database", "eu-west-1", decode=Database.from_json)
+    assert_type(decoded, AsyncCredentialsManager[Database])
+    assert_type(await decoded.get(), Database)
+    assert_type((await decoded.get()).user, str)
+    assert_type(await decoded.retrieve_secret_string(), Any)
+    assert_type(await AsyncCredentialsManager("prod/port", decode=int).get(), int)
+
+    assert_type(await decoded.secret(), Secret)
+    assert_type(await decoded.secret(version_id="1", version_stage="AWSPREVIOUS"), Secret)
+    assert_type(await decoded.refresh(), Secret)
+    decoded.invalidate()
+    decoded.invalidate(if_version="1")
+    async with decoded as entered:
+        assert_type(entered, AsyncCredentialsManager[Database])
+
+
+async def pooled() -> None:
+    """A pool's managers are typed as those that stand alone."""
+    async with CredentialsPool("eu-west-1", timeout=timedelta(seconds=3), policy=CachePolicy(ttl=60)) as pool:
+        assert_type(pool, CredentialsPool)
+        assert_type(pool.manager("prod/redis"), AsyncCredentialsManager[Any])
+        assert_type(pool.manager("prod/database", decode=Database.from_json), AsyncCredentialsManager[Database])
+        assert_type(await pool.manager("prod/database", decode=Database.from_json).get(), Database)
+        assert_type(await pool.manager("prod/redis", "eu-west-2", policy=None).get(), Any)
+        assert_type(AsyncCredentialsManager("prod/port", pool=pool, decode=int), AsyncCredentialsManager[int])
+    await pool.open()
+    await pool.aclose()
+
+
+def sessions(theirs: aioboto3.Session, core: AioSession, config: AioConfig) -> None:
+    """A session may be of either library."""
+    AsyncCredentialsManager("prod/database", session=theirs, config=config, endpoint_url="http://127.0.0.1:5000")
+    AsyncCredentialsManager("prod/database", session=core, timeout=1, policy=None)
+    CredentialsPool(session=theirs)
+    CredentialsPool(session=core, config=config)
+
+
+def secrets(secret: Secret) -> None:
+    """A secret's provenance is typed, and none of it can be changed."""
+    assert_type(secret.reveal(), str)
+    assert_type(secret.reveal_bytes(), bytes)
+    assert_type(secret.json(), Any)
+    assert_type((secret.name, secret.arn, secret.region, secret.version_id), tuple[str, str, str, str])
+    assert_type(secret.version_stages, tuple[str, ...])
+    assert_type(secret.created_at, datetime | None)
+    assert_type(secret.fetched_at, datetime)
+    assert_type((secret.age, secret.is_stale), tuple[float, bool])
+
+
+@map_client_errors(logging.getLogger(__name__))
+async def fetch(secret_name: str, limit: int = 3) -> list[bytes]:
+    """Call botocore."""
+    return [secret_name.encode()] * limit
+
+
+class Service:
+    """Has a decorated method."""
+
+    @map_client_errors(logging.getLogger(__name__))
+    async def fetch(self, secret_name: str) -> Database:
+        """Call botocore."""
+        return Database(secret_name)
+
+
+async def decorated() -> None:
+    """A decorated function has the signature that it had."""
+    assert_type(await fetch("prod/database", limit=1), list[bytes])
+    assert_type(await Service().fetch("prod/database"), Database)
+    same: Callable[[str, int], Coroutine[Any, Any, list[bytes]]] = fetch
+    assert_type(await same("prod/database", 1), list[bytes])
+    await fetch(1)  # type: ignore[arg-type]
+
+
+async def errors() -> None:
+    """An error's facts are typed, on the root and on each class."""
+    try:
+        await fetch("prod/database")
+    except SecretNotFoundError as error:
+        assert_type(error.secret_name, str | None)
+    except CredentialsError as error:
+        assert_type((error.region_name, error.region_source), tuple[str | None, str | None])
+        assert_type((error.code, error.request_id), tuple[str | None, str | None])
+        assert_type(error.transient, bool)
+    root: type[CredentialsError] = SecretDeletedError
+    assert_type(root.transient, bool)
+
+
+def misuse(pool: CredentialsPool) -> None:
+    """What the constructor would refuse, type checkers refuse before."""
+    AsyncCredentialsManager()  # type: ignore[call-overload]
+    AsyncCredentialsManager("x", region_name=1)  # type: ignore[call-overload]
+    pool.manager("x", timeout=1)  # type: ignore[call-overload]
+    CachePolicy(60)  # type: ignore[call-arg]
+    CachePolicy().ttl = 1  # type: ignore[misc]
+
+
+def moto() -> None:
+    """The server for tests."""
+    with MotoServer(start_timeout=timedelta(seconds=1)) as server:
+        assert_type(server, MotoServer)
+        assert_type(server.url, str)
+        assert_type(server.environment(), dict[str, str])

@@ -1,0 +1,406 @@
+"""Which region a secret is looked for in, and who owns sessions and clients. Clients are opened here, none connects."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import aioboto3
+import boto3
+import pytest
+from aiobotocore.config import AioConfig
+from aiobotocore.session import AioSession
+from botocore.config import Config
+
+from aiocredentials import (
+    AsyncCredentialsManager,
+    AuthenticationError,
+    CredentialsError,
+    CredentialsPool,
+    EndpointUnreachableError,
+    InvalidParameterError,
+    InvalidRegionError,
+    PoolClosedError,
+    _session,
+)
+from aiocredentials._session import ClientSettings, PooledSession, Region, SessionPerCall, known_regions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+ARN = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:prod/db-AbCdEf"
+ONE_ATTEMPT = {"total_max_attempts": 1}
+
+
+@pytest.fixture
+def aws_config(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
+    """Return a function that writes the AWS configuration file of this test."""
+
+    def write(text: str) -> None:
+        (tmp_path / "config").write_text(text)
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+
+    return write
+
+
+@pytest.fixture
+def dns(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Fail the test if a connection is made, and collect the names that are looked up: nobody knows them."""
+    asked: list[str] = []
+
+    async def getaddrinfo(_: object, host: str, *__: object, **___: object) -> NoReturn:
+        asked.append(host)
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    def connect(*_: object) -> NoReturn:
+        pytest.fail("a test without network connects")
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    monkeypatch.setattr(socket.socket, "connect_ex", connect)
+    return asked
+
+
+async def error_of(manager: AsyncCredentialsManager[Any]) -> CredentialsError:
+    """Give what a fetch raises."""
+    with pytest.raises(CredentialsError) as info:
+        await manager.secret()
+    return info.value
+
+
+SOURCES = (
+    "config=",
+    "the pool",
+    "the session",
+    "AWS_DEFAULT_REGION",
+    "AWS_REGION",
+    "profile 'work'",
+    "the default: no argument, environment variable or profile names another",
+)
+
+
+@pytest.mark.parametrize("first", SOURCES)
+async def test_region_order(first: str, monkeypatch: pytest.MonkeyPatch, aws_config: Callable[[str], None]) -> None:
+    """A secret that names no region is looked for in that of the first of these that has one, and each is named."""
+    set_here = {source: f"region-{number}" for number, source in enumerate(SOURCES[:-1])}
+    for source in SOURCES[: SOURCES.index(first)]:
+        del set_here[source]
+    profile = set_here.get("profile 'work'")
+    aws_config("[profile work]\n" + (f"region = {profile}\n" if profile else ""))
+    monkeypatch.setenv("AWS_PROFILE", "work")
+    for variable in set_here.keys() & {"AWS_DEFAULT_REGION", "AWS_REGION"}:
+        monkeypatch.setenv(variable, set_here[variable])
+    config = AioConfig(region_name=set_here.get("config="))
+    session = aioboto3.Session(region_name=set_here.get("the session"))
+    settings = ClientSettings(set_here.get("the pool"), "the pool", session, None, config)
+    expected = Region(set_here.get(first, "us-east-1"), first)
+    async with SessionPerCall(settings).client(None) as (client, region):
+        assert region == expected
+        assert client.meta.region_name == expected.name
+
+
+async def test_the_default_profile(aws_config: Callable[[str], None]) -> None:
+    """The region of the profile that nobody chose counts too, and has its name."""
+    aws_config("[default]\nregion = eu-west-2\n")
+    async with SessionPerCall(ClientSettings()).client(None) as (_, region):
+        assert region == ("eu-west-2", "profile 'default'")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((ARN, "eu-west-1"), ("eu-west-1", "the region_name argument")),
+        ((ARN,), ("eu-north-1", "the secret's ARN")),
+        ((ARN.removesuffix("-AbCdEf"),), ("eu-north-1", "the secret's ARN")),
+        (("prod/db",), ("ap-south-1", "the pool")),
+        (("arn:aws:sns:eu-north-1:123456789012:secret:prod/db",), ("ap-south-1", "the pool")),
+    ],
+    ids=["argument", "ARN", "partial ARN", "pool", "another service's ARN"],
+)
+async def test_a_secret_that_names_its_region(arguments: tuple[str], expected: tuple[str, str], dns: list[str]) -> None:
+    """The argument goes before the ARN's region, and both before the pool's; an error names region and source."""
+    async with CredentialsPool("ap-south-1", config=AioConfig(retries=ONE_ATTEMPT)) as pool:
+        error = await error_of(pool.manager(*arguments))
+    assert (error.region_name, error.region_source) == expected
+    assert f"region '{expected[0]}' (from {expected[1]})" in str(error)
+    assert error.secret_name == arguments[0]
+    assert dns == [f"secretsmanager.{expected[0]}.amazonaws.com"]
+
+
+@pytest.mark.parametrize("pooled", [False, True], ids=["per call", "pooled"])
+async def test_a_region_that_cannot_be(dns: list[str], pooled: bool) -> None:  # noqa: FBT001 (a table)
+    """A malformed region is refused without network; the error says whose it is, what it would ask, what is near."""
+    manager = AsyncCredentialsManager[Any]("mock_secret", "region_that_doesnt_exist")
+    if pooled:
+        async with manager:
+            error = await error_of(manager)
+    else:
+        error = await error_of(manager)
+    assert isinstance(error, InvalidRegionError)
+    assert not error.transient
+    for words in (
+        "AWS has no region 'region_that_doesnt_exist'",
+        "https://secretsmanager.region_that_doesnt_exist.amazonaws.com would have been asked",
+        "(from the region_name argument)",
+        "did you mean '",
+    ):
+        assert words in str(error)
+    assert (error.secret_name, error.region_name) == ("mock_secret", "region_that_doesnt_exist")
+    assert not dns
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("eu_west_1", "eu-west-1"),
+        ("us-east1-", "us-east-1"),
+        ("eu-central-1.", "eu-central-1"),
+        ("cn north 1", "cn-north-1"),
+    ],
+)
+async def test_the_nearest_region(typed: str, meant: str, dns: list[str]) -> None:
+    """A typing mistake gets the region that was meant."""
+    assert f"did you mean '{meant}'?" in str(await error_of(AsyncCredentialsManager("x", typed)))
+    assert not dns
+
+
+async def test_a_region_that_does_not_exist(dns: list[str]) -> None:
+    """A well-formed region that AWS hasn't got is told by its endpoint's name, which DNS doesn't know."""
+    manager = AsyncCredentialsManager[Any]("mock_secret", "us-east-9", config=AioConfig(retries=ONE_ATTEMPT))
+    error = await error_of(manager)
+    assert isinstance(error, InvalidRegionError)
+    assert "AWS has no region 'us-east-9'" in str(error)
+    assert "did you mean 'us-east-1'?" in str(error)
+    assert error.secret_name == "mock_secret"
+    assert dns == ["secretsmanager.us-east-9.amazonaws.com"]
+
+
+@pytest.mark.parametrize(
+    ("region", "endpoint_url", "number"),
+    [
+        ("us-east-9", None, socket.EAI_AGAIN),
+        ("us-east-1", None, socket.EAI_NONAME),
+        ("us-east-9", "https://vpce-1.example", socket.EAI_NONAME),
+    ],
+    ids=["DNS is down", "the region exists", "an endpoint of the caller's"],
+)
+async def test_a_region_that_is_not_at_fault(
+    region: str, endpoint_url: str | None, number: int, dns: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the name fails to resolve for another reason, nobody is sent to look at the region."""
+
+    async def getaddrinfo(*_: object, **__: object) -> NoReturn:
+        raise socket.gaierror(number, "DNS says so")
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)
+    config = AioConfig(retries=ONE_ATTEMPT)
+    error = await error_of(AsyncCredentialsManager("x", region, endpoint_url=endpoint_url, config=config))
+    assert type(error) is EndpointUnreachableError
+    assert "DNS says so" in str(error)
+    assert error.transient
+    assert not dns
+
+
+def test_endpoints_and_known_regions() -> None:
+    """China has a domain of its own; what is suggested are regions that a user can mean."""
+    assert Region("eu-west-1", "").endpoint == "https://secretsmanager.eu-west-1.amazonaws.com"
+    assert Region("cn-north-1", "").endpoint == "https://secretsmanager.cn-north-1.amazonaws.com.cn"
+    known = known_regions()
+    assert {"us-east-1", "eu-west-1", "cn-north-1", "us-gov-west-1"} <= set(known)
+    assert not [name for name in known if "iso" in name or name.endswith("global")]
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind", "sentence"),
+    [
+        ({"region_name": 1}, TypeError, "region_name is a int, not a string: give a region such as 'eu-west-1'"),
+        ({"region_name": " "}, ValueError, "region_name is empty: give a region"),
+        ({"endpoint_url": 5000}, TypeError, "endpoint_url is a int, not a string: give a URL"),
+        ({"endpoint_url": ""}, ValueError, "endpoint_url is empty"),
+        (
+            {"endpoint_url": "localhost:5000"},
+            ValueError,
+            "endpoint_url 'localhost:5000' isn't a URL: write it as 'https",
+        ),
+        ({"endpoint_url": "ftp://localhost"}, ValueError, "isn't a URL"),
+        ({"endpoint_url": "http://"}, ValueError, "isn't a URL"),
+        ({"endpoint_url": "http://two words"}, ValueError, "isn't a URL"),
+        ({"endpoint_url": "http://localhost:99999"}, ValueError, "isn't a URL"),
+        ({"endpoint_url": "http://localhost:0"}, ValueError, "isn't a URL"),
+        ({"endpoint_url": "http://[::1"}, ValueError, "isn't a URL"),
+        ({"session": object()}, TypeError, "session is a builtins.object: give an aioboto3.Session or an aiobotocore"),
+        ({"session": boto3.Session()}, TypeError, "session is a boto3.session.Session: give an aioboto3.Session"),
+        ({"session": aioboto3.Session}, TypeError, "session is a builtins.type: give an aioboto3.Session"),
+        ({"config": Config()}, TypeError, "config is a Config: give an aiobotocore.config.AioConfig"),
+        ({"config": {"retries": 1}}, TypeError, "config is a dict"),
+    ],
+    ids=range(16),
+)
+def test_settings_that_cannot_work(settings: dict[str, Any], kind: type[Exception], sentence: str) -> None:
+    """What can't work is refused by the constructor, in a sentence that names the argument and what to give."""
+    with pytest.raises(kind, match=sentence):
+        CredentialsPool(**settings)
+    if "region_name" not in settings:
+        with pytest.raises(kind, match=sentence):
+            AsyncCredentialsManager("x", **settings)
+
+
+@pytest.mark.parametrize("url", ["https://vpce-1.example/", "http://127.0.0.1:5000", "http://[::1]:5000"])
+async def test_an_endpoint_of_the_callers(url: str) -> None:
+    """A URL with or without port, path and brackets is taken as it is."""
+    async with SessionPerCall(ClientSettings(endpoint_url=url)).client(None) as (client, _):
+        assert client.meta.endpoint_url == url
+
+
+async def test_an_endpoint_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A malformed one that botocore finds by itself is said to be that, and not taken for an answer of AWS."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "junk")
+    error = await error_of(AsyncCredentialsManager("x"))
+    assert type(error) is InvalidParameterError
+    assert "AWS_ENDPOINT_URL" in str(error)
+
+
+async def test_a_setting_that_botocore_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What botocore refuses when a client is opened is one of our errors."""
+    monkeypatch.setenv("AWS_DEFAULTS_MODE", "junk")
+    error = await error_of(AsyncCredentialsManager("prod/db"))
+    assert (type(error), error.secret_name) == (InvalidParameterError, "prod/db")
+
+
+async def test_a_profile_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A profile that nobody configured is an authentication error, whoever chose it, and before any network."""
+    session = aioboto3.Session()
+    session._session.set_config_variable("profile", "gone")
+    assert type(await error_of(AsyncCredentialsManager("x", session=session))) is AuthenticationError
+    monkeypatch.setenv("AWS_PROFILE", "missing")
+    assert type(await error_of(AsyncCredentialsManager("x"))) is AuthenticationError
+
+
+@pytest.mark.parametrize(
+    ("by_session", "by_caller", "expected"),
+    [
+        (None, None, (3, 5, {"mode": "standard", "total_max_attempts": 3}, 10)),
+        (None, AioConfig(read_timeout=1), (3, 1, {"mode": "standard", "total_max_attempts": 3}, 10)),
+        (AioConfig(connect_timeout=7), None, (7, 5, {"mode": "standard", "total_max_attempts": 3}, 10)),
+        (
+            AioConfig(connect_timeout=7, read_timeout=7, max_pool_connections=7),
+            AioConfig(connect_timeout=1, retries={"mode": "legacy", "total_max_attempts": 1}),
+            (1, 7, {"mode": "legacy", "total_max_attempts": 1}, 7),
+        ),
+    ],
+    ids=["ours", "the caller's", "the session's", "all"],
+)
+async def test_config(by_session: AioConfig | None, by_caller: AioConfig | None, expected: tuple[object, ...]) -> None:
+    """The caller's config goes over the session's, and that over ours: what nobody says keeps our value."""
+    core = AioSession()
+    if by_session is not None:
+        core.set_default_client_config(by_session)
+    async with SessionPerCall(ClientSettings(session=core, config=by_caller)).client(None) as (client, _):
+        config: Any = client.meta.config
+    retries = {name: config.retries[name] for name in ("mode", "total_max_attempts")}
+    assert (config.connect_timeout, config.read_timeout, retries, config.max_pool_connections) == expected
+
+
+async def test_connector_args() -> None:
+    """What a caller says about connections isn't lost, though aiobotocore before 3 loses it in merging."""
+    config = AioConfig(connector_args={"keepalive_timeout": 1})
+    async with SessionPerCall(ClientSettings(config=config)).client(None) as (client, _):
+        assert vars(client.meta.config)["connector_args"]["keepalive_timeout"] == 1
+
+
+async def test_a_session_of_the_callers() -> None:
+    """An aioboto3 session is used as it is, nothing is added to it with each call; an aiobotocore one serves too."""
+    session = aioboto3.Session("theirs", "theirs", region_name="eu-west-1")
+    paths = session._session.get_component("data_loader").search_paths
+    before = list(paths)
+    for _ in range(3):
+        async with SessionPerCall(ClientSettings(session=session)).client(None) as (_, region):
+            assert region == ("eu-west-1", "the session")
+    assert paths == before
+    core = AioSession()
+    core.set_config_variable("region", "eu-west-2")
+    async with SessionPerCall(ClientSettings(session=core)).client(None) as (_, region):
+        assert region == ("eu-west-2", "the session")
+
+
+async def test_a_pool_shares_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pool opens one client a region, also when many ask at once, and its repr says which."""
+    opened: list[str] = []
+
+    async def slow(stack: Any, session: Any, region: Region, settings: Any) -> Any:  # noqa: ANN401 (passed on)
+        opened.append(region.name)
+        await asyncio.sleep(0)
+        return await open_client(stack, session, region, settings)
+
+    open_client = _session._open_client
+    monkeypatch.setattr(_session, "_open_client", slow)
+    pooled = PooledSession(ClientSettings())
+    pooled.open()
+
+    async def lend(name: str) -> object:
+        async with pooled.client(Region(name, "")) as (client, _):
+            return client
+
+    one, same, other = await asyncio.gather(lend("eu-west-1"), lend("eu-west-1"), lend("eu-west-2"))
+    assert one is same is await lend("eu-west-1")
+    assert one is not other
+    assert opened == ["eu-west-1", "eu-west-2"]
+    assert repr(pooled) == "open eu-west-1, eu-west-2"
+    assert pooled.holds_clients
+    await pooled.aclose()
+    assert (repr(pooled), pooled.holds_clients) == ("closed", False)
+
+
+async def test_states() -> None:
+    """A pool's session is new, open, closed; only the open one lends a client, and closing is final."""
+    pooled = PooledSession(ClientSettings())
+    with pytest.raises(PoolClosedError, match="isn't open yet: use `async with pool:` first"):
+        await pooled.client(None).__aenter__()
+    pooled.open()
+    pooled.open()
+    await pooled.aclose()
+    await pooled.aclose()
+    with pytest.raises(PoolClosedError, match="The pool is closed: make a new one"):
+        await pooled.client(None).__aenter__()
+    with pytest.raises(PoolClosedError, match="closing is final"):
+        pooled.open()
+
+
+async def test_closing_ends_the_calls() -> None:
+    """Closing ends what still uses a client, waits for it, and closes each once; it may be called twice at a time."""
+    pooled = PooledSession(ClientSettings())
+    pooled.open()
+    lent = asyncio.Semaphore(0)
+
+    async def use() -> None:
+        async with pooled.client(None):
+            lent.release()
+            await asyncio.Event().wait()
+
+    async def fail() -> None:
+        async with pooled.client(None):
+            lent.release()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                raise ZeroDivisionError
+
+    calls = [asyncio.create_task(call()) for call in (use, use, fail)]
+    for _ in calls:
+        await lent.acquire()
+    await asyncio.gather(pooled.aclose(), pooled.aclose())
+    for call in calls:
+        with pytest.raises(PoolClosedError, match="closed during the call"):
+            await call
+
+
+async def test_errors_of_an_open_pool_pass() -> None:
+    """What a call raises while the pool is open comes out as it is."""
+    pooled = PooledSession(ClientSettings())
+    pooled.open()
+    with pytest.raises(ZeroDivisionError):
+        async with pooled.client(None):
+            raise ZeroDivisionError
+    await pooled.aclose()
