@@ -89,3 +89,10 @@ def coverage(session: nox.Session) -> None:
     session.install(*(requirement for requirement in group("tests") if requirement.startswith("coverage")))
     session.run("coverage", "combine")
     session.run("coverage", "report")
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Measure what it costs beside plain aioboto3 and other caches: a table, and bench.json."""
+    session.install(".", *group("bench"))  # a wheel: an editable install distorts what importing costs
+    session.run("python", "benchmarks/run.py", "--json", "bench.json", *session.posargs)

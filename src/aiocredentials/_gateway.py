@@ -9,12 +9,14 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from aiocredentials._loops import running_loop
 from aiocredentials._secret import Secret
 from aiocredentials._session import ClientSource, Region, known_regions, wrong_region
 from aiocredentials.errors import (
     CredentialsError,
     EndpointUnreachableError,
     MalformedResponseError,
+    PoolClosedError,
     describe,
     map_client_errors,
     map_error,
@@ -67,13 +69,14 @@ class Gateway:
     @map_client_errors(logger)
     async def get(self, request: SecretRequest, *, ttl: float = float("inf")) -> Secret:
         """Call GetSecretValue. Raises a `CredentialsError`, whatever happens. Needs secretsmanager:GetSecretValue."""
+        running_loop()
         born, fetched_at = self._clock(), datetime.now(UTC)
         where = request.region
         failure: CredentialsError | None = None
         result: Secret | str = ""
         deadline = asyncio.timeout(self._timeout)
         try:
-            async with deadline, self._source.client(request.region) as (client, where):
+            async with deadline, self._source.client(request.region, deadline) as (client, where):
                 # The answer never is a local variable: this frame is part of the traceback of what is raised below.
                 result = _read(
                     await client.get_secret_value(**request.parameters()),
@@ -92,6 +95,8 @@ class Gateway:
         self, error: Exception, request: SecretRequest, where: Region | None, *, late: bool
     ) -> CredentialsError:
         facts = _facts(request, where)
+        if self._source.closed and not isinstance(error, PoolClosedError):
+            return describe(PoolClosedError, "The pool was closed during the call.", **facts)
         if late:
             what = f"No answer from Secrets Manager within {self._timeout:g} s, connecting and retrying included."
             return describe(EndpointUnreachableError, what, **facts)
@@ -100,7 +105,7 @@ class Gateway:
             endpoint = str(getattr(error, "kwargs", {}).get("endpoint_url", where.endpoint))
             if where.name in endpoint:  # an endpoint_url of the caller's that doesn't resolve isn't the region's fault
                 mapped = wrong_region(where, endpoint)
-        mapped.secret_name = request.secret_name  # what went wrong at opening doesn't know it
+        mapped.secret_name = facts["secret_name"]  # what went wrong at opening doesn't know it
         return mapped
 
 

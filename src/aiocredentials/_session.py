@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import difflib
+import functools
 import inspect
 import os
 import re
-from contextlib import AsyncExitStack, asynccontextmanager
+import warnings
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextvars import Context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast
 from urllib.parse import urlsplit
 
+from aiocredentials._loops import PerLoop, finish, join, running_loop
 from aiocredentials.errors import (
     CredentialsError,
     InvalidParameterError,
@@ -22,7 +27,7 @@ from aiocredentials.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Generator
     from contextlib import AbstractAsyncContextManager
 
     import aioboto3
@@ -109,103 +114,153 @@ def _is_url(text: str) -> bool:
 class ClientSource(Protocol):
     """Where the gateway gets a client from: a session per call, or a pool's."""
 
-    def client(self, region: Region | None) -> AbstractAsyncContextManager[Opened]:
-        """Lend a client for the region, or for the default one; what can't be opened is a `CredentialsError`."""
+    @property
+    def closed(self) -> bool:
+        """Whether what fails now fails because of that."""
+        ...
+
+    def client(self, region: Region | None, deadline: asyncio.Timeout) -> AbstractAsyncContextManager[Opened]:
+        """Lend a client for the region, or for the default one, until the deadline, which closing brings forward."""
         ...
 
 
 class SessionPerCall:
     """Open an aioboto3 session and a client for each call, and close both: nothing is left behind."""
 
+    closed = False
+
     def __init__(self, settings: ClientSettings) -> None:
         self._settings = settings
 
     @asynccontextmanager
-    async def client(self, region: Region | None) -> AsyncGenerator[Opened]:
+    async def client(self, region: Region | None, deadline: asyncio.Timeout) -> AsyncGenerator[Opened]:  # noqa: ARG002
         """Lend a client that lives as long as the block."""
-        session = open_session(self._settings)
+        session = await open_session(self._settings)
         async with AsyncExitStack() as stack:
             yield await _open_client(stack, session, region or default_region(self._settings, session), self._settings)
 
 
 class PooledSession:
-    """One aioboto3 session, and one client a region, shared by all calls from `open` to `aclose`."""
+    """One aioboto3 session and one client a region, shared by all calls of a running loop until `aclose`."""
 
     def __init__(self, settings: ClientSettings) -> None:
         self._settings = settings
-        self._session: aioboto3.Session | None = None
-        self._clients: dict[str, SecretsManagerClient] = {}
-        self._stack = AsyncExitStack()
-        self._opening = asyncio.Lock()
-        self._leases: set[asyncio.Timeout] = set()
-        self._returned = asyncio.Event()
+        self._homes = PerLoop(lambda: _Home(settings))
         self._state: Literal["new", "open", "closed"] = "new"
 
-    def open(self) -> None:
-        """Allow calls; sessions and clients are made by the first ones."""
+    def open(self) -> bool:
+        """Allow calls; sessions and clients are made by the first ones. Return whether it wasn't open before."""
         if self._state == "closed":
             raise describe(PoolClosedError, "The pool was closed, and closing is final: make a new one.")
-        self._state = "open"
+        was_new, self._state = self._state == "new", "open"
+        return was_new
+
+    @property
+    def closed(self) -> bool:
+        """Whether the pool is closed."""
+        return self._state == "closed"
 
     @asynccontextmanager
-    async def client(self, region: Region | None) -> AsyncGenerator[Opened]:
+    async def client(self, region: Region | None, deadline: asyncio.Timeout) -> AsyncGenerator[Opened]:
         """Lend the shared client of the region."""
         if self._state != "open":
             what = (
                 "isn't open yet: use `async with pool:` first" if self._state == "new" else "is closed: make a new one"
             )
             raise describe(PoolClosedError, f"The pool {what}.")
-        # No deadline until `aclose` sets one: aiobotocore before 3 would open a new connection for a closed client.
-        lease = asyncio.timeout(None)
-        self._leases.add(lease)
-        try:
-            async with lease:
-                yield await self._opened(region)
-        except Exception:
-            if self._state == "open":
-                raise
-        else:
-            return
-        finally:
-            self._leases.discard(lease)
-            self._returned.set()
-        raise describe(PoolClosedError, "The pool was closed during the call.")
-
-    async def _opened(self, region: Region | None) -> Opened:
-        if self._session is None:
-            self._session = open_session(self._settings)
-        where = region or default_region(self._settings, self._session)
-        if where.name not in self._clients:
-            async with self._opening:
-                # Another call may have opened it while this one waited.
-                self._clients[where.name] = (
-                    self._clients.get(where.name)
-                    or (await _open_client(self._stack, self._session, where, self._settings)).client
-                )
-        return Opened(self._clients[where.name], where)
+        home = self._homes.get()
+        with home.lent(deadline):
+            yield await home.opened(region)
 
     async def aclose(self) -> None:
-        """End the calls in flight and close the clients; calling it again does nothing."""
-        if self._state != "closed":
-            self._state = "closed"
-            for lease in self._leases:
-                lease.reschedule(0)
-        while self._leases:
-            self._returned.clear()
-            await self._returned.wait()
-        async with self._opening:
-            self._clients.clear()
-            await self._stack.aclose()
+        """Close the clients of all loops; calling it again does nothing. A cancelled caller waits for the end, too."""
+        self._state = "closed"
+        here = running_loop()
+        closing: list[asyncio.Future[None]] = []
+        for loop, home in self._homes.living():
+            if loop is here:
+                closing.append(asyncio.ensure_future(home.aclose()))
+            elif loop.is_running():
+                closing.append(asyncio.wrap_future(asyncio.run_coroutine_threadsafe(home.aclose(), loop)))
+        await finish(closing)
 
     @property
     def holds_clients(self) -> bool:
         """Whether there is something that only `aclose` closes."""
-        return bool(self._clients)
+        return any(home.clients for _, home in self._homes.living())
 
     def __repr__(self) -> str:
         """Say the state and which regions have a client."""
-        regions = f" {', '.join(self._clients)}" if self._clients else ""
-        return f"{self._state}{regions}"
+        regions = sorted({region for _, home in self._homes.living() for region in home.clients if region})
+        return " ".join([self._state, *regions])
+
+
+class _Home:
+    """What a pool has in one running loop: a session, clients, and the tasks that open them."""
+
+    def __init__(self, settings: ClientSettings) -> None:
+        self.clients: dict[str | None, Opened] = {}
+        self._settings = settings
+        self._session: AioSession | aioboto3.Session | None = None
+        self._opening: dict[str | None, asyncio.Task[Opened | CredentialsError]] = {}
+        self._one_at_a_time = asyncio.Lock()
+        self._stack = AsyncExitStack()
+        self._deadlines: set[asyncio.Timeout] = set()
+        self._returned = asyncio.Event()
+
+    @contextmanager
+    def lent(self, deadline: asyncio.Timeout) -> Generator[None]:
+        """Note who uses a client: closing ends their calls first, so that nobody is left with a closed client."""
+        self._deadlines.add(deadline)
+        try:
+            yield
+        finally:
+            self._deadlines.discard(deadline)
+            self._returned.set()
+
+    async def opened(self, region: Region | None) -> Opened:
+        """Return the client of the region, or of the default one; whoever waits for it may be cancelled."""
+        key = region.name if region else None
+        if key in self.clients:
+            return self.clients[key]
+        task = self._opening.get(key)
+        if task is None:
+            # A task of its own, in no caller's context: AWS credentials are resolved once, whoever comes and goes.
+            task = asyncio.get_running_loop().create_task(self._open(key, region), context=Context())
+            self._opening[key] = task
+            task.add_done_callback(lambda _: self._opening.pop(key, None))
+        outcome = await join(task)
+        if isinstance(outcome, CredentialsError):
+            raise copy.copy(outcome)
+        return outcome
+
+    async def _open(self, key: str | None, region: Region | None) -> Opened | CredentialsError:
+        try:
+            async with self._one_at_a_time:
+                if self._session is None:
+                    self._session = await open_session(self._settings)
+                where = region or default_region(self._settings, self._session)
+                if where.name not in self.clients:
+                    self.clients[where.name] = await _open_client(self._stack, self._session, where, self._settings)
+                self.clients[key] = self.clients[where.name]._replace(region=where)
+                return self.clients[key]
+        except CredentialsError as error:
+            return copy.copy(error)
+
+    async def aclose(self) -> None:
+        """End the calls and the openings in flight, then close the clients."""
+        for deadline in self._deadlines:
+            if not deadline.expired():
+                deadline.reschedule(0)
+        while self._deadlines:
+            self._returned.clear()
+            await self._returned.wait()
+        tasks = list(self._opening.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self.clients.clear()
+        await self._stack.aclose()
 
 
 def _core(session: aioboto3.Session | AioSession) -> AioSession:
@@ -213,20 +268,55 @@ def _core(session: aioboto3.Session | AioSession) -> AioSession:
     return cast("AioSession", getattr(session, "_session", session))
 
 
-def open_session(settings: ClientSettings) -> aioboto3.Session:
-    """Make an aioboto3 session, or one around the session that the caller gave."""
-    import aioboto3  # noqa: PLC0415 (300 ms and 500 modules: paid when a session is opened, not by importing us)
+_loading = PerLoop(asyncio.Lock)
+_is_loaded = False
 
-    if isinstance(settings.session, aioboto3.Session):
-        return settings.session  # a new one around its core would add to the core's loader and handlers each time
+
+async def load_transport() -> None:
+    """Import aioboto3 and load botocore's models in a thread, once a process: 0.5 s that would stall the loop."""
+    global _is_loaded  # noqa: PLW0603 (it is the process that has loaded them or hasn't)
+    if not _is_loaded:
+        async with _loading.get():
+            await asyncio.to_thread(_load)
+            _is_loaded = True
+
+
+@functools.cache  # the tasks that waited meanwhile find it done
+def _load() -> None:
+    from aiocredentials import _transport  # noqa: PLC0415 (300 ms and 500 modules)
+
+    _transport.load()
+
+
+async def open_session(settings: ClientSettings) -> aioboto3.Session | AioSession:
+    """Make an aioboto3 session; or a copy of the caller's own, so that theirs stays as it is."""
+    await load_transport()
+    import aioboto3  # noqa: PLC0415 (loaded in a thread by now)
+
+    from aiocredentials import _transport  # noqa: PLC0415 (as above)
+
+    await _transport.turn()
+    # Said explicitly, since botocore's defaults (60 s, legacy retries) change between versions. An idle connection that
+    # the server has dropped costs one attempt, so there are always more than one.
+    config = _transport.TrustedConfig(
+        connect_timeout=3,
+        read_timeout=5,
+        max_pool_connections=50,
+        retries={"mode": "standard", "total_max_attempts": 3},
+    )
     try:
-        return aioboto3.Session(botocore_session=_core(settings.session) if settings.session else None)
+        core = copy.copy(_core(settings.session)) if settings.session else _transport.TrustedAioSession()
+        for theirs in (core.get_default_client_config(), settings.config):
+            config = config.merge(theirs) if theirs else config
+        # The default config, and none to the client: it is this one that botocore merges everywhere.
+        core.set_default_client_config(config)
+        return core if settings.session else aioboto3.Session(botocore_session=core)
     except Exception as error:  # noqa: BLE001 (whatever a broken configuration raises gets a sentence)
         failure = map_error(error)
     raise failure
 
 
-def default_region(settings: ClientSettings, session: aioboto3.Session) -> Region:
+def default_region(settings: ClientSettings, session: aioboto3.Session | AioSession) -> Region:
     """Find the region for a secret that doesn't say its own: config, pool, session, environment, profile, us-east-1."""
     if in_config := getattr(settings.config, "region_name", None):
         return Region(in_config, "config=")
@@ -251,39 +341,30 @@ def default_region(settings: ClientSettings, session: aioboto3.Session) -> Regio
     raise failure
 
 
-def _client_config(settings: ClientSettings, session: aioboto3.Session) -> AioConfig:
-    """Merge ours, the session's and the caller's, the last one winning."""
-    from aiobotocore.config import AioConfig  # noqa: PLC0415 (as above)
-
-    # Said explicitly, since botocore's defaults (60 s, legacy retries) change between versions. An idle connection that
-    # the server has dropped costs one attempt, so there are always more than one.
-    config: Any = AioConfig(connect_timeout=3, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3})
-    theirs: Any  # the stubs know neither region_name nor connector_args
-    for theirs in (_core(session).get_default_client_config(), settings.config):
-        if theirs is not None:
-            config = config.merge(theirs)
-            config.connector_args = theirs.connector_args  # aiobotocore before 3 loses it in merge
-    return cast("AioConfig", config)
-
-
 async def _open_client(
-    stack: AsyncExitStack, session: aioboto3.Session, region: Region, settings: ClientSettings
+    stack: AsyncExitStack, session: aioboto3.Session | AioSession, region: Region, settings: ClientSettings
 ) -> Opened:
+    from aiocredentials import _transport  # noqa: PLC0415 (as above)
+
+    # A session of the caller's is used as it is: an aioboto3 session around it would add handlers to it each time.
+    create: Any = getattr(session, "client", None) or cast("AioSession", session).create_client
     try:
         client = await stack.enter_async_context(
-            session.client(
-                SERVICE,
-                region_name=region.name,
-                endpoint_url=settings.endpoint_url,
-                config=cast("Any", _client_config(settings, session)),
-            )
+            create(SERVICE, region_name=region.name, endpoint_url=settings.endpoint_url)
         )
-        return Opened(client, region)
+        _transport.transport_of(client)
     except Exception as error:  # noqa: BLE001 (all that botocore may raise at opening is mapped)
         failure = map_error(error, **region.facts())
         if type(error) is ValueError:  # botocore's classes that are ValueErrors too say more
             what = "The client can't be made: endpoint_url, AWS_ENDPOINT_URL or a number in the profile is malformed."
             failure = describe(InvalidParameterError, what, **region.facts())
+        elif type(error) is TypeError:
+            failure = describe(InvalidParameterError, f"The session can't be used: {error}.", **region.facts())
+    else:
+        endpoint = str(client.meta.endpoint_url)
+        if endpoint.startswith("http:") and not _transport.is_loopback(endpoint):
+            warnings.warn(f"{endpoint} isn't encrypted: secrets cross the network in clear. Use https.", stacklevel=2)
+        return Opened(client, region)
     if isinstance(failure, InvalidRegionError):
         failure = wrong_region(region, settings.endpoint_url)
     raise failure

@@ -180,6 +180,16 @@ class AWSError(CredentialsError):
     advice = "Look the code up in AWS's documentation."
 
 
+class TransportError(BotoCoreError):
+    """What our transport refuses, or can't set up, raised into botocore; its text is ours, and so safe to show."""
+
+    fmt = "{why}"
+
+
+class RedirectError(TransportError):
+    """An answer that points to another place."""
+
+
 def _registry(table: Mapping[type[CredentialsError], str]) -> dict[str, type[CredentialsError]]:
     """Turn class → names around, and refuse a name that is given twice."""
     registry: dict[str, type[CredentialsError]] = {}
@@ -233,7 +243,10 @@ _BY_CLASS = _registry({
         ConfigNotFound ConfigParseError InvalidConfigError MissingDependencyException FileNotFoundError PermissionError
     """,
     InvalidRegionError: "NoRegionError InvalidRegionError UnknownRegionError ServiceNotInRegionError",
-    EndpointUnreachableError: "ConnectionError HTTPClientError MetadataRetrievalError TimeoutError OSError",
+    MalformedResponseError: "RedirectError",
+    EndpointUnreachableError: """
+        TransportError ConnectionError HTTPClientError MetadataRetrievalError TimeoutError OSError
+    """,
 })  # fmt: skip
 
 _DELETED = re.compile(r"marked (for deletion|deleted)|was deleted|scheduled for deletion", re.IGNORECASE)
@@ -284,6 +297,9 @@ def chain(error: BaseException) -> Iterator[BaseException]:
 def _reason(error: BaseException) -> str:
     """Say what went wrong below botocore in words that can't hold a body: the system's and OpenSSL's own."""
     links = list(chain(error))
+    for link in links:
+        if isinstance(link, TransportError):
+            return str(link)
     for link in links:
         # aiohttp's own class is one of these too, and has no message.
         if isinstance(link, ssl.SSLCertVerificationError) and (refused := getattr(link, "verify_message", "")):

@@ -44,7 +44,7 @@ async def test_regions(stub: StubSecretsManager) -> None:
         for _ in range(2):
             assert (await pool.manager("prod/db").secret()).region == "eu-west-1"
             assert (await pool.manager("prod/db", "eu-west-2").secret()).region == "eu-west-2"
-        assert repr(pool) == "<CredentialsPool open eu-west-1, eu-west-2>"
+        assert repr(pool) == "<CredentialsPool open eu-west-1 eu-west-2>"
     assert [request.region for request in stub.requests] == ["eu-west-1", "eu-west-2"]
 
 
@@ -206,7 +206,7 @@ async def test_a_forgotten_pool(stub: StubSecretsManager) -> None:
     pools = [CredentialsPool(endpoint_url=stub.url)]
     await pools[0].open()
     await pools[0].manager("prod/db").secret()
-    held = pools[0]._session._stack  # the test closes what the user forgot
+    held = pools[0]._session._homes.get()._stack  # the test closes what the user forgot
     with pytest.warns(ResourceWarning, match=r"<CredentialsPool open us-east-1> was never closed: use `async with`"):
         pools.clear()
     await held.aclose()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import aioboto3
@@ -12,6 +14,7 @@ import pytest
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 from botocore.config import Config
+from botocore.exceptions import ProfileNotFound
 
 from aiocredentials import (
     AsyncCredentialsManager,
@@ -23,12 +26,23 @@ from aiocredentials import (
     InvalidRegionError,
     PoolClosedError,
     _session,
+    _transport,
 )
-from aiocredentials._session import ClientSettings, PooledSession, Region, SessionPerCall, known_regions
+from aiocredentials._session import (
+    ClientSettings,
+    PooledSession,
+    Region,
+    SessionPerCall,
+    known_regions,
+    load_transport,
+    open_session,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
+
+    from aiocredentials._session import ClientSource, Opened
 
 ARN = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:prod/db-AbCdEf"
 ONE_ATTEMPT = {"total_max_attempts": 1}
@@ -61,6 +75,13 @@ def dns(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(socket.socket, "connect", connect)
     monkeypatch.setattr(socket.socket, "connect_ex", connect)
     return asked
+
+
+@asynccontextmanager
+async def opened(source: ClientSource, region: Region | None = None) -> AsyncIterator[Opened]:
+    """Lend a client as the gateway does: inside a deadline that closing may bring forward."""
+    async with asyncio.timeout(20) as deadline, source.client(region, deadline) as lent:
+        yield lent
 
 
 async def error_of(manager: AsyncCredentialsManager[Any]) -> CredentialsError:
@@ -96,7 +117,7 @@ async def test_region_order(first: str, monkeypatch: pytest.MonkeyPatch, aws_con
     session = aioboto3.Session(region_name=set_here.get("the session"))
     settings = ClientSettings(set_here.get("the pool"), "the pool", session, None, config)
     expected = Region(set_here.get(first, "us-east-1"), first)
-    async with SessionPerCall(settings).client(None) as (client, region):
+    async with opened(SessionPerCall(settings)) as (client, region):
         assert region == expected
         assert client.meta.region_name == expected.name
 
@@ -104,7 +125,7 @@ async def test_region_order(first: str, monkeypatch: pytest.MonkeyPatch, aws_con
 async def test_the_default_profile(aws_config: Callable[[str], None]) -> None:
     """The region of the profile that nobody chose counts too, and has its name."""
     aws_config("[default]\nregion = eu-west-2\n")
-    async with SessionPerCall(ClientSettings()).client(None) as (_, region):
+    async with opened(SessionPerCall(ClientSettings())) as (_, region):
         assert region == ("eu-west-2", "profile 'default'")
 
 
@@ -250,7 +271,7 @@ def test_settings_that_cannot_work(settings: dict[str, Any], kind: type[Exceptio
 @pytest.mark.parametrize("url", ["https://vpce-1.example/", "http://127.0.0.1:5000", "http://[::1]:5000"])
 async def test_an_endpoint_of_the_callers(url: str) -> None:
     """A URL with or without port, path and brackets is taken as it is."""
-    async with SessionPerCall(ClientSettings(endpoint_url=url)).client(None) as (client, _):
+    async with opened(SessionPerCall(ClientSettings(endpoint_url=url))) as (client, _):
         assert client.meta.endpoint_url == url
 
 
@@ -281,9 +302,9 @@ async def test_a_profile_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     ("by_session", "by_caller", "expected"),
     [
-        (None, None, (3, 5, {"mode": "standard", "total_max_attempts": 3}, 10)),
-        (None, AioConfig(read_timeout=1), (3, 1, {"mode": "standard", "total_max_attempts": 3}, 10)),
-        (AioConfig(connect_timeout=7), None, (7, 5, {"mode": "standard", "total_max_attempts": 3}, 10)),
+        (None, None, (3, 5, {"mode": "standard", "total_max_attempts": 3}, 50)),
+        (None, AioConfig(read_timeout=1), (3, 1, {"mode": "standard", "total_max_attempts": 3}, 50)),
+        (AioConfig(connect_timeout=7), None, (7, 5, {"mode": "standard", "total_max_attempts": 3}, 50)),
         (
             AioConfig(connect_timeout=7, read_timeout=7, max_pool_connections=7),
             AioConfig(connect_timeout=1, retries={"mode": "legacy", "total_max_attempts": 1}),
@@ -297,7 +318,7 @@ async def test_config(by_session: AioConfig | None, by_caller: AioConfig | None,
     core = AioSession()
     if by_session is not None:
         core.set_default_client_config(by_session)
-    async with SessionPerCall(ClientSettings(session=core, config=by_caller)).client(None) as (client, _):
+    async with opened(SessionPerCall(ClientSettings(session=core, config=by_caller))) as (client, _):
         config: Any = client.meta.config
     retries = {name: config.retries[name] for name in ("mode", "total_max_attempts")}
     assert (config.connect_timeout, config.read_timeout, retries, config.max_pool_connections) == expected
@@ -306,31 +327,90 @@ async def test_config(by_session: AioConfig | None, by_caller: AioConfig | None,
 async def test_connector_args() -> None:
     """What a caller says about connections isn't lost, though aiobotocore before 3 loses it in merging."""
     config = AioConfig(connector_args={"keepalive_timeout": 1})
-    async with SessionPerCall(ClientSettings(config=config)).client(None) as (client, _):
+    async with opened(SessionPerCall(ClientSettings(config=config))) as (client, _):
         assert vars(client.meta.config)["connector_args"]["keepalive_timeout"] == 1
 
 
 async def test_a_session_of_the_callers() -> None:
-    """An aioboto3 session is used as it is, nothing is added to it with each call; an aiobotocore one serves too."""
+    """Theirs, of either kind, is copied: the copy has its settings and our transport, and theirs stays as it was."""
     session = aioboto3.Session("theirs", "theirs", region_name="eu-west-1")
-    paths = session._session.get_component("data_loader").search_paths
-    before = list(paths)
-    for _ in range(3):
-        async with SessionPerCall(ClientSettings(session=session)).client(None) as (_, region):
-            assert region == ("eu-west-1", "the session")
-    assert paths == before
     core = AioSession()
-    core.set_config_variable("region", "eu-west-2")
-    async with SessionPerCall(ClientSettings(session=core)).client(None) as (_, region):
-        assert region == ("eu-west-2", "the session")
+    core.set_config_variable("region", "eu-west-1")
+    for theirs, inside in ((session, session._session), (core, core)):
+        before = dict(vars(inside))
+        # Read from the same files by the session's own credential chain, and kept.
+        del before["_config"], before["_profile_map"]
+        paths = list(inside.get_component("data_loader").search_paths)
+        for _ in range(3):
+            async with opened(SessionPerCall(ClientSettings(session=theirs))) as (client, region):
+                assert region == ("eu-west-1", "the session")
+                assert isinstance(_transport.transport_of(client), _transport.TrustedSession)
+        assert vars(inside).items() >= before.items()
+        assert inside.get_component("data_loader").search_paths == paths
+
+
+async def test_a_session_of_ours() -> None:
+    """It is aioboto3's, on a core whose credential chain has our transport; nothing grows with each session."""
+    session = await open_session(ClientSettings())
+    assert isinstance(session, aioboto3.Session)
+    assert isinstance(session._session, _transport.TrustedAioSession)
+    assert isinstance(session._session.get_default_client_config(), _transport.TrustedConfig)
+    loader = session._session.get_component("data_loader")
+    before = list(loader.search_paths)
+    for _ in range(50):
+        another: Any = await open_session(ClientSettings())
+        assert another._session.get_component("data_loader") is loader
+    assert list(loader.search_paths) == before
+
+
+async def test_what_is_asked_of_a_session() -> None:
+    """A session whose `create_client` brings a transport of its own can't be used, and that is said."""
+
+    class Own(AioSession):
+        def create_client(self, *_: object, **__: object) -> Any:  # noqa: ANN401 (a client that is none)
+            return contextlib.nullcontext(object())
+
+    error = await error_of(AsyncCredentialsManager("x", session=Own()))
+    assert type(error) is InvalidParameterError
+    assert "The session can't be used: the client came with a NoneType, which doesn't check what it connects" in str(
+        error
+    )
+
+
+async def test_unencrypted_endpoints(dns: list[str]) -> None:
+    """An `http://` endpoint warns when a client is opened for it, and one on this machine doesn't."""
+    config = AioConfig(retries=ONE_ATTEMPT)
+    manager = AsyncCredentialsManager[Any]("x", endpoint_url="http://vpce-1.example:8080", config=config)
+    for pooled in (False, True):
+        with pytest.warns(UserWarning, match=r"http://vpce-1\.example:8080 isn't encrypted: .* Use https"):
+            async with manager if pooled else contextlib.nullcontext():
+                assert type(await error_of(manager)) is EndpointUnreachableError
+    assert dns == ["vpce-1.example"] * 2
+    for host in ("127.0.0.1", "127.1.2.3", "[::1]", "localhost", "secrets.localhost"):
+        async with opened(SessionPerCall(ClientSettings(endpoint_url=f"http://{host}:1"))):
+            pass
+
+
+@pytest.mark.parametrize("pooled", [False, True], ids=["per call", "pooled"])
+async def test_verification_is_not_switched_off(dns: list[str], pooled: bool) -> None:  # noqa: FBT001 (a table)
+    """A session that verifies nothing reaches endpoints on this machine alone."""
+    session = AioSession()
+    session.set_config_variable("ca_bundle", False)  # noqa: FBT003 (as `verify=False` is for a client)
+    config = AioConfig(retries=ONE_ATTEMPT)
+    manager = AsyncCredentialsManager[Any]("x", session=session, endpoint_url="https://vpce-1.example", config=config)
+    async with manager if pooled else contextlib.nullcontext():
+        error = await error_of(manager)
+    assert type(error) is EndpointUnreachableError
+    assert "verify=False is for endpoints on this machine only; give a CA bundle instead" in str(error)
+    assert not dns
 
 
 async def test_a_pool_shares_clients(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pool opens one client a region, also when many ask at once, and its repr says which."""
-    opened: list[str] = []
+    asked: list[str] = []
 
     async def slow(stack: Any, session: Any, region: Region, settings: Any) -> Any:  # noqa: ANN401 (passed on)
-        opened.append(region.name)
+        asked.append(region.name)
         await asyncio.sleep(0)
         return await open_client(stack, session, region, settings)
 
@@ -339,15 +419,17 @@ async def test_a_pool_shares_clients(monkeypatch: pytest.MonkeyPatch) -> None:
     pooled = PooledSession(ClientSettings())
     pooled.open()
 
-    async def lend(name: str) -> object:
-        async with pooled.client(Region(name, "")) as (client, _):
+    async def lend(name: str | None) -> object:
+        async with opened(pooled, Region(name, "") if name else None) as (client, _):
             return client
 
     one, same, other = await asyncio.gather(lend("eu-west-1"), lend("eu-west-1"), lend("eu-west-2"))
     assert one is same is await lend("eu-west-1")
     assert one is not other
-    assert opened == ["eu-west-1", "eu-west-2"]
-    assert repr(pooled) == "open eu-west-1, eu-west-2"
+    monkeypatch.setenv("AWS_REGION", "eu-west-2")
+    assert other is await lend(None)
+    assert asked == ["eu-west-1", "eu-west-2"]
+    assert repr(pooled) == "open eu-west-1 eu-west-2"
     assert pooled.holds_clients
     await pooled.aclose()
     assert (repr(pooled), pooled.holds_clients) == ("closed", False)
@@ -357,30 +439,30 @@ async def test_states() -> None:
     """A pool's session is new, open, closed; only the open one lends a client, and closing is final."""
     pooled = PooledSession(ClientSettings())
     with pytest.raises(PoolClosedError, match="isn't open yet: use `async with pool:` first"):
-        await pooled.client(None).__aenter__()
+        await opened(pooled).__aenter__()
     pooled.open()
     pooled.open()
     await pooled.aclose()
     await pooled.aclose()
     with pytest.raises(PoolClosedError, match="The pool is closed: make a new one"):
-        await pooled.client(None).__aenter__()
+        await opened(pooled).__aenter__()
     with pytest.raises(PoolClosedError, match="closing is final"):
         pooled.open()
 
 
 async def test_closing_ends_the_calls() -> None:
-    """Closing ends what still uses a client, waits for it, and closes each once; it may be called twice at a time."""
+    """Closing brings forward the deadlines of those who use a client, and waits for them; twice at a time, too."""
     pooled = PooledSession(ClientSettings())
     pooled.open()
     lent = asyncio.Semaphore(0)
 
     async def use() -> None:
-        async with pooled.client(None):
+        async with opened(pooled):
             lent.release()
             await asyncio.Event().wait()
 
     async def fail() -> None:
-        async with pooled.client(None):
+        async with opened(pooled):
             lent.release()
             try:
                 await asyncio.Event().wait()
@@ -391,9 +473,68 @@ async def test_closing_ends_the_calls() -> None:
     for _ in calls:
         await lent.acquire()
     await asyncio.gather(pooled.aclose(), pooled.aclose())
-    for call in calls:
-        with pytest.raises(PoolClosedError, match="closed during the call"):
+    for call, raised in zip(calls, (TimeoutError, TimeoutError, ZeroDivisionError), strict=True):
+        with pytest.raises(raised):
             await call
+
+
+async def test_closing_waits_for_those_who_are_late() -> None:
+    """A call whose own deadline has passed, and which still tidies up, is waited for and not hurried."""
+    pooled = PooledSession(ClientSettings())
+    pooled.open()
+    tidying, tidy = asyncio.Event(), asyncio.Event()
+
+    async def use() -> None:
+        async with asyncio.timeout(None) as deadline, pooled.client(None, deadline):
+            deadline.reschedule(0)
+            try:
+                await asyncio.Event().wait()
+            finally:
+                tidying.set()
+                await tidy.wait()
+
+    call = asyncio.create_task(use())
+    await tidying.wait()
+    closing = asyncio.create_task(pooled.aclose())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not closing.done()
+    tidy.set()
+    await closing
+    with pytest.raises(TimeoutError):
+        await call
+
+
+def test_a_loop_that_stands_still() -> None:
+    """Closing in one loop doesn't wait for another that doesn't run: what is in that one closes when it runs again."""
+    pooled = PooledSession(ClientSettings())
+    pooled.open()
+
+    async def use() -> None:
+        async with opened(pooled):
+            pass
+
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(use())
+        asyncio.run(pooled.aclose())
+        assert pooled.holds_clients
+        loop.run_until_complete(pooled.aclose())
+        assert not pooled.holds_clients
+    finally:
+        loop.close()
+
+
+async def test_a_session_that_cannot_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever aioboto3 raises there is one of our errors."""
+    await load_transport()
+
+    def session(**_: object) -> NoReturn:
+        raise ProfileNotFound(profile="missing")
+
+    monkeypatch.setattr(aioboto3, "Session", session)
+    error = await error_of(AsyncCredentialsManager("prod/db"))
+    assert (type(error), error.secret_name) == (AuthenticationError, "prod/db")
 
 
 async def test_errors_of_an_open_pool_pass() -> None:
@@ -401,6 +542,6 @@ async def test_errors_of_an_open_pool_pass() -> None:
     pooled = PooledSession(ClientSettings())
     pooled.open()
     with pytest.raises(ZeroDivisionError):
-        async with pooled.client(None):
+        async with opened(pooled):
             raise ZeroDivisionError
     await pooled.aclose()

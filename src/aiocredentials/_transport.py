@@ -1,0 +1,303 @@
+"""What our aioboto3 sessions are made of: a transport that can be trusted, and models that are loaded once a process.
+
+aiobotocore before 3.9 accepts a trusted certificate for any host name and verifies nothing behind a proxy, and every
+release follows redirects with the session token in hand. The classes here don't. They hang on private hooks of
+aiobotocore and aiohttp; tests over real TLS sockets hold what they promise, and a hook that is gone fails at import.
+
+This module imports aioboto3 (300 ms): `_session` imports it in a thread, when the first session is opened.
+"""
+
+# The stubs of aiobotocore and aiohttp don't have the private hooks that this module is about.
+# mypy: disable-error-code="attr-defined, has-type, misc, no-any-return, override, union-attr"
+# pyright: basic, reportAttributeAccessIssue=false, reportIncompatibleMethodOverride=false
+# ruff: noqa: ANN401, PYI036, SLF001
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import inspect
+import json
+import os
+import ssl
+import threading
+from collections import OrderedDict
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
+
+import aioboto3
+import aiohttp
+from aiobotocore.config import AioConfig
+from aiobotocore.hooks import AioHierarchicalEmitter
+from aiobotocore.httpsession import AIOHTTPSession
+from aiobotocore.session import AioSession
+from aiobotocore.utils import AioContainerMetadataFetcher, AioInstanceMetadataFetcher, _RefCountedSession
+from botocore import handlers
+from botocore.httpsession import create_urllib3_context, get_cert_path
+from botocore.loaders import JSONFileLoader, Loader
+
+from aiocredentials._loops import PerLoop
+from aiocredentials.errors import RedirectError, TransportError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+if not inspect.iscoroutinefunction(getattr(AIOHTTPSession, "_get_session", None)):  # pragma: no cover (no such release)
+    raise ImportError(
+        "This aiobotocore opens connections in a way that aiocredentials can't make safe: install another release."
+    )
+
+_REDIRECTS = frozenset({300, 301, 302, 303, 305, 307, 308})
+
+
+class TrustedSession(AIOHTTPSession):
+    """aiobotocore's HTTP session, made to check host names, also behind a proxy, and to follow no redirect.
+
+    `_get_session` is the one method through which every request of both lines of aiobotocore gets its connection;
+    `_create_connector`, which it replaces, is sync in one line and async in the other.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self._verify in {None, ""}:
+            self._verify = True  # AWS_CA_BUNDLE="" would switch verification off
+        self._changing = asyncio.Lock()
+        self._is_open = False
+
+    async def __aenter__(self) -> Self:
+        await super().__aenter__()
+        self._is_open = True
+        return self
+
+    async def __aexit__(self, *exc: Any) -> None:
+        async with self._changing:  # a close that comes while a connector is being made waits for it
+            self._is_open = False
+            await super().__aexit__(*exc)
+
+    async def _get_session(self, proxy_url: str | None) -> _WithoutRedirects:
+        if self._is_open and (session := self._sessions.get(proxy_url)):
+            return _WithoutRedirects(session)
+        async with self._changing:
+            if not self._is_open:
+                raise aiohttp.ClientConnectionError("the HTTP session is closed")
+            if proxy_url not in self._sessions:
+                self._sessions[proxy_url] = await self._new_session(proxy_url)
+            return _WithoutRedirects(self._sessions[proxy_url])
+
+    async def _new_session(self, proxy_url: str | None) -> aiohttp.ClientSession:
+        endpoint, proxy = await ssl_context(self._verify, self._cert_file, self._key_file), None
+        if proxy_url and proxy_url.startswith("https:"):
+            settings = self._proxy_config.settings
+            certificate = settings.get("proxy_client_cert")
+            pair = certificate if isinstance(certificate, tuple) else (certificate, None)
+            proxy = await ssl_context(settings.get("proxy_ca_bundle") or self._verify, *pair)
+        connector = _Connector(proxy, limit=self._max_pool_connections, ssl=endpoint, **self._connector_args)
+        # The same as aiobotocore's own, but for the connector.
+        session = aiohttp.ClientSession(
+            connector=connector, timeout=self._timeout, skip_auto_headers={"CONTENT-TYPE"}, auto_decompress=False
+        )
+        return await self._exit_stack.enter_async_context(session)
+
+    async def send(self, request: Any) -> Any:
+        """Send the request, unless the endpoint isn't verified, and refuse an answer that points elsewhere."""
+        if self._verify is False and not is_loopback(request.url):
+            raise TransportError(why="verify=False is for endpoints on this machine only; give a CA bundle instead")
+        # Here as well: what super().send() meets, it wraps, and botocore would repeat it.
+        await self._get_session(self._proxy_config.proxy_url_for(request.url))
+        response = await super().send(request)
+        if response.status_code in _REDIRECTS:
+            raise RedirectError(why=f"it answered with a redirect (HTTP {response.status_code}), which isn't followed")
+        return response
+
+
+class _WithoutRedirects:
+    """All of a ClientSession that aiobotocore's `send` uses; aiohttp warns of a subclass and of new attributes."""
+
+    __slots__ = ("_session",)
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+
+    def request(self, method: str, url: Any, **kwargs: Any) -> Any:
+        return self._session.request(method, url, **kwargs, allow_redirects=False)
+
+
+class _Connector(aiohttp.TCPConnector):
+    """aiohttp has one TLS context for an https:// proxy and for the endpoint; a proxy mustn't get our certificate."""
+
+    def __init__(self, proxy_context: ssl.SSLContext | None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._proxy_context = proxy_context
+
+    def _update_proxy_auth_header_and_build_proxy_req(self, req: Any) -> Any:
+        proxy_request = super()._update_proxy_auth_header_and_build_proxy_req(req)
+        if self._proxy_context is not None:
+            proxy_request._ssl = self._proxy_context
+        return proxy_request
+
+
+class TrustedConfig(AioConfig):
+    """A config that keeps `TrustedSession` when botocore merges it: aiobotocore 2 forgets the class in `merge`.
+
+    As the default config of a session it reaches the credential chain's clients too, which bring configs of their own.
+    """
+
+    def __init__(self, connector_args: Any = None, **options: Any) -> None:
+        options.pop("http_session_cls", None)
+        super().__init__(connector_args=connector_args, http_session_cls=TrustedSession, **options)
+
+    def merge(self, other_config: Any) -> TrustedConfig:
+        options = {**self._user_provided_options, **other_config._user_provided_options}
+        options.pop("connector_args", None)
+        return TrustedConfig({**self.connector_args, **getattr(other_config, "connector_args", {})}, **options)
+
+
+class _MetadataSession(_RefCountedSession, TrustedSession):
+    """For the metadata services of EC2 and containers, which no config reaches."""
+
+
+class TrustedAioSession(AioSession):
+    """An aiobotocore session whose credential chain is hardened too, and which shares what it loads."""
+
+    def __init__(self) -> None:
+        # Of botocore's 119 handlers, the ones for S3, EC2 and others are never called here and cost a millisecond.
+        super().__init__(event_hooks=AioHierarchicalEmitter(), include_builtin_handlers=False)
+        places = {
+            handlers.REGISTER_FIRST: self._events.register_first,
+            handlers.REGISTER_LAST: self._events.register_last,
+        }
+        for name, handler, *where in handlers.BUILTIN_HANDLERS:
+            if _is_ours(name):
+                places.get(where[0] if where else None, self._events.register)(name, handler)
+        self.register_component("data_loader", _loader)
+        self.set_default_client_config(TrustedConfig())
+
+    async def get_credentials(self) -> Any:
+        credentials = await super().get_credentials()
+        await turn()  # next, botocore builds a client, without an await: several milliseconds
+        return credentials
+
+    def _create_credential_resolver(self) -> Any:
+        resolver = super()._create_credential_resolver()
+        for provider in resolver.providers:
+            for name in ("_fetcher", "_role_fetcher"):
+                fetcher = getattr(provider, name, None)
+                if isinstance(fetcher, (AioContainerMetadataFetcher, AioInstanceMetadataFetcher)):
+                    theirs = fetcher._session
+                    fetcher._session = _MetadataSession(
+                        timeout=theirs._timeout.sock_read, proxies=theirs._proxy_config._proxies
+                    )
+        return resolver
+
+
+def _is_ours(event: str) -> bool:
+    what, _, service = event.partition(".")
+    return what != "docs" and service.split(".")[0] in {"", "secretsmanager", "sts", "sso", "sso-oidc", "signin"}
+
+
+_turns = PerLoop(asyncio.Lock)
+
+
+async def turn() -> None:
+    """Wait for a turn of the loop that no other caller has, so that many at once don't add up to one long stall."""
+    async with _turns.get():
+        await asyncio.sleep(0)
+
+
+class _JSONFileLoader(JSONFileLoader):
+    """botocore's, but a Python function makes the dicts: so json.loads lets other threads run while it reads 2 MB."""
+
+    def _load_file(self, full_path: str, open_method: Callable[[str, str], Any]) -> Any:
+        if not os.path.isfile(full_path):  # noqa: PTH113 (botocore's own path, joined as it joins them)
+            return None
+        with open_method(full_path, "rb") as file:
+            return json.loads(file.read(), object_pairs_hook=lambda pairs: OrderedDict(pairs))  # noqa: PLW0108
+
+
+class _SharedLoader(Loader):
+    """One loader for all sessions of the process: what it has read stays read, and its search path doesn't grow."""
+
+    @property
+    def search_paths(self) -> list[str]:
+        return list(super().search_paths)  # every aioboto3 session appends a folder
+
+
+_loader = _SharedLoader(
+    [os.path.expanduser(path) for path in os.environ.get("AWS_DATA_PATH", "").split(os.pathsep) if path],  # noqa: PTH111
+    file_loader=_JSONFileLoader(),
+)
+
+
+def load() -> None:
+    """Read models, endpoint rules and CA store, and import what botocore imports late. For a thread: it takes 0.1 s.
+
+    The collector is off meanwhile: it would stop all threads to look through what is being made here.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        asyncio.run(_dry_run())
+    except Exception:  # noqa: BLE001, S110 (whoever has a broken configuration learns of it from the session that needs it)
+        pass
+    finally:
+        if collecting:
+            gc.enable()
+
+
+async def _dry_run() -> None:
+    session = aioboto3.Session("not-a-key", "not-a-secret", botocore_session=TrustedAioSession())
+    async with session.client("secretsmanager", region_name="us-east-1") as client:
+        await transport_of(client)._get_session(None)
+
+
+def transport_of(client: object) -> TrustedSession:
+    """Return the HTTP session that a client really got. Raises `TypeError` if it isn't one that can be trusted."""
+    transport = getattr(getattr(client, "_endpoint", None), "http_session", None)
+    if not isinstance(transport, TrustedSession):
+        raise TypeError(f"the client came with a {type(transport).__name__}, which doesn't check what it connects to")
+    return transport
+
+
+_contexts: dict[tuple[object, ...], ssl.SSLContext] = {}
+_building = threading.Lock()
+
+
+async def ssl_context(verify: Any, certificate: str | None, key: str | None) -> ssl.SSLContext:
+    """Return the context for a CA bundle and a client certificate: made once, and again when a file has changed."""
+    files = (get_cert_path(verify) if verify else None, certificate, key)
+    try:
+        identity = tuple(path and (path, os.stat(path).st_ino, os.stat(path).st_mtime_ns) for path in files)  # noqa: PTH116
+        context = _contexts.get(identity)
+        return await asyncio.to_thread(_build_context, identity, *files) if context is None else context
+    except OSError as error:  # ssl.SSLError is one
+        why = (
+            f"the CA bundle or client certificate ({', '.join(filter(None, files))}) can't be loaded: {error.strerror}"
+        )
+    raise TransportError(why=why)
+
+
+def _build_context(
+    identity: tuple[object, ...], bundle: str | None, certificate: str | None, key: str | None
+) -> ssl.SSLContext:
+    with _building:
+        if identity not in _contexts:
+            context = create_urllib3_context()
+            # urllib3 checks the host name by itself, so botocore's context doesn't; aiohttp leaves it to the context.
+            context.check_hostname = bundle is not None
+            context.verify_mode = ssl.CERT_REQUIRED if bundle else ssl.CERT_NONE
+            if bundle:
+                context.load_verify_locations(bundle)
+            if certificate:
+                context.load_cert_chain(certificate, key)
+            _contexts[identity] = context
+        return _contexts[identity]
+
+
+def is_loopback(url: str) -> bool:
+    """Whether the URL is on this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

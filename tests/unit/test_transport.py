@@ -1,0 +1,121 @@
+"""What our sessions are made of, without a socket: loaded once, shared, and put back as it was found."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import ssl
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+from aiobotocore.config import AioConfig
+from aiobotocore.httpsession import AIOHTTPSession
+from botocore import handlers
+from botocore.config import Config
+
+from aiocredentials import AuthenticationError, _session, _transport
+from aiocredentials._session import ClientSettings, default_region, load_transport, open_session
+from aiocredentials._transport import TrustedConfig, TrustedSession, is_loopback, load, ssl_context
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def no_contexts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget the TLS contexts of the process for the length of the test."""
+    monkeypatch.setattr(_transport, "_contexts", {})
+
+
+class TestConfig:
+    """`TrustedConfig` survives what botocore does with configs."""
+
+    def test_merging(self) -> None:
+        """It keeps its class and its transport, and what the other one says goes over what it says itself."""
+        ours = TrustedConfig({"use_dns_cache": False}, read_timeout=5, connect_timeout=3)
+        theirs = AioConfig({"keepalive_timeout": 1}, read_timeout=7, http_session_cls=AIOHTTPSession)
+        # The credential chain's clients bring a config of botocore's own kind.
+        merged: Any = ours.merge(theirs).merge(Config(region_name="eu-west-1"))
+        assert type(merged) is TrustedConfig
+        assert merged.http_session_cls is TrustedSession
+        assert (merged.read_timeout, merged.connect_timeout, merged.region_name) == (7, 3, "eu-west-1")
+        assert merged.connector_args["keepalive_timeout"] == 1
+        assert merged.connector_args["use_dns_cache"] is False
+
+
+class TestContexts:
+    """The CA store is read once for all who trust the same, off the event loop."""
+
+    @pytest.mark.usefixtures("no_contexts")
+    async def test_shared(self) -> None:
+        """Two who need a context at the same time, and one later, get the same, and it checks everything."""
+        first, second = await asyncio.gather(ssl_context(True, None, None), ssl_context(True, None, None))  # noqa: FBT003 (botocore's `verify`)
+        assert first is second is await ssl_context(True, None, None)  # noqa: FBT003 (the same)
+        assert (first.check_hostname, first.verify_mode) == (True, ssl.CERT_REQUIRED)
+
+    @pytest.mark.usefixtures("no_contexts")
+    async def test_one_connector(self) -> None:
+        """Requests that start at once share a connector; after closing there is none, and no new one is made."""
+        async with TrustedSession() as transport:
+            first, second = await asyncio.gather(transport._get_session(None), transport._get_session(None))
+            assert first._session is second._session
+        with pytest.raises(aiohttp.ClientConnectionError, match="the HTTP session is closed"):
+            await transport._get_session(None)
+        assert first._session.closed
+
+    def test_loopback(self) -> None:
+        """Only names and addresses that can't be elsewhere are this machine."""
+        here = ("127.0.0.1", "127.1.2.3", "[::1]", "localhost", "LOCALHOST", "a.localhost")
+        elsewhere = ("vpce-1.example", "10.0.0.1", "localhost.example", "notlocalhost", "127.0.0.1.example", "[::2]")
+        assert all(is_loopback(f"http://{host}:5000/") for host in here)
+        assert not any(is_loopback(f"http://{host}:5000/") for host in elsewhere)
+        assert not is_loopback("/")
+
+
+class TestLoading:
+    """What takes long is done once a process, in a thread, and leaves no trace but what it loaded."""
+
+    async def test_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """However many sessions are the first ones, the models are loaded once."""
+        loaded: list[str] = []
+        monkeypatch.setattr(_session, "_is_loaded", False)
+        monkeypatch.setattr(_transport, "load", lambda: loaded.append("once"))
+        _session._load.cache_clear()
+        await asyncio.gather(*(load_transport() for _ in range(5)))
+        await load_transport()
+        assert loaded == ["once"]
+
+    @pytest.mark.parametrize("collecting", [True, False])
+    async def test_the_collector(self, collecting: bool) -> None:  # noqa: FBT001 (a table)
+        """The garbage collector is afterwards as it was before."""
+        if not collecting:
+            gc.disable()
+        try:
+            await asyncio.to_thread(load)
+            assert gc.isenabled() is collecting
+        finally:
+            gc.enable()
+
+    async def test_a_broken_configuration(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It is no error of loading: the session that needs it tells, with our words."""
+        monkeypatch.setenv("AWS_PROFILE", "missing")
+        await asyncio.to_thread(load)
+        session = await open_session(ClientSettings())
+        with pytest.raises(AuthenticationError, match="ProfileNotFound"):
+            default_region(ClientSettings(), session)
+
+    def test_a_model_of_the_users(self, tmp_path: Path) -> None:
+        """Models are found where the loader looks, and one that isn't there is none."""
+        (tmp_path / "model.json").write_text('{"b": 1, "a": {"c": 2}}')
+        read = _transport._JSONFileLoader().load_file(str(tmp_path / "model"))
+        assert list(read) == ["b", "a"]
+        assert _transport._JSONFileLoader().load_file(str(tmp_path / "missing")) is None
+
+    def test_handlers(self) -> None:
+        """Of botocore's event handlers those are kept that Secrets Manager and the credential chain need."""
+        kept = {name for name, *_ in handlers.BUILTIN_HANDLERS if _transport._is_ours(name)}
+        assert {"choose-signer", "choose-signer.sts.AssumeRoleWithWebIdentity", "request-created"} <= kept
+        services = {name.split(".")[1] for name in kept if "." in name}
+        assert services <= {"secretsmanager", "sts", "sso", "sso-oidc", "signin"}
+        assert len(kept) < 30
