@@ -83,6 +83,20 @@ def tests_newest(session: nox.Session) -> None:
     run_tests(session)
 
 
+@nox.session(default=False)
+def mutants(session: nox.Session) -> None:
+    """Take each promise out of a copy of the cache, one by one, and see the tests catch it."""
+    session.install(".[testing]", *group("tests"))
+    session.run("python", "tests/mutants.py", *session.posargs)
+
+
+@nox.session(default=False)
+def soak(session: nox.Session) -> None:
+    """Run the cache for long: herds, flat memory, 5,000 schedules; `-- --tenth` for a tenth of it."""
+    session.install(".[testing]", *group("tests"))
+    session.run("python", "tests/soak.py", *session.posargs)
+
+
 @nox.session
 def coverage(session: nox.Session) -> None:
     """Add up what the tests covered: each line and branch, or it fails."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import dataclasses
 import doctest
 import inspect
 import json
@@ -77,9 +78,15 @@ def test_error_table() -> None:
     rows = re.findall(r"^\| (`\w+Error`.*?) \|.*\| (yes|no) \|$", README, re.MULTILINE)
     listed = {name: word == "yes" for names, word in rows for name in re.findall(r"\w+", names)}
     assert listed == {name: getattr(aiocredentials, name).transient for name in listed}
-    # Nothing raises SecretExpiredError yet.
     errors = {name for name in aiocredentials.__all__ if name.endswith("Error")}
-    assert errors - set(listed) == {"CredentialsError", "SecretExpiredError"}
+    assert errors - set(listed) == {"CredentialsError"}
+
+
+def test_cache_table() -> None:
+    """The table of the cache gives each of the policy's defaults."""
+    section = README[README.index("## The cache") : README.index("## Errors")]
+    said = {name: float(number) for name, number in re.findall(r"`(\w+)=([\d.]+)`", section)}
+    assert said == dataclasses.asdict(aiocredentials.CachePolicy())
 
 
 def test_commands() -> None:

@@ -1,9 +1,11 @@
 """Credentials from AWS Secrets Manager for asyncio services."""
 
-from aiocredentials._cache import CachePolicy
 from aiocredentials._manager import AsyncCredentialsManager
+from aiocredentials._policy import CachePolicy
 from aiocredentials._pool import CredentialsPool
 from aiocredentials._secret import Secret
+from aiocredentials._store import CacheStats
+from aiocredentials.credentials import DatabaseCredentials
 from aiocredentials.errors import (
     AccessDeniedError,
     AuthenticationError,
@@ -31,8 +33,10 @@ __all__ = [
     "AsyncCredentialsManager",
     "AuthenticationError",
     "CachePolicy",
+    "CacheStats",
     "CredentialsError",
     "CredentialsPool",
+    "DatabaseCredentials",
     "EndpointUnreachableError",
     "InternalServiceError",
     "InvalidParameterError",

@@ -7,24 +7,27 @@ import logging
 import re
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from aiocredentials._loops import running_loop
 from aiocredentials._secret import Secret
-from aiocredentials._session import ClientSource, Region, known_regions, wrong_region
+from aiocredentials._session import ClientSource, Opened, Region, known_regions, wrong_region
 from aiocredentials.errors import (
     CredentialsError,
     EndpointUnreachableError,
     MalformedResponseError,
     PoolClosedError,
     describe,
+    from_answer,
     map_client_errors,
     map_error,
     unresolved,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
+
+R = TypeVar("R")
 
 logger = logging.getLogger("aiocredentials")
 
@@ -40,11 +43,6 @@ class SecretRequest(NamedTuple):
     region: Region | None = None
     version_id: str | None = None
     version_stage: str | None = "AWSCURRENT"
-
-    @property
-    def key(self) -> tuple[str, str | None, str | None, str | None]:
-        """The cache's key: without where the region came from, which is for people."""
-        return (self.secret_name, self.region.name if self.region else None, self.version_id, self.version_stage)
 
     def parameters(self) -> dict[str, str]:
         """Return the parameters of the call."""
@@ -69,27 +67,61 @@ class Gateway:
     @map_client_errors(logger)
     async def get(self, request: SecretRequest, *, ttl: float = float("inf")) -> Secret:
         """Call GetSecretValue. Raises a `CredentialsError`, whatever happens. Needs secretsmanager:GetSecretValue."""
+
+        async def call(opened: Opened, started: dict[str, Any]) -> Secret | CredentialsError:
+            # The answer never is a local variable: this frame is part of the traceback of what is raised.
+            return _read(await opened.client.get_secret_value(**request.parameters()), request, opened.region, started)
+
+        result = await self._ask(request, call, ttl)
+        if isinstance(result, CredentialsError):
+            raise result
+        return result
+
+    @map_client_errors(logger)
+    async def get_many(self, requests: Sequence[SecretRequest], *, ttl: float) -> dict[str, Secret | CredentialsError]:
+        """Call BatchGetSecretValue for up to 20 names of one region; what went wrong with one stands in its place.
+
+        Raises a `CredentialsError` if the call as a whole fails. Needs secretsmanager:BatchGetSecretValue, and
+        secretsmanager:GetSecretValue for each secret.
+        """
+
+        async def call(opened: Opened, started: dict[str, Any]) -> dict[str, Secret | CredentialsError]:
+            found: dict[str, Secret | CredentialsError] = {}
+            page: dict[str, Any] = {"SecretIdList": [request.secret_name for request in requests]}
+            while True:
+                token = _read_page(await opened.client.batch_get_secret_value(**page), requests, started, found)
+                if not token:
+                    return found
+                page["NextToken"] = token
+
+        return await self._ask(requests[0]._replace(secret_name=""), call, ttl)
+
+    async def region(self, request: SecretRequest) -> Region:
+        """Return the region that a request goes to, without a call. Raises a `CredentialsError` if there is none."""
         running_loop()
-        born, fetched_at = self._clock(), datetime.now(UTC)
-        where = request.region
-        failure: CredentialsError | None = None
-        result: Secret | str = ""
         deadline = asyncio.timeout(self._timeout)
         try:
-            async with deadline, self._source.client(request.region, deadline) as (client, where):
-                # The answer never is a local variable: this frame is part of the traceback of what is raised below.
-                result = _read(
-                    await client.get_secret_value(**request.parameters()),
-                    request,
-                    {"region": where.name, "fetched_at": fetched_at, "born": born, "ttl": ttl, "clock": self._clock},
-                )
+            async with deadline:
+                return request.region or await self._source.region()
+        except Exception as error:  # noqa: BLE001 (as in _ask)
+            failure = self._mapped(error, request, None, late=deadline.expired())
+        raise failure
+
+    async def _ask(
+        self, request: SecretRequest, call: Callable[[Opened, dict[str, Any]], Coroutine[Any, Any, R]], ttl: float
+    ) -> R:
+        """Lend a client to a call, all inside one deadline, and map whatever goes wrong."""
+        running_loop()
+        started = {"born": self._clock(), "fetched_at": datetime.now(UTC), "ttl": ttl, "clock": self._clock}
+        where = request.region
+        deadline = asyncio.timeout(self._timeout)
+        try:
+            async with deadline, self._source.client(request.region, deadline) as opened:
+                where = opened.region
+                return await call(opened, started)
         except Exception as error:  # noqa: BLE001 (whatever escapes botocore becomes one of our errors)
             failure = self._mapped(error, request, where, late=deadline.expired())
-        if failure is not None:
-            raise failure
-        if isinstance(result, str):
-            raise describe(MalformedResponseError, result, **_facts(request, where))
-        return result
+        raise failure
 
     def _mapped(
         self, error: Exception, request: SecretRequest, where: Region | None, *, late: bool
@@ -110,39 +142,62 @@ class Gateway:
 
 
 def _facts(request: SecretRequest, where: Region | None) -> dict[str, str | None]:
-    return {"secret_name": request.secret_name, **(where.facts() if where else {})}
+    return {"secret_name": request.secret_name or None, **(where.facts() if where else {})}
 
 
-def _read(answer: Mapping[str, Any], request: SecretRequest, provenance: Mapping[str, Any]) -> Secret | str:
-    """Build the secret, or say why this is no answer: returned, not raised, so that no traceback holds the answer."""
+def _read(
+    answer: Mapping[str, Any], request: SecretRequest, region: Region, started: Mapping[str, Any]
+) -> Secret | CredentialsError:
+    """Build the secret, or the error that says why not: returned, not raised, so that no traceback has the answer."""
     text, binary = answer.get("SecretString"), answer.get("SecretBinary")
-    if (text is None) == (binary is None):
-        return "The answer has neither or both of SecretString and SecretBinary."
     value = binary if text is None else text
-    if not isinstance(value, bytes if text is None else str):
-        return "The answer's value is neither text nor bytes."
     name, arn, version_id = answer.get("Name"), answer.get("ARN"), answer.get("VersionId")
     stages: object = answer.get("VersionStages") or []
-    if not (isinstance(name, str) and isinstance(arn, str) and _same_secret(request.secret_name, name, arn)):
-        return "The answer is about another secret, or doesn't say which."
-    if not (version_id and isinstance(version_id, str) and request.version_id in {None, version_id}):
-        return "The answer is another version, or doesn't say which."
     labels = tuple(map(str, cast("list[object]", stages))) if isinstance(stages, list) else ()
-    if request.version_stage not in {None, *labels}:
-        return "The answer doesn't have the staging label that was asked."
-    created = answer.get("CreatedDate")
-    return Secret(
-        value,
-        name=name,
-        arn=arn,
-        version_id=version_id,
-        version_stages=labels,
-        created_at=created if isinstance(created, datetime) else None,
-        **provenance,
-    )
+    if (text is None) == (binary is None) or not isinstance(value, bytes if text is None else str):
+        wrong = "has neither or both of SecretString and SecretBinary, or of another type"
+    elif not (isinstance(name, str) and isinstance(arn, str) and same_secret(request.secret_name, name, arn)):
+        wrong = "is about another secret, or doesn't say which"
+    elif not (version_id and isinstance(version_id, str) and request.version_id in {None, version_id}):
+        wrong = "is another version, or doesn't say which"
+    elif request.version_stage not in {None, *labels}:
+        wrong = "doesn't have the staging label that was asked"
+    else:
+        created: object = answer.get("CreatedDate")
+        return Secret(
+            value,
+            name=name,
+            arn=arn,
+            region=region.name,
+            version_id=version_id,
+            version_stages=labels,
+            created_at=created if isinstance(created, datetime) else None,
+            **started,
+        )
+    return describe(MalformedResponseError, f"The answer {wrong}.", **_facts(request, region))
 
 
-def _same_secret(asked: str, name: str, arn: str) -> bool:
+def _read_page(
+    answer: Mapping[str, Any],
+    requests: Sequence[SecretRequest],
+    started: Mapping[str, Any],
+    found: dict[str, Secret | CredentialsError],
+) -> str | None:
+    """Put what a page of a batch says into `found`, by the names that were asked; return the next page's token."""
+    for value in answer.get("SecretValues") or ():
+        for one in requests:
+            if same_secret(one.secret_name, str(value.get("Name")), str(value.get("ARN"))):
+                found[one.secret_name] = _read(value, one, cast("Region", one.region), started)
+    regions = {one.secret_name: one.region for one in requests}
+    for error in answer.get("Errors") or ():
+        name = str(error.get("SecretId"))
+        response = {"Error": {"Code": error.get("ErrorCode") or "", "Message": error.get("Message") or ""}}
+        found[name] = from_answer(response, "BatchGetSecretValue", **_facts(SecretRequest(name), regions.get(name)))
+    return cast("str | None", answer.get("NextToken"))
+
+
+def same_secret(asked: str, name: str, arn: str) -> bool:
+    """Whether a name, a full or a partial ARN that was asked means the secret with this name and ARN."""
     if asked in {name, arn}:
         return True
     partial = asked.startswith("arn:") and arn.startswith(asked)

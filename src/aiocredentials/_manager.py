@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import inspect
-from functools import partial
+from collections import deque
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast, overload
 
-from aiocredentials._cache import DEFAULT_POLICY, AsyncCache, CachePolicy, seconds
-from aiocredentials._gateway import Gateway, SecretRequest, region_of
+from aiocredentials._gateway import SecretRequest, region_of
+from aiocredentials._loops import running_loop
+from aiocredentials._policy import DEFAULT_POLICY, CachePolicy, seconds
 from aiocredentials._session import ClientSettings, Region, SessionPerCall, check_name
-from aiocredentials.errors import CredentialsError, SecretFormatError, describe
+from aiocredentials._store import SecretStore
+from aiocredentials.errors import CredentialsError, PoolClosedError, SecretFormatError, describe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncGenerator, Callable
     from datetime import timedelta
     from types import TracebackType
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from aiobotocore.config import AioConfig
     from aiobotocore.session import AioSession
 
+    from aiocredentials._cache import Lease, Reader
     from aiocredentials._pool import CredentialsPool
     from aiocredentials._secret import Secret
 
@@ -40,7 +44,8 @@ class AsyncCredentialsManager(Generic[T]):
     session's, `AWS_DEFAULT_REGION`, `AWS_REGION`, the profile's, or us-east-1. `decode` makes an object of the text,
     once a version. `session` is an `aioboto3.Session` or an aiobotocore `AioSession`. `timeout` is for one whole fetch
     (finding AWS credentials, connecting, retries, reading), in seconds or as a `timedelta`. `policy=None` means no
-    cache. Raises `TypeError` or `ValueError` for an argument that can't work, and for settings that the pool has.
+    cache; without a pool, nothing is refreshed in the background. Raises `TypeError` or `ValueError` for an argument
+    that can't work, and for settings that the pool has.
     """
 
     @overload
@@ -96,21 +101,26 @@ class AsyncCredentialsManager(Generic[T]):
         region = Region(region_name, "the region_name argument") if region_name else region_of(secret_name)
         self._request = SecretRequest(secret_name, region, version_stage=version_stage)
         self._decode = decode
-        self._decoded: tuple[str, T] | None = None
         self._settings = ClientSettings(session=session, endpoint_url=endpoint_url, config=config)
         self._timeout = seconds(timeout, "timeout")
-        self._policy = policy
+        self._policy = check_policy(policy)
         self._pool = pool
-        if pool is None:
-            self._gateway, self._cache = self._without_pool()
-            return
-        if self._settings != ClientSettings() or self._timeout != DEFAULT_TIMEOUT:
-            raise ValueError(
-                "pool= brings a session, endpoint_url, config and timeout of its own: give these to the pool instead."
-            )
-        self._gateway, self._cache = pool._gateway, pool._cache
-        if policy is DEFAULT_POLICY:
-            self._policy = pool._policy
+        if pool is not None:
+            if self._settings != ClientSettings() or self._timeout != DEFAULT_TIMEOUT:
+                raise ValueError(
+                    "pool= has a session, endpoint_url, config and timeout of its own: give these to the pool instead."
+                )
+            if policy is DEFAULT_POLICY:
+                self._policy = pool._policy
+        self._read_from(pool)
+
+    def _read_from(self, pool: CredentialsPool | None) -> None:
+        """Start anew with the pool's store, or with one that opens a session per call."""
+        per_call = SessionPerCall(self._settings)
+        self._store = pool._store if pool else SecretStore(per_call, self._timeout, pooled=False)
+        self._reader: Reader[Secret] | None = None
+        self._decoded: tuple[tuple[str, str], T] | None = None
+        self._hit: tuple[Lease[Secret], Callable[[], float], T] | None = None
 
     async def retrieve_secret_string(self) -> Any:  # noqa: ANN401 (JSON has no better type)
         """Return the secret's JSON, parsed: a new object with every call.
@@ -126,38 +136,106 @@ class AsyncCredentialsManager(Generic[T]):
         Without `decode` it is the parsed JSON, as `retrieve_secret_string` returns it. Raises a `CredentialsError`;
         `SecretFormatError` if `decode` raises. Needs secretsmanager:GetSecretValue.
         """
+        if self._hit is not None:
+            # What Reader.get does, written out: each call of a function would cost as much as all of this.
+            lease, clock, value = self._hit
+            if (now := clock()) < lease.until:
+                lease.used = now
+                lease.reads += 1
+                return value
         secret = await self.secret()
-        if self._decode is None:
-            return cast("T", secret.json())
-        if self._decoded is None or self._decoded[0] != secret.version_id:
-            self._decoded = (secret.version_id, self._run_decode(self._decode, secret))
-        return self._decoded[1]
+        return cast("T", secret.json()) if self._decode is None else self._decoded_of(self._decode, secret)
+
+    def _decoded_of(self, decode: Callable[[str], T], secret: Secret) -> T:
+        version = (secret.arn, secret.version_id)
+        decoded = self._decoded
+        if decoded is None or decoded[0] != version:
+            decoded = self._decoded = (version, _run_decode(decode, secret))
+        if self._reader is not None and self._reader.lease.value is secret:
+            self._hit = (self._reader.lease, self._store.cache.clock, decoded[1])
+        return decoded[1]
 
     async def secret(self, *, version_id: str | None = None, version_stage: str | None = None) -> Secret:
         """Return the `Secret`: by the manager's staging label, or by another label or a version id that is given here.
 
         Raises a `CredentialsError`. Needs secretsmanager:GetSecretValue.
         """
-        _check_loop()
-        request = self._requested(version_id, version_stage)
+        if version_id is None and version_stage is None:
+            if self._policy is None:
+                return await self._store.gateway.get(self._request)
+            return await (self._reader or await self._located(self._policy)).get()
+        check_name("version_id", version_id, "give a version's id, or leave it out")
+        check_name("version_stage", version_stage, "give a staging label such as 'AWSPREVIOUS', or leave it out")
+        request = self._request._replace(version_id=version_id, version_stage=version_stage)
         if self._policy is None:
-            return await self._gateway.get(request)
-        ttl = cast("float", self._policy.ttl)
-        return await self._cache.get(request.key, partial(self._gateway.get, request, ttl=ttl), ttl)
+            return await self._store.gateway.get(request)
+        return await self._store.reader(await self._store.located(request), self._policy).get()
 
     async def refresh(self) -> Secret:
-        """Return what a fetch begun after this call brought. Raises a `CredentialsError`."""
-        _check_loop()
+        """Return what a fetch begun after this call brought; callers at the same time share it.
+
+        However many ask at once, they cost two fetches at most. Raises a `CredentialsError`, also a transient one: a
+        stale value isn't served here. Needs secretsmanager:GetSecretValue.
+        """
         if self._policy is None:
-            return await self._gateway.get(self._request)
-        ttl = cast("float", self._policy.ttl)
-        return await self._cache.refresh(self._request.key, partial(self._gateway.get, self._request, ttl=ttl))
+            return await self._store.gateway.get(self._request)
+        return await (self._reader or await self._located(self._policy)).refresh()
 
     def invalidate(self, *, if_version: str | None = None) -> None:
-        """Forget the cached value, or only if it is the version `if_version`: the next call fetches."""
-        kept = self._cache.peek(self._request.key)
-        if if_version is None or (kept is not None and kept.version_id == if_version):
-            self._cache.invalidate(self._request.key)
+        """Forget the cached value, or only if it is the version with this id: the next call fetches.
+
+        With `if_version`, any number of callers who failed with the same old version cause one fetch. It holds for all
+        managers of the pool that ask for the same secret and staging label. Makes no call, and raises nothing.
+        """
+        key = self._store.known_key(self._request) if self._policy is not None else None
+        if key is not None:
+            entry = self._store.cache.entry(key)
+            kept = entry.value if entry is not None else None
+            if if_version is None or (kept is not None and kept.version_id == if_version):
+                self._store.cache.invalidate(key)
+
+    async def changes(self) -> AsyncGenerator[Secret]:
+        """Yield each new version when it has become the current one; the iterator itself sees to refreshing.
+
+        The version that is there at the start isn't new. A slow consumer misses none that was fetched, and holds nobody
+        up. Transient errors are the listener's; others are raised, `PoolClosedError` when the pool is closed. Raises
+        `RuntimeError` where `policy` is None. Needs secretsmanager:GetSecretValue.
+        """
+        if self._policy is None:
+            raise RuntimeError("changes() compares with what is cached: give the manager a policy.")
+        reader = self._reader or await self._located(self._policy)
+        news: deque[Secret | None] = deque()
+        wake, loop = asyncio.Event(), running_loop()
+        entry = self._store.cache.entry(reader.key)
+        last = entry.value.version_id if entry is not None and entry.value is not None else None
+
+        def watch(secret: Secret | None) -> None:
+            nonlocal last
+            before, last = last, secret.version_id if secret else None
+            if secret is None or before not in {None, last}:
+                news.append(secret)
+                with contextlib.suppress(RuntimeError):  # this loop may have died with its iterator
+                    loop.call_soon_threadsafe(wake.set)  # it may have come in by a fetch of another loop
+
+        stop = self._store.cache.watch(reader.key, watch)
+        try:
+            while True:
+                try:
+                    await reader.get()
+                except CredentialsError as error:
+                    if not error.transient:
+                        raise
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(reader.pause()):
+                        await wake.wait()
+                wake.clear()
+                while news:
+                    secret = news.popleft()
+                    if secret is None:
+                        raise describe(PoolClosedError, "The pool was closed.")
+                    yield secret
+        finally:
+            stop()
 
     async def __aenter__(self) -> Self:
         """Open a private pool for the length of the block. Raises `RuntimeError` if there is a pool already."""
@@ -169,15 +247,16 @@ class AsyncCredentialsManager(Generic[T]):
             )
             raise RuntimeError(message)
         settings = self._settings
-        self._pool = CredentialsPool(
+        pool = CredentialsPool(
             session=settings.session,
             endpoint_url=settings.endpoint_url,
             config=settings.config,
             timeout=self._timeout,
             policy=self._policy,
         )
-        self._gateway, self._cache = self._pool._gateway, self._pool._cache
-        await self._pool.open()
+        self._pool = pool
+        self._read_from(pool)
+        await pool.open()
         return self
 
     async def __aexit__(
@@ -185,7 +264,7 @@ class AsyncCredentialsManager(Generic[T]):
     ) -> None:
         """Close the private pool: later calls open a session each, as before."""
         pool, self._pool = self._pool, None
-        self._gateway, self._cache = self._without_pool()
+        self._read_from(None)
         if pool is not None:
             await pool.aclose()
 
@@ -195,35 +274,33 @@ class AsyncCredentialsManager(Generic[T]):
         how = "pooled" if self._pool else "a session per call"
         return f"<AsyncCredentialsManager {self.secret_name!r}{region}, {how}>"
 
-    def _without_pool(self) -> tuple[Gateway, AsyncCache[Secret]]:
-        return Gateway(SessionPerCall(self._settings), self._timeout), AsyncCache()
-
-    def _requested(self, version_id: str | None, version_stage: str | None) -> SecretRequest:
-        if version_id is None and version_stage is None:
-            return self._request
-        check_name("version_id", version_id, "give a version's id, or leave it out")
-        check_name("version_stage", version_stage, "give a staging label such as 'AWSPREVIOUS', or leave it out")
-        return self._request._replace(version_id=version_id, version_stage=version_stage)
-
-    def _run_decode(self, decode: Callable[[str], T], secret: Secret) -> T:
-        try:
-            return decode(secret.reveal())
-        except SecretFormatError as error:
-            failure: CredentialsError = copy.copy(error)
-        except Exception as error:  # noqa: BLE001 (a decoder may raise anything, with the text in it)
-            what = f"decode={getattr(decode, '__qualname__', decode)!r} refused the secret: {type(error).__name__}."
-            failure = describe(SecretFormatError, what, secret_name=secret.name, region_name=secret.region)
-        # Raised here, so that neither the decoder's error nor its frames hang on ours.
-        raise failure
+    async def _located(self, policy: CachePolicy) -> Reader[Secret]:
+        """Return the reader, which needs to know the region first."""
+        store = self._store
+        reader = store.reader(await store.located(self._request), policy)
+        if store is not self._store:  # a block of the manager's own was entered or left meanwhile
+            return reader
+        self._reader = self._reader or reader
+        return self._reader
 
 
-def _check_loop() -> None:
+def _run_decode(decode: Callable[[str], T], secret: Secret) -> T:
     try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        raise RuntimeError(
-            "This call needs a running asyncio event loop: await it in an async def, and start that by asyncio.run()."
-        ) from None
+        return decode(secret.reveal())
+    except SecretFormatError as error:
+        failure: CredentialsError = copy.copy(error)
+    except Exception as error:  # noqa: BLE001 (a decoder may raise anything, with the text in it)
+        what = f"decode={getattr(decode, '__qualname__', decode)!r} refused the secret: {type(error).__name__}."
+        failure = describe(SecretFormatError, what, secret_name=secret.name, region_name=secret.region)
+    # Raised here, so that neither the decoder's error nor its frames hang on ours.
+    raise failure
+
+
+def check_policy(policy: object) -> CachePolicy | None:
+    """Refuse what is no policy; None is one."""
+    if policy is None or isinstance(policy, CachePolicy):
+        return policy
+    raise TypeError(f"policy is a {type(policy).__name__}: give a CachePolicy, or None for no cache.")
 
 
 def _check_decode(decode: object) -> None:

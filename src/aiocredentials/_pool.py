@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
-from aiocredentials._cache import DEFAULT_POLICY, AsyncCache, CachePolicy, seconds
-from aiocredentials._gateway import Gateway
-from aiocredentials._manager import DEFAULT_TIMEOUT, AsyncCredentialsManager
-from aiocredentials._session import ClientSettings, PooledSession
+from aiocredentials._gateway import region_of
+from aiocredentials._manager import DEFAULT_TIMEOUT, AsyncCredentialsManager, check_policy
+from aiocredentials._policy import DEFAULT_POLICY, CachePolicy, seconds
+from aiocredentials._session import ClientSettings, PooledSession, check_name
+from aiocredentials._store import CacheStats, SecretStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from datetime import timedelta
     from types import TracebackType
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from aiobotocore.config import AioConfig
     from aiobotocore.session import AioSession
 
-    from aiocredentials._secret import Secret
+    from aiocredentials.events import Listener
 
 T = TypeVar("T")
 
@@ -31,7 +33,10 @@ class CredentialsPool:
 
     `region_name` is for secrets that don't name their own; `session` is an `aioboto3.Session` or an aiobotocore
     `AioSession`; `timeout` is for one whole fetch, in seconds or as a `timedelta`; `policy=None` means no cache: each
-    call is a fetch. Raises `TypeError` or `ValueError` for an argument that can't work.
+    call is a fetch. At most `max_secrets` are kept: the one used longest ago goes first. `prefetch` names secrets that
+    are fetched when the pool opens. `listener` is called with each `aiocredentials.events.SecretEvent`, in the event
+    loop: it must return at once.
+    Raises `TypeError` or `ValueError` for an argument that can't work.
     """
 
     def __init__(
@@ -43,11 +48,23 @@ class CredentialsPool:
         config: AioConfig | None = None,
         timeout: float | timedelta = DEFAULT_TIMEOUT,
         policy: CachePolicy | None = DEFAULT_POLICY,
+        max_secrets: int = 1024,
+        prefetch: Iterable[str] = (),
+        listener: Listener | None = None,
     ) -> None:
+        if type(max_secrets) is not int or max_secrets < 1:
+            raise ValueError(f"max_secrets is {max_secrets!r}: give a whole number from 1.")
+        if isinstance(prefetch, str):
+            raise TypeError(f"prefetch is a string: give a list of names, such as [{prefetch!r}].")
+        _check_listener(listener)
         self._session = PooledSession(ClientSettings(region_name, "the pool", session, endpoint_url, config))
-        self._gateway = Gateway(self._session, seconds(timeout, "timeout"))
-        self._cache: AsyncCache[Secret] = AsyncCache()
-        self._policy = policy
+        self._store = SecretStore(
+            self._session, seconds(timeout, "timeout"), pooled=True, max_secrets=max_secrets, listener=listener
+        )
+        self._policy = check_policy(policy)
+        self._prefetch = tuple(prefetch)
+        if self._prefetch:
+            self._check_prefetch(self._prefetch)
         self._entered = False
 
     @overload
@@ -92,17 +109,50 @@ class CredentialsPool:
             secret_name, region_name, pool=self, decode=decode, version_stage=version_stage, policy=policy
         )
 
+    async def prefetch(self, *secret_names: str) -> None:
+        """Fetch the current versions of many secrets, by name or ARN, 20 a call; not those that are cached and fresh.
+
+        Raises an `ExceptionGroup` of a `CredentialsError` for each that failed, with its `secret_name`; the others are
+        cached all the same. Raises `PoolClosedError`, without a group, if the pool isn't open or is closed meanwhile;
+        `TypeError` or `ValueError` for a name that can't be, and where the pool's `policy` is None. Who is cancelled
+        leaves the calls going on. Needs secretsmanager:BatchGetSecretValue besides secretsmanager:GetSecretValue;
+        without it, each is fetched singly.
+        """
+        policy = self._check_prefetch(secret_names)
+        regions = {name: region for name in secret_names if (region := region_of(name)) is not None}
+        await self._store.prefetch(secret_names, policy, regions)
+
+    def _check_prefetch(self, secret_names: Iterable[str]) -> CachePolicy:
+        if self._policy is None:
+            raise ValueError("policy=None keeps nothing, so there is nothing to prefetch for: give the pool a policy.")
+        for name in secret_names:
+            check_name("A name to prefetch", name or "", "give the secret's name or ARN, as AWS shows it")
+        return self._policy
+
+    def stats(self) -> CacheStats:
+        """Return what the cache has done so far: hits, misses, stale reads, fetches, failures; and its entries now."""
+        return self._store.stats()
+
     async def open(self) -> None:
-        """Open the pool; calling it again does nothing. Raises `PoolClosedError` if it was closed: closing is final."""
-        self._session.open()
+        """Open the pool, and fetch what `prefetch=` names; calling it again does nothing.
+
+        Raises `PoolClosedError` if it was closed, which is final. If prefetching fails, the pool is closed and an
+        `ExceptionGroup` of mapped errors is raised.
+        """
+        if self._session.open() and self._prefetch:
+            try:
+                await self.prefetch(*self._prefetch)
+            except BaseException:
+                await self.aclose()
+                raise
 
     async def aclose(self) -> None:
         """Cancel what is in flight and close all clients; calling it again does nothing.
 
-        Calls in flight, and all later ones, raise `PoolClosedError`.
+        Calls in flight, and all later ones, raise `PoolClosedError`. A caller who is cancelled waits for the end.
         """
         try:
-            await self._cache.aclose()
+            await self._store.cache.aclose()
         finally:
             await self._session.aclose()
 
@@ -130,3 +180,8 @@ class CredentialsPool:
         if session is not None and session.holds_clients:
             message = f"{self!r} was never closed: use `async with`, or call aclose()."
             warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
+
+
+def _check_listener(listener: object) -> None:
+    if listener is not None and (not callable(listener) or inspect.iscoroutinefunction(listener)):
+        raise TypeError("listener isn't a plain function: give one that takes an event, without await.")

@@ -79,8 +79,8 @@ class Secret:
 
     @property
     def is_stale(self) -> bool:
-        """Whether it is older now than the TTL that it was fetched under."""
-        return self.age > self._ttl
+        """Whether it has reached the TTL that it was fetched under, and so isn't fresh any more."""
+        return self.age >= self._ttl
 
     def reveal(self) -> str:
         """Return the value as text; a binary secret is read as UTF-8.

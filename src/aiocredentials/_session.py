@@ -119,6 +119,10 @@ class ClientSource(Protocol):
         """Whether what fails now fails because of that."""
         ...
 
+    async def region(self) -> Region:
+        """Return the default region; it may be that a profile has to be read first."""
+        ...
+
     def client(self, region: Region | None, deadline: asyncio.Timeout) -> AbstractAsyncContextManager[Opened]:
         """Lend a client for the region, or for the default one, until the deadline, which closing brings forward."""
         ...
@@ -131,6 +135,10 @@ class SessionPerCall:
 
     def __init__(self, settings: ClientSettings) -> None:
         self._settings = settings
+
+    async def region(self) -> Region:
+        """Return the default region, as a session finds it."""
+        return default_region(self._settings, await open_session(self._settings))
 
     @asynccontextmanager
     async def client(self, region: Region | None, deadline: asyncio.Timeout) -> AsyncGenerator[Opened]:  # noqa: ARG002
@@ -160,14 +168,22 @@ class PooledSession:
         """Whether the pool is closed."""
         return self._state == "closed"
 
-    @asynccontextmanager
-    async def client(self, region: Region | None, deadline: asyncio.Timeout) -> AsyncGenerator[Opened]:
-        """Lend the shared client of the region."""
+    def _check_open(self) -> None:
         if self._state != "open":
             what = (
                 "isn't open yet: use `async with pool:` first" if self._state == "new" else "is closed: make a new one"
             )
             raise describe(PoolClosedError, f"The pool {what}.")
+
+    async def region(self) -> Region:
+        """Return the default region of the pool."""
+        self._check_open()
+        return default_region(self._settings, await self._homes.get().session())
+
+    @asynccontextmanager
+    async def client(self, region: Region | None, deadline: asyncio.Timeout) -> AsyncGenerator[Opened]:
+        """Lend the shared client of the region."""
+        self._check_open()
         home = self._homes.get()
         with home.lent(deadline):
             yield await home.opened(region)
@@ -203,7 +219,7 @@ class _Home:
         self._settings = settings
         self._session: AioSession | aioboto3.Session | None = None
         self._opening: dict[str | None, asyncio.Task[Opened | CredentialsError]] = {}
-        self._one_at_a_time = asyncio.Lock()
+        self._making, self._one_at_a_time = asyncio.Lock(), asyncio.Lock()
         self._stack = AsyncExitStack()
         self._deadlines: set[asyncio.Timeout] = set()
         self._returned = asyncio.Event()
@@ -217,6 +233,12 @@ class _Home:
         finally:
             self._deadlines.discard(deadline)
             self._returned.set()
+
+    async def session(self) -> aioboto3.Session | AioSession:
+        """Return the session; making it asks nobody, and so needs no task of its own."""
+        async with self._making:
+            self._session = self._session or await open_session(self._settings)
+        return self._session
 
     async def opened(self, region: Region | None) -> Opened:
         """Return the client of the region, or of the default one; whoever waits for it may be cancelled."""
@@ -237,11 +259,10 @@ class _Home:
     async def _open(self, key: str | None, region: Region | None) -> Opened | CredentialsError:
         try:
             async with self._one_at_a_time:
-                if self._session is None:
-                    self._session = await open_session(self._settings)
-                where = region or default_region(self._settings, self._session)
+                session = await self.session()
+                where = region or default_region(self._settings, session)
                 if where.name not in self.clients:
-                    self.clients[where.name] = await _open_client(self._stack, self._session, where, self._settings)
+                    self.clients[where.name] = await _open_client(self._stack, session, where, self._settings)
                 self.clients[key] = self.clients[where.name]._replace(region=where)
                 return self.clients[key]
         except CredentialsError as error:

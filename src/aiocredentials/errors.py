@@ -165,9 +165,10 @@ class SecretFormatError(CredentialsError):
 
 
 class SecretExpiredError(CredentialsError):
-    """Only a value older than `max_stale` is left, and it can't be refreshed."""
+    """Only a value older than `max_stale` is left, and it can't be refreshed; `reason` is what kept it from that."""
 
     transient = True
+    reason: CredentialsError | None = None
 
 
 class PoolClosedError(CredentialsError):

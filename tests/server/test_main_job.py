@@ -301,6 +301,8 @@ async def test_without_a_cache(stub_manager: MakeManager, stub: StubSecretsManag
     one.invalidate()
     assert len(stub.requests) == 3
     assert not first.is_stale
+    assert await one.secret(version_stage="AWSPREVIOUS") is not await one.secret(version_stage="AWSPREVIOUS")
+    assert len(stub.requests) == 5
 
 
 async def test_refresh_and_invalidate(stub_manager: MakeManager, stub: StubSecretsManager) -> None:
@@ -378,7 +380,7 @@ def outside(coroutine: Any) -> None:  # noqa: ANN401 (a coroutine of any kind)
 def test_outside_of_a_loop(call: str, policy: CachePolicy | None) -> None:
     """A call that isn't inside of a running asyncio loop says so, and what to do."""
     one = AsyncCredentialsManager[Any]("prod/db", policy=policy)
-    with pytest.raises(RuntimeError, match=r"needs a running asyncio event loop: .*asyncio\.run\(\)"):
+    with pytest.raises(RuntimeError, match=r"No asyncio event loop is running here: .*asyncio\.run\("):
         outside(getattr(one, call)())
 
 
@@ -403,10 +405,11 @@ async def async_decode(text: str) -> str:
         ({"endpoint_url": "127.0.0.1:5000"}, ValueError, "endpoint_url '127.0.0.1:5000' isn't a URL"),
         ({"timeout": 0}, ValueError, "timeout is 0: give more than 0 seconds"),
         ({"timeout": "10"}, TypeError, "timeout is a str: give seconds as a number, or a timedelta"),
+        ({"policy": 60}, TypeError, "policy is a int: give a CachePolicy, or None for no cache"),
         ({"session": "default"}, TypeError, "session is a builtins.str: give an aioboto3.Session"),
         ({"config": {}}, TypeError, "config is a dict: give an aiobotocore"),
     ],
-    ids=range(15),
+    ids=range(16),
 )
 def test_misuse(arguments: dict[str, Any], kind: type[Exception], sentence: str) -> None:
     """An argument that can't work is refused by the constructor, in one sentence that says what to give."""

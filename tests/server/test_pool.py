@@ -135,7 +135,7 @@ async def test_managers_of_a_pool_are_not_entered() -> None:
 )
 def test_settings_twice(settings: dict[str, Any]) -> None:
     """What a pool has already can't be given to its manager."""
-    with pytest.raises(ValueError, match="pool= brings a session, endpoint_url, config and timeout of its own"):
+    with pytest.raises(ValueError, match="pool= has a session, endpoint_url, config and timeout of its own"):
         AsyncCredentialsManager("prod/db", pool=CredentialsPool(), **settings)
 
 
@@ -146,8 +146,22 @@ def test_settings_twice(settings: dict[str, Any]) -> None:
         ({"timeout": -1}, ValueError, "timeout is -1: give more than 0 seconds"),
         ({"timeout": None}, TypeError, "timeout is a NoneType"),
         ({"endpoint_url": "vpce-1.example"}, ValueError, "isn't a URL"),
+        ({"policy": 60}, TypeError, "policy is a int: give a CachePolicy, or None for no cache"),
+        ({"max_secrets": 0}, ValueError, "max_secrets is 0: give a whole number from 1"),
+        ({"max_secrets": True}, ValueError, "max_secrets is True"),
+        ({"max_secrets": 1.5}, ValueError, "max_secrets is 1.5"),
+        ({"prefetch": "prod/db"}, TypeError, r"prefetch is a string: give a list of names, such as \['prod/db'\]"),
+        ({"prefetch": ["prod/db", ""]}, ValueError, "A name to prefetch is empty: give the secret's name or ARN"),
+        ({"prefetch": [7]}, TypeError, "A name to prefetch is a int, not a string"),
+        (
+            {"prefetch": ["prod/db"], "policy": None},
+            ValueError,
+            "policy=None keeps nothing, .*: give the pool a policy",
+        ),
+        ({"listener": "print"}, TypeError, "listener isn't a plain function: give one that takes an event"),
+        ({"listener": hanging}, TypeError, "listener isn't a plain function: .* without await"),
     ],
-    ids=range(4),
+    ids=range(14),
 )
 def test_misuse(settings: dict[str, Any], kind: type[Exception], sentence: str) -> None:
     """An argument that can't work is refused by the constructor, and what is left of the object is silent."""

@@ -10,12 +10,26 @@ from typing import TYPE_CHECKING, Any, assert_type
 from aiocredentials import (
     AsyncCredentialsManager,
     CachePolicy,
+    CacheStats,
     CredentialsError,
     CredentialsPool,
+    DatabaseCredentials,
     Secret,
     SecretDeletedError,
+    SecretExpiredError,
     SecretNotFoundError,
     map_client_errors,
+)
+from aiocredentials.events import (
+    Evicted,
+    Fetched,
+    FetchFailed,
+    Listener,
+    Refreshed,
+    RefreshFailed,
+    Rotated,
+    SecretEvent,
+    ServedStale,
 )
 from aiocredentials.testing import MotoServer
 
@@ -73,6 +87,63 @@ async def pooled() -> None:
         assert_type(AsyncCredentialsManager("prod/port", pool=pool, decode=int), AsyncCredentialsManager[int])
     await pool.open()
     await pool.aclose()
+
+
+def note(event: SecretEvent) -> None:
+    """Take note of an event: each kind has its own facts besides those of all."""
+    assert_type((event.secret_name, event.region_name, event.version_stage), tuple[str, str, str | None])
+    match event:
+        case Rotated():
+            assert_type((event.previous_version_id, event.version_id), tuple[str, str])
+        case Fetched() | Refreshed():
+            assert_type(event.version_id, str)
+        case FetchFailed() | RefreshFailed():
+            assert_type(event.error, CredentialsError)
+        case ServedStale():
+            assert_type((event.version_id, event.age), tuple[str, float])
+        case Evicted() | _:
+            pass
+
+
+class Notes:
+    """A listener may be an object, too."""
+
+    def __call__(self, event: SecretEvent, /) -> None:
+        """Take note."""
+
+
+async def current() -> None:
+    """What the cache can do is typed: policies, prefetching, listeners, numbers, changes."""
+    policy = CachePolicy(
+        ttl=timedelta(minutes=5),
+        jitter=0,
+        refresh_ahead=None,
+        patience=0.5,
+        max_stale=timedelta(hours=1),
+        negative_ttl=0,
+    )
+    assert_type(policy.ttl, float | timedelta)
+    assert_type(policy.refresh_ahead, float | None)
+    listener: Listener = note
+    events: list[SecretEvent] = []
+    CredentialsPool(listener=events.append)
+    CredentialsPool(listener=Notes(), max_secrets=10, policy=None)
+    async with CredentialsPool(policy=policy, prefetch=["prod/redis"], listener=listener) as pool:
+        await pool.prefetch("prod/database", "prod/redis")
+        assert_type(pool.stats(), CacheStats)
+        assert_type(pool.stats().hits + pool.stats().misses + pool.stats().stale, int)
+        assert_type(pool.stats().fetches + pool.stats().failures + pool.stats().entries, int)
+        manager = pool.manager("prod/database", decode=DatabaseCredentials.from_json)
+        assert_type(manager, AsyncCredentialsManager[DatabaseCredentials])
+        assert_type((await manager.get()).port, int | None)
+        async for secret in manager.changes():
+            assert_type(secret, Secret)
+        await manager.changes().aclose()
+
+
+def expired(error: SecretExpiredError) -> None:
+    """An expired value says why it couldn't be refreshed."""
+    assert_type(error.reason, CredentialsError | None)
 
 
 def sessions(theirs: aioboto3.Session, core: AioSession, config: AioConfig) -> None:
@@ -133,6 +204,11 @@ async def errors() -> None:
     assert_type(root.transient, bool)
 
 
+async def print_all(event: SecretEvent) -> None:
+    """Wait, as a listener must not."""
+    assert_type(event, SecretEvent)
+
+
 def misuse(pool: CredentialsPool) -> None:
     """What the constructor would refuse, type checkers refuse before."""
     AsyncCredentialsManager()  # type: ignore[call-overload]
@@ -140,6 +216,10 @@ def misuse(pool: CredentialsPool) -> None:
     pool.manager("x", timeout=1)  # type: ignore[call-overload]
     CachePolicy(60)  # type: ignore[call-arg]
     CachePolicy().ttl = 1  # type: ignore[misc]
+    CachePolicy(tll=1)  # type: ignore[call-arg]
+    pool.manager("x", policy=60)  # type: ignore[call-overload]
+    pool.stats().hits = 0  # type: ignore[misc]
+    CredentialsPool(listener=print_all)  # type: ignore[arg-type]
 
 
 def moto() -> None:

@@ -163,10 +163,10 @@ def test_age() -> None:
     now = 100.0
     one = secret(ttl=60.0, clock=lambda: now)
     assert (one.age, one.is_stale) == (0.0, False)
-    now = 160.0
-    assert (one.age, one.is_stale) == (60.0, False)
-    now = 160.5
-    assert (one.age, one.is_stale) == (60.5, True)
+    now = 159.5
+    assert (one.age, one.is_stale) == (59.5, False)
+    now = 160.0  # fresh is younger than the ttl
+    assert (one.age, one.is_stale) == (60.0, True)
 
 
 def test_never_stale() -> None:

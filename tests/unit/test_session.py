@@ -545,3 +545,9 @@ async def test_errors_of_an_open_pool_pass() -> None:
         async with opened(pooled):
             raise ZeroDivisionError
     await pooled.aclose()
+
+
+async def test_the_default_region_per_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a pool, too, a source can say which region it would ask."""
+    monkeypatch.setenv("AWS_REGION", "eu-west-3")
+    assert await SessionPerCall(ClientSettings()).region() == ("eu-west-3", "AWS_REGION")

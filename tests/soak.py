@@ -1,0 +1,174 @@
+"""Long runs of the cache, too long for every day: herds, memory that must stay flat, and thousands of schedules.
+
+`nox -s soak`, or `python tests/soak.py --help`; each figure can be chosen, and `--tenth` takes a tenth of all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import resource
+import sys
+import time
+import traceback
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+sys.path.append(str(Path(__file__).parent))
+
+from aiocredentials import CachePolicy, SecretNotFoundError
+from aiocredentials._cache import AsyncCache, Reader
+from unit.cache_model import Clock
+from unit.test_cache import Source
+from unit.test_cache_schedules import explore
+from unit.virtual_time import run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+POLICY = CachePolicy(ttl=100, jitter=0, refresh_ahead=None, max_stale=1000, negative_ttl=5)
+FLAT = 2 << 20  # bytes that memory may grow by between the first tenth of a run and its end
+FIGURES = {"hits": 20_000_000, "failures": 1_000_000, "names": 1_000_000, "waiters": 100_000, "keys": 1000,
+           "schedules": 5000, "steps": 1_000_000}  # fmt: skip
+
+
+def memory() -> int:
+    """Return the resident memory of this process in bytes."""
+    gc.collect()
+    statm = Path("/proc/self/statm")
+    if statm.exists():
+        return int(statm.read_text().split()[1]) * resource.getpagesize()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+class Growth:
+    """Measures memory after the first tenth of a run and at its end."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.first = 0
+
+    def seen(self, number: int) -> None:
+        """Note that so much is done."""
+        if not self.first and number >= self.count // 10:
+            self.first = memory()
+
+    def check(self) -> str:
+        """Return by how much memory has grown since. Raises `AssertionError` if that is too much."""
+        grown = memory() - self.first
+        assert grown <= FLAT, f"memory grew by {grown} bytes"
+        return f"memory {grown / 1024:+.0f} KiB"
+
+
+async def hits(count: int) -> str:
+    """Many hits: memory stays flat."""
+    cache: AsyncCache[int] = AsyncCache(time.monotonic, max_entries=10)
+    reader, growth = Reader(cache, "key", Source(takes=0), CachePolicy(ttl=1e6, max_stale=1e6)), Growth(count)
+    await reader.get()
+    began = time.perf_counter()
+    for number in range(count):
+        await reader.get()
+        if number % 100 == 0:
+            growth.seen(number)
+    each = (time.perf_counter() - began) / count
+    return f"{count:,} hits, {each * 1e9:.0f} ns each, {growth.check()}"
+
+
+async def failures(count: int) -> str:
+    """Many failing reads, remembered ones and fetched ones: memory stays flat, and no traceback grows."""
+    clock = Clock()
+    cache: AsyncCache[int] = AsyncCache(clock, max_entries=10)
+    source, growth, longest = Source(takes=0), Growth(count), 0
+    source.error = SecretNotFoundError("No.")
+    reader = Reader(cache, "key", source, POLICY)
+    for number in range(count):
+        if number % 20 == 0:
+            clock.now += 10
+            source.began.clear()
+        try:
+            await reader.get()
+        except SecretNotFoundError as error:
+            longest = max(longest, len(traceback.extract_tb(error.__traceback__)))
+        if number % 100 == 0:
+            growth.seen(number)
+    assert longest <= 5, longest
+    return f"{count:,} failing reads, no traceback longer than {longest} frames, {growth.check()}"
+
+
+async def names(count: int) -> str:
+    """Many names: entries are bounded, and so is memory."""
+    cache: AsyncCache[int] = AsyncCache(time.monotonic, max_entries=1024)
+    growth, source = Growth(count), Source(takes=0)
+    for number in range(count):
+        await Reader(cache, f"name {number}", source, POLICY).get()
+        source.began.clear()
+        if number % 100 == 0:
+            growth.seen(number)
+    assert len(cache) == 1024
+    return f"{count:,} names, {len(cache)} entries, {growth.check()}"
+
+
+async def herd(waiters: int) -> str:
+    """Many waiters on one cold key: one fetch; all but one are cancelled, and that one gets its value."""
+    cache: AsyncCache[int] = AsyncCache(asyncio.get_running_loop().time, max_entries=10)
+    source = Source(takes=1)
+    reader = Reader(cache, "key", source, POLICY)
+    assert set(await asyncio.gather(*(reader.get() for _ in range(waiters)))) == {1}
+    cache.invalidate("key")
+    calls = [asyncio.create_task(reader.get()) for _ in range(waiters)]
+    await asyncio.sleep(0.5)
+    for call in calls[:-1]:
+        call.cancel()
+    assert await calls[-1] == 2
+    assert (source.fetches, source.cancelled) == (2, 0)
+    return f"{waiters:,} waiters on a cold key, 1 fetch; all but one cancelled, that one served"
+
+
+async def herds(keys: int) -> str:
+    """Many keys that expire at once, with 100 waiters each."""
+    cache: AsyncCache[int] = AsyncCache(asyncio.get_running_loop().time, max_entries=keys)
+    sources = [Source() for _ in range(keys)]
+    readers = [Reader(cache, key, source, POLICY) for key, source in enumerate(sources)]
+    await asyncio.gather(*(reader.get() for reader in readers))
+    await asyncio.sleep(100)
+    assert set(await asyncio.gather(*(reader.get() for reader in readers for _ in range(100)))) == {2}
+    fetches = sum(source.fetches for source in sources) - keys
+    assert fetches == keys
+    return f"{keys:,} keys expired at once, 100 waiters each, {fetches:,} fetches"
+
+
+def schedules(count: int, steps: int) -> str:
+    """Many programs under random schedules, until both are reached: so many schedules, and so many steps."""
+    done = taken = 0
+    while done < count or taken < steps:
+        taken += explore(100, first=1_000_000 + done)
+        done += 100
+    return f"{done:,} schedules, {taken:,} steps, no promise broken"
+
+
+def main() -> None:
+    """Run all of it; stop at the first that fails."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tenth", action="store_true", help="a tenth of each figure")
+    for name, figure in FIGURES.items():
+        parser.add_argument(f"--{name}", type=int, metavar="N", help=f"{figure} by default")
+    chosen = vars(parser.parse_args())
+    figures = {name: chosen[name] or figure // (10 if chosen["tenth"] else 1) for name, figure in FIGURES.items()}
+    works: list[Callable[[], str]] = [
+        lambda: asyncio.run(hits(figures["hits"])),
+        lambda: asyncio.run(failures(figures["failures"])),
+        lambda: asyncio.run(names(figures["names"])),
+        lambda: run(herd(figures["waiters"]), seed=0, max_steps=10**9),
+        lambda: run(herds(figures["keys"]), seed=0, max_steps=10**9),
+        partial(schedules, figures["schedules"], figures["steps"]),
+    ]
+    for work in works:
+        began = time.perf_counter()
+        print(f"{work()}  ({time.perf_counter() - began:.1f} s)", flush=True)  # noqa: T201 (this is what it is for)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,248 @@
+"""What a listener is told, and when: each event at its time, with its facts, and never a value."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from aiocredentials import CachePolicy, CredentialsError, SecretNotFoundError, ThrottledError, events
+from aiocredentials.events import (
+    Evicted,
+    Fetched,
+    FetchFailed,
+    Refreshed,
+    RefreshFailed,
+    Rotated,
+    SecretEvent,
+    ServedStale,
+    tell,
+)
+from unit.fake_aws import CANARY, TTL, FakeAWS, pool_of
+from unit.virtual_time import run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+NAME = "prod/db"
+WHERE = {"secret_name": NAME, "region_name": "eu-west-1", "version_stage": "AWSCURRENT"}
+
+
+def told(
+    story: Callable[[FakeAWS, Any], Coroutine[Any, Any, None]], *, max_secrets: int = 1024
+) -> list[tuple[float, SecretEvent]]:
+    """Run a story with a pool in virtual time, and return each event with its time."""
+    heard: list[tuple[float, SecretEvent]] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        aws = FakeAWS(NAME, "prod/redis")
+        async with pool_of(aws, max_secrets=max_secrets, listener=lambda one: heard.append((loop.time(), one))) as pool:
+            await story(aws, pool)
+
+    run(main(), seed=0, leave_nothing=True)
+    # However an event is shown, no value is in it.
+    assert CANARY not in repr(heard) + str([dataclasses.asdict(event) for _, event in heard])
+    return heard
+
+
+def test_fetches() -> None:
+    """A secret that comes in is fetched the first time, refreshed later, and fetched anew when it was forgotten."""
+
+    async def story(_: FakeAWS, pool: Any) -> None:  # noqa: ANN401 - a pool
+        manager = pool.manager(NAME)
+        await manager.get()
+        await manager.get()
+        await asyncio.sleep(10)
+        await manager.refresh()
+        await asyncio.sleep(TTL)
+        await manager.get()
+        manager.invalidate()
+        await manager.get()
+
+    kinds = [Fetched, Refreshed, Refreshed, Fetched]
+    times = [0, 10, 10 + TTL, 10 + TTL]
+    assert told(story) == [
+        (time, kind(**WHERE, version_id="version-1")) for time, kind in zip(times, kinds, strict=True)
+    ]
+
+
+def test_rotation() -> None:
+    """Another version is told after it came in, with the one before; also when that was invalidated."""
+
+    async def story(aws: FakeAWS, pool: Any) -> None:  # noqa: ANN401 - a pool
+        manager = pool.manager(NAME)
+        await manager.get()
+        aws.rotate(NAME)
+        await manager.refresh()
+        aws.rotate(NAME)
+        manager.invalidate()
+        await manager.get()
+
+    assert [event for _, event in told(story)] == [
+        Fetched(**WHERE, version_id="version-1"),
+        Refreshed(**WHERE, version_id="version-2"),
+        Rotated(**WHERE, version_id="version-2", previous_version_id="version-1"),
+        Fetched(**WHERE, version_id="version-3"),
+        Rotated(**WHERE, version_id="version-3", previous_version_id="version-2"),
+    ]
+
+
+def facts(event: SecretEvent) -> tuple[type[SecretEvent], dict[str, str | None]]:
+    """Give what an event is, and the facts that all have."""
+    return type(event), {name: getattr(event, name) for name in WHERE}
+
+
+def test_failures() -> None:
+    """A failure is a failed fetch or a failed refresh, whether somebody waits or not; it carries its error."""
+
+    async def story(aws: FakeAWS, pool: Any) -> None:  # noqa: ANN401 - a pool
+        manager = pool.manager(NAME)
+        aws.failures[NAME] = "ThrottlingException"
+        with pytest.raises(ThrottledError):
+            await manager.get()
+        aws.failures.clear()
+        await manager.get()
+        aws.failures[NAME] = "ThrottlingException"
+        await asyncio.sleep(0.9 * TTL)
+        await manager.get()  # begins a refresh ahead, which fails: the reader doesn't learn of it
+        await asyncio.sleep(1)
+        await manager.get()
+        with pytest.raises(SecretNotFoundError):
+            await pool.manager("prod/api").get()
+
+    heard = told(story)
+    assert [facts(event) for _, event in heard] == [
+        (FetchFailed, WHERE),
+        (Fetched, WHERE),
+        (RefreshFailed, WHERE),
+        (FetchFailed, WHERE | {"secret_name": "prod/api"}),
+    ]
+    assert [time for time, _ in heard] == [0, 0, 0.9 * TTL, 0.9 * TTL + 1]
+    errors = [event.error for _, event in heard if isinstance(event, (FetchFailed, RefreshFailed))]
+    assert [type(error).__mro__[1] for error in errors] == [ThrottledError, ThrottledError, SecretNotFoundError]
+    assert [(error.secret_name, error.__traceback__) for error in errors] == [
+        (NAME, None),
+        (NAME, None),
+        ("prod/api", None),
+    ]
+
+
+def test_stale() -> None:
+    """A stale value is told when serving it begins, with its age, and not with each read."""
+
+    async def story(aws: FakeAWS, pool: Any) -> None:  # noqa: ANN401 - a pool
+        manager = pool.manager(NAME)
+        await manager.get()
+        aws.failures[NAME] = "InternalServiceError"
+        await asyncio.sleep(TTL + 7)
+        for _ in range(5):
+            await manager.get()
+
+    heard = told(story)
+    assert [type(event) for _, event in heard] == [Fetched, RefreshFailed, ServedStale]
+    assert heard[-1] == (TTL + 7, ServedStale(**WHERE, version_id="version-1", age=TTL + 7))
+
+
+def test_eviction() -> None:
+    """A secret that makes room for another is told by its name, however it was asked."""
+
+    async def story(aws: FakeAWS, pool: Any) -> None:  # noqa: ANN401 - a pool
+        await pool.manager(aws.secrets[NAME].arn).get()
+        await asyncio.sleep(1)
+        await pool.manager("prod/redis").get()
+
+    assert (1, Evicted(**WHERE)) in told(story, max_secrets=1)
+
+
+def test_names() -> None:
+    """Once a secret is known its events have its name, also where an ARN was asked and refreshing fails."""
+
+    async def story(aws: FakeAWS, pool: Any) -> None:  # noqa: ANN401 - a pool
+        arn = aws.secrets[NAME].arn
+        await pool.manager(arn).get()
+        aws.failures[arn] = "InternalServiceError"
+        with pytest.raises(CredentialsError):
+            await pool.manager(arn).refresh()
+
+    assert [facts(event) for _, event in told(story)] == [(Fetched, WHERE), (RefreshFailed, WHERE)]
+
+
+def test_selectors() -> None:
+    """An event has the staging label that was asked, and none where it was a version id."""
+
+    async def story(_: FakeAWS, pool: Any) -> None:  # noqa: ANN401 - a pool
+        await pool.manager(NAME).secret(version_stage="AWSPREVIOUS")
+        await pool.manager(NAME).secret(version_id="version-1")
+
+    assert [event.version_stage for _, event in told(story)] == ["AWSPREVIOUS", None]
+
+
+def test_after_close() -> None:
+    """Closing isn't a failure: what it ends is told to those who wait, not to the listener."""
+
+    async def story(aws: FakeAWS, pool: Any) -> None:  # noqa: ANN401 - a pool
+        aws.latency = 5
+        call = asyncio.create_task(pool.manager(NAME).get())
+        await asyncio.sleep(1)
+        await pool.aclose()
+        with pytest.raises(CredentialsError, match="closed during the call"):
+            await call
+
+    assert told(story) == []
+
+
+@pytest.mark.parametrize("error", [ValueError("mine"), asyncio.CancelledError()], ids=["error", "cancelled"])
+async def test_a_listener_that_raises(error: BaseException, caplog: pytest.LogCaptureFixture) -> None:
+    """What a listener raises is logged with the name of the event, and neither fetch nor reader is hurt."""
+
+    def listener(_: SecretEvent) -> None:
+        raise error
+
+    aws = FakeAWS(NAME)
+    async with pool_of(aws, listener=listener) as pool:
+        manager = pool.manager(NAME)
+        assert (await manager.get())["number"] == 1
+        aws.rotate(NAME)
+        await manager.refresh()
+        assert (await manager.get())["number"] == 2
+    records = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert records == [f"A listener failed on {kind}" for kind in ("Fetched", "Refreshed", "Rotated")]
+    assert CANARY not in caplog.text
+
+
+async def test_a_listener_that_acts() -> None:
+    """A listener may use the pool: it is told when the change is made, not in the middle of it."""
+    aws, seen = FakeAWS(NAME), []
+
+    def listener(event: SecretEvent) -> None:
+        seen.append(pool.stats().entries)
+        if isinstance(event, Fetched):
+            pool.manager(NAME).invalidate()
+
+    async with pool_of(aws, listener=listener, policy=CachePolicy()) as pool:
+        for _ in range(2):
+            assert (await pool.manager(NAME).get())["number"] == 1
+    assert aws.calls == [NAME, NAME]
+    assert seen == [1, 1]
+
+
+def test_events_are_fixed() -> None:
+    """An event can't be changed, takes keywords alone, and compares by what it says; every kind has a docstring."""
+    event = Fetched(**WHERE, version_id="version-1")
+    assert event == Fetched(**WHERE, version_id="version-1")
+    with pytest.raises(AttributeError):
+        event.version_id = "version-2"  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        Evicted(NAME, "eu-west-1")  # type: ignore[misc]
+    kinds = [one for one in vars(events).values() if isinstance(one, type) and issubclass(one, SecretEvent)]
+    assert len(kinds) == 8
+    assert all(kind.__doc__ and not kind.__doc__.startswith(kind.__name__) for kind in kinds)
+
+
+def test_nobody_listens() -> None:
+    """Without a listener there is nothing to do."""
+    tell(None, Evicted(**WHERE))
