@@ -357,14 +357,16 @@ class AsyncCache(Generic[V]):
         self, flight: _Flight[V], failure: CredentialsError | None, old: Entry[V] | None, used: float
     ) -> Entry[V]:
         """Return what is known after a failure; None stands for one that isn't ours."""
-        new: Entry[V] = Entry((flight.key,) if old is None else old.keys, used)
         now = self.clock()
-        new.failure, new.failed_at = failure, now
         permanent = failure is not None and not failure.transient
+        # Nobody asked: a permanent answer to a refresh ahead costs the value its bridge past the ttl, no more.
+        keeps_value = old is not None and (not permanent or not flight.waiters)
+        # A permanent answer is one to the name that was asked; by another, there may be a new secret.
+        new: Entry[V] = Entry(old.keys if old is not None and keeps_value else (flight.key,), used)
+        new.failure, new.failed_at = failure, now
         if old is not None:
             new.version, new.failures = old.version, old.failures + 1
-            if not permanent or not flight.waiters:
-                # Nobody asked: a permanent answer to a refresh ahead costs the value its bridge past the ttl, no more.
+            if keeps_value:
                 new.value, new.born, new.share = old.value, old.born, old.share
                 new.stale_ok = old.stale_ok and not permanent
             pause = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(new.failures - 1, 10))

@@ -174,10 +174,11 @@ class World:
 
     def invalidate(self, asked: str) -> None:
         """Invalidate by any name."""
-        entry = self.cache.entry(asked)
+        entry, flights = self.cache.entry(asked), [state.by_key.get(asked) for _, state in self.cache._loops.living()]
+        names = [name for flight in flights if flight for name in flight.names] + list(entry.keys if entry else ())
         self.cache.invalidate(asked)
-        # Only a value tells which names are one: without one, the name that is given is all that is known.
-        for name in [asked] if entry is None else entry.keys:
+        # Only a value tells which names are one, or a fetch that began when there was one.
+        for name in {asked, *names}:
             self.invalidated[str(name)] = (self._next(), self.clock())
         entry = self.cache.entry(asked)
         assert entry is None or entry.value is None, "still there"

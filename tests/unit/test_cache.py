@@ -1516,3 +1516,27 @@ def test_partial_fetches_are_named() -> None:
     coroutine = Reader(cache, "key", partial(Source()), PLAIN).get()
     with pytest.raises(RuntimeError, match=r"asyncio\.run"):
         coroutine.send(None)
+
+
+async def test_a_permanent_answer_is_to_the_name_that_was_asked() -> None:
+    """A deleted secret is refused by its ARN; its name, which means a new one by now, is asked by itself."""
+    values, now = {"arn 1": "one", "name": "one"}, 0.0
+    cache: AsyncCache[str] = AsyncCache(
+        lambda: now, max_entries=9, keys_of=lambda _, value: ("arn 1" if value == "one" else "arn 2", "name")
+    )
+
+    def reader(key: str) -> Reader[str]:
+        async def fetch() -> str:
+            if key not in values:
+                raise SecretNotFoundError("gone")
+            return values[key]
+
+        return Reader(cache, key, fetch, CachePolicy())
+
+    by_name, by_arn = reader("name"), reader("arn 1")
+    assert [await by_name.get(), await by_arn.get()] == ["one", "one"]
+    del values["arn 1"]
+    values["name"], now = "two", 1000.0
+    with pytest.raises(SecretNotFoundError):
+        await by_arn.get()
+    assert await by_name.get() == "two"
