@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from aiocredentials._secret import Secret
     from aiocredentials._session import ClientSource, Region
 
+# Where the system has a clock that goes on while the machine is suspended, age is counted by it.
+CLOCK: Callable[[], float] = (
+    partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
+)
 BATCH = 20  # BatchGetSecretValue takes no more (API reference, SecretIdList)
 BATCHES_AT_ONCE = 5  # its quota is 100 a second, for all clients of the account and region
 
@@ -74,7 +78,7 @@ class SecretStore:
         pooled: bool,
         max_secrets: int = 1024,
         listener: Listener | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = CLOCK,
     ) -> None:
         self.gateway = Gateway(source, timeout, clock)
         self.cache: AsyncCache[Secret] = AsyncCache(

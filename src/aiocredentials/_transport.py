@@ -49,6 +49,7 @@ if not inspect.iscoroutinefunction(getattr(AIOHTTPSession, "_get_session", None)
     )
 
 _REDIRECTS = frozenset({300, 301, 302, 303, 305, 307, 308})
+_LONGEST_BODY = 16 << 20
 
 
 class TrustedSession(AIOHTTPSession):
@@ -95,7 +96,11 @@ class TrustedSession(AIOHTTPSession):
         connector = _Connector(proxy, limit=self._max_pool_connections, ssl=endpoint, **self._connector_args)
         # The same as aiobotocore's own, but for the connector.
         session = aiohttp.ClientSession(
-            connector=connector, timeout=self._timeout, skip_auto_headers={"CONTENT-TYPE"}, auto_decompress=False
+            connector=connector,
+            timeout=self._timeout,
+            skip_auto_headers={"CONTENT-TYPE"},
+            auto_decompress=False,
+            response_class=_BoundedResponse,
         )
         return await self._exit_stack.enter_async_context(session)
 
@@ -123,12 +128,39 @@ class _WithoutRedirects:
         return self._session.request(method, url, **kwargs, allow_redirects=False)
 
 
+class _BoundedResponse(aiohttp.ClientResponse):
+    """A body is read as far as an answer can be long; Secrets Manager's are 1.3 MiB at most, in a batch."""
+
+    async def read(self) -> bytes:
+        body = bytearray()
+        try:
+            async for piece in self.content.iter_any():
+                body += piece
+                if len(body) > _LONGEST_BODY:
+                    break
+            else:
+                return bytes(body)
+        except BaseException:
+            self.close()
+            raise
+        self.close()
+        raise TransportError(why=f"its answer is longer than {_LONGEST_BODY >> 20} MiB")
+
+
 class _Connector(aiohttp.TCPConnector):
     """aiohttp has one TLS context for an https:// proxy and for the endpoint; a proxy mustn't get our certificate."""
 
     def __init__(self, proxy_context: ssl.SSLContext | None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._proxy_context = proxy_context
+
+    async def connect(self, *args: Any, **kwargs: Any) -> Any:
+        """Drop idle connections that have brought what nobody asked for: it would pass for the next answer."""
+        for idle in self._conns.values():
+            for protocol, _ in idle:
+                if protocol.should_close:
+                    protocol.close()
+        return await super().connect(*args, **kwargs)
 
     def _update_proxy_auth_header_and_build_proxy_req(self, req: Any) -> Any:
         proxy_request = super()._update_proxy_auth_header_and_build_proxy_req(req)
