@@ -72,7 +72,7 @@ def typing(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests with the aiobotocore that aioboto3 asks for."""
     session.install(".[testing,fastapi]", *group("tests"))
-    # The fault matrix runs at both ends: on the oldest Python here, and in tests_newest.
+    # The matrices of faults and leaks run at both ends: on the oldest Python here, and in tests_newest.
     run_tests(session, *([] if session.python == PYTHONS[0] else ["-m", "not matrix"]))
 
 
@@ -96,6 +96,13 @@ def soak(session: nox.Session) -> None:
     """Run the cache for long: herds, flat memory, 5,000 schedules; `-- --tenth` for a tenth of it."""
     session.install(".[testing]", *group("tests"))
     session.run("python", "tests/soak.py", *session.posargs)
+
+
+@nox.session(default=False)
+def fuzz(session: nox.Session) -> None:
+    """Damage a million answers, and try 20,000 of hypothesis's: typed errors only, and no value in any."""
+    session.install(".[testing,fastapi]", *group("tests"))
+    session.run("python", "tests/fuzz.py", *(session.posargs or ["--mutations", "1000000", "--cases", "20000"]))
 
 
 @nox.session

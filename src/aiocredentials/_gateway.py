@@ -119,6 +119,10 @@ class Gateway:
             async with deadline, self._source.client(request.region, deadline) as opened:
                 where = opened.region
                 return await call(opened, started)
+        except asyncio.CancelledError as cancelled:
+            # The frames below hold what was read so far, and so do the errors that it came by.
+            cancelled.__cause__ = cancelled.__context__ = None
+            raise cancelled.with_traceback(None)  # noqa: B904 (it is the same one)
         except Exception as error:  # noqa: BLE001 (whatever escapes botocore becomes one of our errors)
             failure = self._mapped(error, request, where, late=deadline.expired())
         raise failure

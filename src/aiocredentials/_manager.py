@@ -7,7 +7,7 @@ import contextlib
 import copy
 import inspect
 from collections import deque
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar, cast, overload
 
 from aiocredentials._gateway import SecretRequest, region_of
 from aiocredentials._loops import running_loop
@@ -34,6 +34,22 @@ T = TypeVar("T")
 DEFAULT_TIMEOUT = 10.0
 
 
+class _Decoded(Generic[T]):
+    """What `decode` made of one version. It may be a plain dict, so that `vars()` of a manager must not show it."""
+
+    __slots__ = ("value", "version")
+
+    def __init__(self, version: tuple[str, str], value: T) -> None:
+        self.version = version
+        self.value = value
+
+    def __repr__(self) -> str:
+        return f"<_Decoded {self.version[1]!r}>"
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("What decode made of a secret can't be pickled.")
+
+
 class AsyncCredentialsManager(Generic[T]):
     """The view of one secret in AWS Secrets Manager, for asyncio.
 
@@ -44,7 +60,8 @@ class AsyncCredentialsManager(Generic[T]):
     session's, `AWS_DEFAULT_REGION`, `AWS_REGION`, the profile's, or us-east-1. `decode` makes an object of the text,
     once a version. `session` is an `aioboto3.Session` or an aiobotocore `AioSession`. `timeout` is for one whole fetch
     (finding AWS credentials, connecting, retries, reading), in seconds or as a `timedelta`. `policy=None` means no
-    cache; without a pool, nothing is refreshed in the background. Raises `TypeError` or `ValueError` for an argument
+    cache; without a pool, nothing is refreshed in the background. `redact_wire_logs=False` leaves values and tokens in
+    what botocore logs of our calls at level DEBUG. Raises `TypeError` or `ValueError` for an argument
     that can't work, and for settings that the pool has.
     """
 
@@ -62,6 +79,7 @@ class AsyncCredentialsManager(Generic[T]):
         config: AioConfig | None = None,
         timeout: float | timedelta = ...,
         policy: CachePolicy | None = ...,
+        redact_wire_logs: bool = ...,
     ) -> None: ...
     @overload
     def __init__(
@@ -77,6 +95,7 @@ class AsyncCredentialsManager(Generic[T]):
         config: AioConfig | None = None,
         timeout: float | timedelta = ...,
         policy: CachePolicy | None = ...,
+        redact_wire_logs: bool = ...,
     ) -> None: ...
     def __init__(
         self,
@@ -91,6 +110,7 @@ class AsyncCredentialsManager(Generic[T]):
         config: AioConfig | None = None,
         timeout: float | timedelta = DEFAULT_TIMEOUT,
         policy: CachePolicy | None = DEFAULT_POLICY,
+        redact_wire_logs: bool = True,
     ) -> None:
         check_name("secret_name", secret_name or "", "give the secret's name or ARN, as AWS shows it")
         check_name("region_name", region_name, "give a region such as 'eu-west-1', or leave it out")
@@ -101,7 +121,9 @@ class AsyncCredentialsManager(Generic[T]):
         region = Region(region_name, "the region_name argument") if region_name else region_of(secret_name)
         self._request = SecretRequest(secret_name, region, version_stage=version_stage)
         self._decode = decode
-        self._settings = ClientSettings(session=session, endpoint_url=endpoint_url, config=config)
+        self._settings = ClientSettings(
+            session=session, endpoint_url=endpoint_url, config=config, redact_wire_logs=redact_wire_logs
+        )
         self._timeout = seconds(timeout, "timeout")
         self._policy = check_policy(policy)
         self._pool = pool
@@ -119,8 +141,8 @@ class AsyncCredentialsManager(Generic[T]):
         per_call = SessionPerCall(self._settings)
         self._store = pool._store if pool else SecretStore(per_call, self._timeout, pooled=False)
         self._reader: Reader[Secret] | None = None
-        self._decoded: tuple[tuple[str, str], T] | None = None
-        self._hit: tuple[Lease[Secret], Callable[[], float], T] | None = None
+        self._decoded: _Decoded[T] | None = None
+        self._hit: tuple[Lease[Secret], Callable[[], float], _Decoded[T]] | None = None
 
     async def retrieve_secret_string(self) -> Any:  # noqa: ANN401 (JSON has no better type)
         """Return the secret's JSON, parsed: a new object with every call.
@@ -138,22 +160,22 @@ class AsyncCredentialsManager(Generic[T]):
         """
         if self._hit is not None:
             # What Reader.get does, written out: each call of a function would cost as much as all of this.
-            lease, clock, value = self._hit
+            lease, clock, decoded = self._hit
             if (now := clock()) < lease.until:
                 lease.used = now
                 lease.reads += 1
-                return value
+                return decoded.value
         secret = await self.secret()
         return cast("T", secret.json()) if self._decode is None else self._decoded_of(self._decode, secret)
 
     def _decoded_of(self, decode: Callable[[str], T], secret: Secret) -> T:
         version = (secret.arn, secret.version_id)
         decoded = self._decoded
-        if decoded is None or decoded[0] != version:
-            decoded = self._decoded = (version, _run_decode(decode, secret))
+        if decoded is None or decoded.version != version:
+            decoded = self._decoded = _Decoded(version, _run_decode(decode, secret))
         if self._reader is not None and self._reader.lease.value is secret:
-            self._hit = (self._reader.lease, self._store.cache.clock, decoded[1])
-        return decoded[1]
+            self._hit = (self._reader.lease, self._store.cache.clock, decoded)
+        return decoded.value
 
     async def secret(self, *, version_id: str | None = None, version_stage: str | None = None) -> Secret:
         """Return the `Secret`: by the manager's staging label, or by another label or a version id that is given here.
@@ -253,6 +275,7 @@ class AsyncCredentialsManager(Generic[T]):
             config=settings.config,
             timeout=self._timeout,
             policy=self._policy,
+            redact_wire_logs=settings.redact_wire_logs,
         )
         self._pool = pool
         self._read_from(pool)

@@ -36,6 +36,7 @@ class CredentialsPool:
     call is a fetch. At most `max_secrets` are kept: the one used longest ago goes first. `prefetch` names secrets that
     are fetched when the pool opens. `listener` is called with each `aiocredentials.events.SecretEvent`, in the event
     loop: it must return at once.
+    `redact_wire_logs=False` leaves values and tokens in what botocore logs of our calls at level DEBUG.
     Raises `TypeError` or `ValueError` for an argument that can't work.
     """
 
@@ -51,13 +52,16 @@ class CredentialsPool:
         max_secrets: int = 1024,
         prefetch: Iterable[str] = (),
         listener: Listener | None = None,
+        redact_wire_logs: bool = True,
     ) -> None:
         if type(max_secrets) is not int or max_secrets < 1:
             raise ValueError(f"max_secrets is {max_secrets!r}: give a whole number from 1.")
         if isinstance(prefetch, str):
             raise TypeError(f"prefetch is a string: give a list of names, such as [{prefetch!r}].")
         _check_listener(listener)
-        self._session = PooledSession(ClientSettings(region_name, "the pool", session, endpoint_url, config))
+        self._session = PooledSession(
+            ClientSettings(region_name, "the pool", session, endpoint_url, config, redact_wire_logs)
+        )
         self._store = SecretStore(
             self._session, seconds(timeout, "timeout"), pooled=True, max_secrets=max_secrets, listener=listener
         )

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast
 from urllib.parse import urlsplit
 
 from aiocredentials._loops import PerLoop, finish, join, running_loop
+from aiocredentials._redact import our_call, wire_logs_redacted
 from aiocredentials.errors import (
     CredentialsError,
     InvalidParameterError,
@@ -72,6 +73,7 @@ class ClientSettings:
     session: aioboto3.Session | AioSession | None = None
     endpoint_url: str | None = None
     config: AioConfig | None = None
+    redact_wire_logs: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what can't work now, rather than at the first fetch."""
@@ -143,9 +145,13 @@ class SessionPerCall:
     @asynccontextmanager
     async def client(self, region: Region | None, deadline: asyncio.Timeout) -> AsyncGenerator[Opened]:  # noqa: ARG002
         """Lend a client that lives as long as the block."""
-        session = await open_session(self._settings)
-        async with AsyncExitStack() as stack:
-            yield await _open_client(stack, session, region or default_region(self._settings, session), self._settings)
+        redact = self._settings.redact_wire_logs
+        with wire_logs_redacted(redact=redact), our_call(redact=redact):
+            session = await open_session(self._settings)
+            async with AsyncExitStack() as stack:
+                yield await _open_client(
+                    stack, session, region or default_region(self._settings, session), self._settings
+                )
 
 
 class PooledSession:
@@ -185,7 +191,7 @@ class PooledSession:
         """Lend the shared client of the region."""
         self._check_open()
         home = self._homes.get()
-        with home.lent(deadline):
+        with home.lent(deadline), our_call(redact=self._settings.redact_wire_logs):
             yield await home.opened(region)
 
     async def aclose(self) -> None:
@@ -221,6 +227,7 @@ class _Home:
         self._opening: dict[str | None, asyncio.Task[Opened | CredentialsError]] = {}
         self._making, self._one_at_a_time = asyncio.Lock(), asyncio.Lock()
         self._stack = AsyncExitStack()
+        self._stack.enter_context(wire_logs_redacted(redact=settings.redact_wire_logs))
         self._deadlines: set[asyncio.Timeout] = set()
         self._returned = asyncio.Event()
 
@@ -370,9 +377,11 @@ async def _open_client(
     # A session of the caller's is used as it is: an aioboto3 session around it would add handlers to it each time.
     create: Any = getattr(session, "client", None) or cast("AioSession", session).create_client
     try:
-        client = await stack.enter_async_context(
-            create(SERVICE, region_name=region.name, endpoint_url=settings.endpoint_url)
-        )
+        # For a pool this runs in a task of its own. STS, SSO and metadata services answer with credentials here.
+        with our_call(redact=settings.redact_wire_logs):
+            client = await stack.enter_async_context(
+                create(SERVICE, region_name=region.name, endpoint_url=settings.endpoint_url)
+            )
         _transport.transport_of(client)
     except Exception as error:  # noqa: BLE001 (all that botocore may raise at opening is mapped)
         failure = map_error(error, **region.facts())

@@ -131,6 +131,10 @@ class _WithoutRedirects:
 class _BoundedResponse(aiohttp.ClientResponse):
     """A body is read as far as an answer can be long; Secrets Manager's are 1.3 MiB at most, in a batch."""
 
+    def __repr__(self) -> str:
+        """Leave out the headers, which aiohttp prints: a redirect may have anything in its target."""
+        return f"<{type(self).__name__} {self.status}>"
+
     async def read(self) -> bytes:
         body = bytearray()
         try:

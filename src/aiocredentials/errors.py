@@ -250,6 +250,7 @@ _BY_CLASS = _registry({
     """,
 })  # fmt: skip
 
+_CODE = re.compile(r"[\w.-]+")
 _DELETED = re.compile(r"marked (for deletion|deleted)|was deleted|scheduled for deletion", re.IGNORECASE)
 _REDIRECT, _ERROR, _TOO_MANY, _SERVER_ERROR = 300, 400, 429, 500
 
@@ -373,9 +374,14 @@ def from_answer(response: Mapping[str, Any], operation: str, **facts: str | None
     """Make the error that AWS answered: a ClientError as well, whose response has AWS's own words and nothing else."""
     metadata: dict[str, Any] = dict(response.get("ResponseMetadata", {}))
     status = int(metadata.get("HTTPStatusCode", 0))
-    code = str(response.get("Error", {}).get("Code", "")) or "Unknown"
-    message = str(response.get("Error", {}).get("Message", ""))
-    if "json" not in metadata.get("HTTPHeaders", {}).get("content-type", "json") or code == str(status):
+    code: object = response.get("Error", {}).get("Code") or "Unknown"
+    message: object = response.get("Error", {}).get("Message") or ""
+    headers = metadata.get("HTTPHeaders", {})
+    # With this header botocore takes the code from there, and looks like it had read one in the body.
+    is_json = "json" in headers.get("content-type", "json") and "x-amzn-query-error" not in headers
+    if not isinstance(code, str) or not _CODE.fullmatch(code):
+        code, is_json = "Unknown", False
+    if not is_json or code == str(status) or not isinstance(message, str):
         # Without JSON, botocore's message is the whole body: whatever somebody in between chose to send.
         message = f"HTTP status {status}, and a body that isn't AWS's (left out)"
     cls = _answered_class(code, status, message)
