@@ -12,7 +12,8 @@ from python_discovery import get_interpreter
 nox.needs_version = ">=2026.8.10"  # the first that looks for Pythons with python-discovery, as we do below
 nox.options.default_venv_backend = "uv|virtualenv"  # uv installs in seconds what takes pip a minute
 nox.options.download_python = "never"
-nox.options.error_on_missing_interpreters = False  # nobody needs all of them: a missing one is named and skipped
+# Nobody needs all of the Pythons, a missing one is named and skipped; but the workflows install all of them.
+nox.options.error_on_missing_interpreters = "GITHUB_ACTIONS" in os.environ
 os.environ["UV_PYTHON_DOWNLOADS"] = "never"
 
 PYPROJECT = nox.project.load_toml()
@@ -54,10 +55,27 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check format and style with ruff."""
+    """Check format and style, safety, the declared dependencies, and the workflows."""
     session.install(*group("lint"))
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
+    session.run("bandit", "--quiet", "--configfile", "pyproject.toml", "--recursive", "src")
+    session.run("deptry", "src", "examples", silent=True)  # silent: shown only if it finds something
+    session.run("zizmor", "--offline", "--quiet", "--persona", "pedantic", ".github/workflows")
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """Build sdist and wheel into dist/, check what is in them, and import the wheel."""
+    session.install(*group("package"))
+    for stale in Path("dist").glob("aiocredentials-*"):
+        stale.unlink()
+    session.run("python", "-m", "build", "--no-isolation", silent=True)  # silent: shown only if it fails
+    built = [str(path) for path in Path("dist").glob("aiocredentials-*")]
+    session.run("python", ".ci/check_dist.py")
+    session.run("twine", "check", "--strict", *built)
+    session.install(*(path for path in built if path.endswith(".whl")))
+    session.run("python", "-W", "error", "-c", "from aiocredentials import *")
 
 
 @nox.session
@@ -81,6 +99,15 @@ def tests_newest(session: nox.Session) -> None:
     """Run the tests with the newest aiobotocore, which aioboto3 doesn't allow yet."""
     session.install("aiobotocore[boto3]", "aiofiles", *EXTRAS["testing"], *EXTRAS["fastapi"], *group("tests"))
     session.install("--no-deps", "aioboto3", ".")
+    run_tests(session)
+
+
+@nox.session(python=PYTHONS[0], default=False)
+def tests_lowest(session: nox.Session) -> None:
+    """Run the tests with the lowest versions that pyproject.toml admits, on the lowest Python."""
+    if session.venv_backend != "uv":
+        session.skip('only uv can pick the lowest versions: python -m pip install "nox[uv]"')
+    session.install("--resolution", "lowest-direct", ".[testing,fastapi]", *group("tests_lowest"))
     run_tests(session)
 
 

@@ -31,6 +31,8 @@ R = TypeVar("R")
 
 logger = logging.getLogger("aiocredentials")
 
+_UNNAMED = ""  # for a call that is about no single secret
+
 _ARN = re.compile(r"arn:[^:]+:secretsmanager:(?P<region>[^:]+):[^:]*:secret:.+")
 # AWS adds a hyphen and six random characters to the name (API reference, CreateSecret); a partial ARN leaves them out.
 _ARN_SUFFIX = re.compile(r"-[A-Za-z0-9]{6}")
@@ -94,7 +96,7 @@ class Gateway:
                     return found
                 page["NextToken"] = token
 
-        return await self._ask(requests[0]._replace(secret_name=""), call, ttl)
+        return await self._ask(requests[0]._replace(secret_name=_UNNAMED), call, ttl)
 
     async def region(self, request: SecretRequest) -> Region:
         """Return the region that a request goes to, without a call. Raises a `CredentialsError` if there is none."""

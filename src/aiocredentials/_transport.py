@@ -15,6 +15,7 @@ This module imports aioboto3 (300 ms): `_session` imports it in a thread, when t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import inspect
 import json
@@ -273,9 +274,9 @@ def load() -> None:
     collecting = gc.isenabled()
     gc.disable()
     try:
-        asyncio.run(_dry_run())
-    except Exception:  # noqa: BLE001, S110 (whoever has a broken configuration learns of it from the session that needs it)
-        pass
+        # Whoever has a broken configuration learns of it from the session that needs it.
+        with contextlib.suppress(Exception):
+            asyncio.run(_dry_run())
     finally:
         if collecting:
             gc.enable()

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["MotoServer"]
 
 _HOST = "127.0.0.1"
+_ANY_KEY = "testing"  # moto checks no signature
 
 
 class MotoServer:
@@ -124,8 +125,8 @@ class MotoServer:
         exempt = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
         no_proxy = f"{exempt},{_HOST}" if exempt else _HOST
         return {
-            "AWS_ACCESS_KEY_ID": "testing",
-            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_ACCESS_KEY_ID": _ANY_KEY,
+            "AWS_SECRET_ACCESS_KEY": _ANY_KEY,
             "AWS_ENDPOINT_URL_SECRETS_MANAGER": self.url,
             "NO_PROXY": no_proxy,
             "no_proxy": no_proxy,

@@ -344,6 +344,7 @@ def test_an_answer_with_nothing_in_it() -> None:
 
 
 COPIES: dict[str, Callable[[Any], Any]] = {"copy": copy.copy, "deepcopy": copy.deepcopy} | {
+    # S301: what is loaded here was dumped here.
     f"pickle {protocol}": lambda error, protocol=protocol: pickle.loads(pickle.dumps(error, protocol))  # noqa: S301
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1)
 }
