@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aiocredentials import Secret, SecretFormatError
+from aiocredentials._manager import _Decoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -173,3 +174,11 @@ def test_never_stale() -> None:
     """Without a TTL it never is stale; its clock is the monotonic one."""
     assert not secret().is_stale
     assert secret(born=0.0).age > secret(born=1.0).age
+
+
+def test_what_decode_made_is_not_pickled() -> None:
+    """What a manager keeps of a decoder may be a plain dict: it is neither shown nor written anywhere."""
+    kept = _Decoded(("arn", "version"), {"password": CANARY})
+    assert CANARY not in repr(kept)
+    with pytest.raises(TypeError, match="can't be pickled"):
+        pickle.dumps(kept)
