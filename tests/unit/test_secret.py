@@ -149,7 +149,7 @@ def test_errors_hold_no_value(value: str | bytes, use: Callable[[Secret], object
     for shown in (whole, str(error), repr(error), str(error.args), str(vars(error))):
         assert CANARY not in shown
         assert "[[[" not in shown
-        assert "999" not in shown
+        assert "9" * 20 not in shown  # addresses have digits too
 
 
 def failure(one: Secret, use: Callable[[Secret], object]) -> SecretFormatError:
