@@ -38,12 +38,14 @@ def group(name: str) -> list[str]:
     return list(nox.project.dependency_groups(PYPROJECT, name))
 
 
-def run_tests(session: nox.Session, *options: str) -> None:
-    """Run pytest under coverage; the data wait for the `coverage` session."""
+def run_tests(session: nox.Session, *options: str, measure: bool = True) -> None:
+    """Run pytest with a worker a core; under coverage, whose data wait for the `coverage` session, or without."""
     data = f".coverage.{session.name}"
     for stale in Path().glob(f"{data}.*"):
         stale.unlink()
-    session.run("coverage", "run", "-m", "pytest", *options, *session.posargs, env={"COVERAGE_FILE": data})
+    pytest = ["pytest", "--numprocesses", "auto", "--maxprocesses", "4", "--dist", "worksteal"]
+    measured = ["coverage", "run", "-m"] if measure else []
+    session.run(*measured, *pytest, *options, *session.posargs, env={"COVERAGE_FILE": data})
 
 
 @nox.session(default=False)
@@ -90,8 +92,9 @@ def typing(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests with the aiobotocore that aioboto3 asks for."""
     session.install(".[testing,fastapi]", *group("tests"))
-    # The matrices of faults and leaks run at both ends: on the oldest Python here, and in tests_newest.
-    run_tests(session, *([] if session.python == PYTHONS[0] else ["-m", "not matrix"]))
+    # The matrices of faults and leaks run at both ends, the oldest Python here and tests_newest, which cover all lines.
+    oldest = session.python == PYTHONS[0]
+    run_tests(session, *([] if oldest else ["-m", "not matrix"]), measure=oldest)
 
 
 @nox.session(python=NEWEST)
