@@ -116,7 +116,7 @@ def tests_lowest(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def mutants(session: nox.Session) -> None:
-    """Take each promise out of a copy of the cache, one by one, and see the tests catch it."""
+    """Take each promise out of a copy of cache and rotation, one by one, and see the tests catch it."""
     session.install(".[testing]", *group("tests"))
     session.run("python", "tests/mutants.py", *session.posargs)
 

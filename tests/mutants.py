@@ -1,6 +1,6 @@
-"""Prove that the tests of the cache can fail: take one promise after the other out of it, and see each one caught.
+"""Prove that tests can fail: take one promise after the other out of cache and rotation, and see each one caught.
 
-Each mutation changes the text of a copy of the package, and the tests of the cache run against that copy. A mutant that
+Each mutation changes the text of a copy of the package, and the tests of that file run against the copy. A mutant that
 no test catches is a failure; so is a mutation whose text isn't there any more. `nox -s mutants`, or, where the package
 and what tests need are installed, `python tests/mutants.py [part of a name ...]`.
 """
@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-TESTS = ["test_cache.py", "test_cache_schedules.py", "test_cache_machine.py", "test_deadline.py"]
+CACHE_TESTS = ["test_cache.py", "test_cache_schedules.py", "test_cache_machine.py", "test_deadline.py"]
+TESTS = {"_cache.py": CACHE_TESTS, "_gateway.py": CACHE_TESTS, "rotation.py": ["test_rotation.py"]}
 SLOW = "not herd"  # what is left out
 LONGEST = 120  # seconds; a mutant that hangs is caught by that
 
@@ -70,6 +71,26 @@ MUTATIONS = [
     Mutation("one of many takes the others along", "        self._launch(list(dict.fromkeys(flights)), run())\n", "        task = self._launch(list(dict.fromkeys(flights)), run())\n        for flight in flights:\n            flight.task = task\n            flight.background = False\n"),
     Mutation("the fetch is registered after it has begun", "                state.by_key.setdefault(name, flight)\n", "                running_loop().call_soon(state.by_key.setdefault, name, flight)\n"),
     Mutation("a fetch may hang for ever", "async with deadline, self._source.client(", "async with self._source.client(", "_gateway.py"),
+    Mutation("each caller searches for itself", "                if findings == known.findings:", "                if True:", "rotation.py"),
+    Mutation("the refused version is kept", "            self._manager.invalidate(if_version=version_id)", "            pass", "rotation.py"),
+    Mutation("no other labels", "        for stage in (None, *self._stages):", "        for stage in (None,):", "rotation.py"),
+    Mutation("the version that was taken is forgotten", "return self.accepted if self.accepted and self._current == self._refused_current else current", "return current", "rotation.py"),
+    Mutation("the accepted version is never tried", "        if accepted is not None and accepted.version_id not in tried:", "        if False:", "rotation.py"),
+    Mutation("a late success takes a finding's place", "        if attempt < self._accepted_by:", "        if False:", "rotation.py"),
+    Mutation("any error is one of authentication", "            if not self._is_auth_error(error):\n                raise", "            pass", "rotation.py"),
+    Mutation("a pause never ends early", "                    await anext(changes)\n                    return", "                    await asyncio.Event().wait()", "rotation.py"),
+    Mutation("no pause", "            await _wait_for_news(self._manager, min(pause, deadline - now))", "            await asyncio.sleep(0.001)", "rotation.py"),
+    Mutation("pauses don't grow", "            pause = min(max((now - began) * _PAUSE_SHARE, _SHORTEST_PAUSE), _LONGEST_PAUSE)", "            pause = _SHORTEST_PAUSE", "rotation.py"),
+    Mutation("pauses grow too fast", "_PAUSE_SHARE = 0.25", "_PAUSE_SHARE = 2.0", "rotation.py"),
+    Mutation("a search is for ever", "and (now := clock()) < deadline:", "and (now := clock()):", "rotation.py"),
+    Mutation("who waits for a search waits for ever", "                async with asyncio.timeout_at(deadline):", "                async with asyncio.timeout_at(None):", "rotation.py"),
+    Mutation("a label that isn't allowed ends the search", "            if stage is None and not error.transient:", "            if not error.transient:", "rotation.py"),
+    Mutation("AWS's absence ends the search", "            if stage is None and not error.transient:", "            if stage is None:", "rotation.py"),
+    Mutation("a label that can't be read ends the search", "contextlib.suppress(SecretFormatError):\n                    if", "contextlib.nullcontext():\n                    if", "rotation.py"),
+    Mutation("each version is tried by each label", "            if secret is not None and secret.version_id not in tried:", "            if secret is not None:", "rotation.py"),
+    Mutation("circles are walked for ever", "and id(each) not in seen:", "and True:", "rotation.py"),
+    Mutation("what acting raises ends the watching", "    except Exception:\n        logger.exception(", "    except LookupError as error:\n        raise PoolClosedError from error\n        logger.exception(", "rotation.py"),
+    Mutation("watching goes on after its block", "        task.cancel()\n        await finish([task])", "        pass", "rotation.py"),
 ]  # fmt: skip
 
 
@@ -93,8 +114,9 @@ def attack(mutation: Mutation | None) -> tuple[str, float]:
             except LookupError as error:
                 return f"ERROR: {error}", 0.0
         command = [sys.executable, "-m", "pytest", "-q", "-x", "--tb=no", "-p", "no:cacheprovider", "-p", "no:randomly"]
+        tests = TESTS[mutation.file] if mutation else dict.fromkeys(name for names in TESTS.values() for name in names)
         command += ["-k", SLOW, "--timeout=20", "-W", "ignore::pytest.PytestUnraisableExceptionWarning"]
-        command += [str(ROOT / "tests" / "unit" / name) for name in TESTS]
+        command += [str(ROOT / "tests" / "unit" / name) for name in tests]
         environment = {**os.environ, "PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"}
         try:
             done = subprocess.run(

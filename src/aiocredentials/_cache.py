@@ -180,6 +180,10 @@ class AsyncCache(Generic[V]):
         """Return what is known of a key."""
         return self._entries.get(key)
 
+    def keys(self) -> list[Hashable]:
+        """Return all keys of all entries."""
+        return list(self._entries)
+
     def check_open(self) -> None:
         """Raise `PoolClosedError` after close."""
         if self.closed:

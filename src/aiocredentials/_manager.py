@@ -177,6 +177,13 @@ class AsyncCredentialsManager(Generic[T]):
             self._hit = (self._reader.lease, self._store.cache.clock, decoded)
         return decoded.value
 
+    def decoded(self, secret: Secret) -> T:
+        """Return what `decode` makes of this version, or its parsed JSON: where the version must be known as well.
+
+        `secret` is what `secret()`, `refresh()` or `changes()` gave. Raises `SecretFormatError` if `decode` raises.
+        """
+        return cast("T", secret.json()) if self._decode is None else _run_decode(self._decode, secret)
+
     async def secret(self, *, version_id: str | None = None, version_stage: str | None = None) -> Secret:
         """Return the `Secret`: by the manager's staging label, or by another label or a version id that is given here.
 
@@ -204,17 +211,16 @@ class AsyncCredentialsManager(Generic[T]):
         return await (self._reader or await self._located(self._policy)).refresh()
 
     def invalidate(self, *, if_version: str | None = None) -> None:
-        """Forget the cached value, or only if it is the version with this id: the next call fetches.
+        """Forget the cached value, or the version with this id, by whichever label it was asked: the next call fetches.
 
         With `if_version`, any number of callers who failed with the same old version cause one fetch. It holds for all
-        managers of the pool that ask for the same secret and staging label. Makes no call, and raises nothing.
+        managers of the pool that ask for the same secret. Makes no call, and raises nothing.
         """
         key = self._store.known_key(self._request) if self._policy is not None else None
-        if key is not None:
-            entry = self._store.cache.entry(key)
-            kept = entry.value if entry is not None else None
-            if if_version is None or (kept is not None and kept.version_id == if_version):
-                self._store.cache.invalidate(key)
+        if key is not None and if_version is None:
+            self._store.cache.invalidate(key)
+        elif key is not None and if_version is not None:
+            self._store.forget(key, if_version)
 
     async def changes(self) -> AsyncGenerator[Secret]:
         """Yield each new version when it has become the current one; the iterator itself sees to refreshing.

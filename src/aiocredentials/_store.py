@@ -106,6 +106,13 @@ class SecretStore:
             return key_of(request._replace(region=self._default)) if self._default else None
         return key_of(request)
 
+    def forget(self, key: Key, version_id: str) -> None:
+        """Invalidate a version of the key's secret, by whichever label or id it was asked."""
+        for other in cast("list[Key]", self.cache.keys()):
+            entry = self.cache.entry(other) if other[:2] == key[:2] else None
+            if entry is not None and entry.value is not None and entry.value.version_id == version_id:
+                self.cache.invalidate(other)
+
     def reader(self, request: SecretRequest, policy: CachePolicy) -> Reader[Secret]:
         """Return a reader for a request that is located."""
         fetch = partial(self.gateway.get, request, ttl=cast("float", policy.ttl))

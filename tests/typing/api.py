@@ -31,6 +31,7 @@ from aiocredentials.events import (
     SecretEvent,
     ServedStale,
 )
+from aiocredentials.rotation import connect_through_rotation, is_auth_error, rotations_watched
 from aiocredentials.testing import MotoServer
 
 if TYPE_CHECKING:
@@ -72,6 +73,12 @@ async def per_call() -> None:
     assert_type(await decoded.refresh(), Secret)
     decoded.invalidate()
     decoded.invalidate(if_version="1")
+    assert_type(decoded.decoded(await decoded.secret()), Database)
+    assert_type(await connect_through_rotation(decoded, login, budget=timedelta(seconds=30), stages=()), list[int])
+    assert_type(await connect_through_rotation(decoded, login, is_auth_error=is_auth_error), list[int])
+    await connect_through_rotation(decoded, fetch)  # type: ignore[arg-type]
+    async with rotations_watched(decoded, renew):
+        pass
     async with decoded as entered:
         assert_type(entered, AsyncCredentialsManager[Database])
 
@@ -170,6 +177,16 @@ def secrets(secret: Secret) -> None:
 async def fetch(secret_name: str, limit: int = 3) -> list[bytes]:
     """Call botocore."""
     return [secret_name.encode()] * limit
+
+
+async def login(credentials: Database) -> list[int]:
+    """Connect."""
+    return [len(repr(credentials))]
+
+
+async def renew(secret: Secret) -> None:
+    """Act on a rotation."""
+    assert_type(secret.version_id, str)
 
 
 class Service:

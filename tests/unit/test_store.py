@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import traceback
 from contextlib import aclosing
 from pathlib import Path
@@ -163,6 +164,28 @@ async def test_two_hundred_who_fail() -> None:
     assert len(aws.calls) == 2
 
 
+async def test_a_version_with_several_labels() -> None:
+    """A version that was refused is forgotten by each label that it was asked by; other versions and secrets stay."""
+    aws = FakeAWS(NAME, "prod/other")
+    async with pool_of(aws) as pool:
+        manager = pool.manager(NAME)
+        for stage in ("AWSPENDING", "AWSPREVIOUS"):
+            await manager.secret(version_stage=stage)
+        await pool.manager("prod/other").secret()
+        await pool.manager(NAME, "eu-west-2").secret()
+        aws.rotate(NAME)
+        current = await manager.secret()
+        assert len(aws.calls) == 5
+        manager.invalidate(if_version="version-1")
+        assert await manager.secret() is current
+        await pool.manager("prod/other").secret()
+        await pool.manager(NAME, "eu-west-2").secret()
+        assert len(aws.calls) == 5
+        for stage in ("AWSPENDING", "AWSPREVIOUS"):
+            assert (await manager.secret(version_stage=stage)).version_id == "version-2"
+        assert len(aws.calls) == 7
+
+
 async def test_invalidating_what_is_not_there() -> None:
     """Nothing happens where nothing is cached, the region isn't known yet, or the manager has no cache."""
     aws = FakeAWS(NAME)
@@ -181,6 +204,23 @@ async def test_invalidating_what_is_not_there() -> None:
 
 
 # Decoding
+
+
+async def test_decoding_a_version() -> None:
+    """`decoded` gives what `get` would for that version, with the version known; and spoils nothing for `get`."""
+    aws = FakeAWS(NAME)
+    async with pool_of(aws) as pool:
+        manager, plain = pool.manager(NAME, decode=lambda text: [text]), pool.manager(NAME)
+        one = await manager.get()
+        first = await manager.secret()
+        aws.rotate(NAME)
+        second = await manager.secret(version_stage="AWSPENDING")
+        assert [json.loads(text)["number"] for (text,) in map(manager.decoded, (first, second))] == [1, 2]
+        assert [plain.decoded(secret)["number"] for secret in (first, second)] == [1, 2]
+        assert await manager.get() is one
+        refusing = pool.manager(NAME, decode=int)
+        with pytest.raises(SecretFormatError):
+            refusing.decoded(first)
 
 
 async def test_decoding() -> None:

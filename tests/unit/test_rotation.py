@@ -1,0 +1,794 @@
+"""Through a rotation: what is tried, how often, how long it takes and what it costs, in virtual time.
+
+The manager, its pool and its cache are the real ones. The secret's versions and the server's passwords are made here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from aiocredentials import (
+    AccessDeniedError,
+    CachePolicy,
+    DatabaseCredentials,
+    PoolClosedError,
+    SecretDeletedError,
+    SecretFormatError,
+    SecretNotFoundError,
+    errors,
+)
+from aiocredentials.rotation import connect_through_rotation, is_auth_error, rotations_watched
+from unit.fake_aws import FakeAWS, pool_of
+from unit.virtual_time import run
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine
+
+    from aiocredentials import AsyncCredentialsManager, CredentialsPool, Secret
+
+NAME = "prod/db"
+ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:prod/db-000001"
+POLICY = CachePolicy(jitter=0)
+FETCH, LOGIN = 0.02, 0.01  # seconds that each takes
+WINDOW = 2.0
+
+ORDERS = ("server first", "AWSCURRENT first")
+
+
+class WrongPasswordError(Exception):
+    """What a PostgreSQL client raises."""
+
+    sqlstate = "28P01"
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version of the secret."""
+
+    version_id: str
+    user: str
+    password: str
+    text: str | None = None
+
+
+class Town(FakeAWS):
+    """A secret with its labels, and the server that it is for."""
+
+    def __init__(self, *, alternating: bool = False) -> None:
+        super().__init__()
+        self.latency = FETCH
+        self.alternating = alternating
+        first = Version("v1", "app", "password-1")
+        self.labels: dict[str, Version] = {"AWSCURRENT": first}
+        self.accepted = {"app": "password-1"}
+        self.logins: list[tuple[float, str]] = []
+        self.denied_labels: set[str] = set()
+        self.asked: list[str] = []
+        self._number = 1
+
+    def create_pending(self) -> Version:
+        """Take the first step of a rotation: make a version that no server knows yet."""
+        self._number += 1
+        current = self.labels["AWSCURRENT"]
+        other = "app" if current.user != "app" else "app_clone"
+        user = other if self.alternating else current.user
+        pending = Version(f"v{self._number}", user, f"password-{self._number}")
+        self.labels["AWSPENDING"] = pending
+        return pending
+
+    def change_server(self, version: Version) -> None:
+        """Set the password on the server: the user's old one is refused from now on."""
+        self.accepted[version.user] = version.password
+
+    def promote(self, version: Version) -> None:
+        """Make a version the current one."""
+        self.labels["AWSPREVIOUS"] = self.labels["AWSCURRENT"]
+        self.labels["AWSCURRENT"] = version
+        self.labels.pop("AWSPENDING", None)
+
+    async def rotate(self, order: str = "server first", window: float = 0.0) -> None:  # type: ignore[override] # another kind
+        """Rotate, with a window between the two changes."""
+        pending = self.create_pending()
+        steps = [self.change_server, self.promote]
+        first, second = steps if order == "server first" else reversed(steps)
+        first(pending)
+        if window:
+            await asyncio.sleep(window)
+        second(pending)
+
+    async def get_secret_value(self, **parameters: str) -> dict[str, Any]:
+        """Answer as Secrets Manager does."""
+        label = parameters["VersionStage"]
+        self.asked.append(label)
+        await self._travel()
+        self._check("GetSecretValue")
+        if label in self.denied_labels:
+            raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "No."}}, "GetSecretValue")
+        version = self.labels.get(label)
+        if version is None:
+            raise ClientError({"Error": {"Code": "ResourceNotFoundException", "Message": "No."}}, "GetSecretValue")
+        text = json.dumps({"username": version.user, "password": version.password})
+        return {
+            "ARN": ARN,
+            "Name": NAME,
+            "VersionId": version.version_id,
+            "SecretString": text if version.text is None else version.text,
+            "VersionStages": [label],
+        }
+
+    async def login(self, credentials: DatabaseCredentials) -> str:
+        """Be the server: take a user with the right password; return a connection, which is the user's name."""
+        await asyncio.sleep(LOGIN)
+        password = self.accepted.get(credentials.username)
+        self.logins.append((asyncio.get_running_loop().time(), credentials.password))
+        # Each pair that ever was is of one number.
+        assert credentials.password.startswith("password-")
+        if credentials.password != password:
+            raise WrongPasswordError
+        return credentials.username
+
+
+@asynccontextmanager
+async def managed(
+    town: Town, policy: CachePolicy | None = POLICY
+) -> AsyncIterator[tuple[CredentialsPool, AsyncCredentialsManager[DatabaseCredentials]]]:
+    """Open a pool over the town's secrets, with a manager of the one there is."""
+    async with pool_of(town, policy=POLICY) as pool:
+        yield pool, pool.manager(NAME, "eu-west-1", decode=DatabaseCredentials.from_json, policy=policy)
+
+
+def in_town(
+    body: Callable[[Town, AsyncCredentialsManager[DatabaseCredentials]], Coroutine[Any, Any, None]],
+    *,
+    policy: CachePolicy | None = POLICY,
+    seed: int = 0,
+    alternating: bool = False,
+) -> Town:
+    """Run a test's body in virtual time, and see that it leaves nothing behind."""
+    town = Town(alternating=alternating)
+
+    async def main() -> None:
+        async with managed(town, policy) as (_, manager):
+            await body(town, manager)
+
+    run(main(), seed=seed, leave_nothing=True, max_steps=1_000_000)
+    return town
+
+
+def now() -> float:
+    """Tell the virtual time."""
+    return asyncio.get_running_loop().time()
+
+
+def test_the_first_attempt() -> None:
+    """Without a rotation it is one login with the current version, and a fetch only if none is cached."""
+
+    async def body(town: Town, manager: AsyncCredentialsManager[DatabaseCredentials]) -> None:
+        for _ in range(3):
+            assert await connect_through_rotation(manager, town.login) == "app"
+
+    town = in_town(body)
+    assert (len(town.logins), town.asked) == (3, ["AWSCURRENT"])
+
+
+def test_any_connection_will_do() -> None:
+    """What `connect` returns is returned, None as well."""
+
+    async def body(_: Town, manager: AsyncCredentialsManager[DatabaseCredentials]) -> None:
+        async def connect(_: DatabaseCredentials) -> None:
+            return None
+
+        assert await connect_through_rotation(manager, connect) is None
+
+    in_town(body)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_after_a_rotation(order: str) -> None:
+    """200 connections that fail together on an old password cost one refresh, and all succeed at their second login."""
+
+    async def body(town: Town, manager: AsyncCredentialsManager[DatabaseCredentials]) -> None:
+        await manager.get()
+        await town.rotate(order)
+        await asyncio.gather(*(connect_through_rotation(manager, town.login) for _ in range(200)))
+
+    town = in_town(body)
+    assert town.asked == ["AWSCURRENT"] * 2
+    assert len(town.logins) == 400
+
+
+def test_server_first() -> None:
+    """While the server is ahead of AWSCURRENT, AWSPENDING is taken: two fetches, and no wait but theirs."""
+
+    async def body(town: Town, manager: AsyncCredentialsManager[DatabaseCredentials]) -> None:
+        await connect_through_rotation(manager, town.login)
+        pending = town.create_pending()
+        town.change_server(pending)
+        start = now()
+        await asyncio.gather(*(connect_through_rotation(manager, town.login) for _ in range(50)))
+        assert now() - start == pytest.approx(2 * FETCH + 3 * LOGIN)
+        assert town.asked == ["AWSCURRENT", "AWSCURRENT", "AWSPENDING"]
+        # From now on it is known: no login fails any more, before the promotion and after it.
+        before = len(town.logins)
+        for _ in range(3):
+            await connect_through_rotation(manager, town.login)
+        town.promote(pending)
+        for _ in range(3):
+            await connect_through_rotation(manager, town.login)
+        assert len(town.logins) - before == 6
+        assert len(town.asked) == 3
+
+    in_town(body)
+
+
+def test_current_first() -> None:
+    """While AWSCURRENT is ahead of the server, the version that the server took last goes on, without a fetch."""
+
+    async def body(town: Town, manager: AsyncCredentialsManager[DatabaseCredentials]) -> None:
+        await connect_through_rotation(manager, town.login)
+        pending = town.create_pending()
+        town.promote(pending)
+        await manager.refresh()  # as the ttl does it
+        asked = len(town.asked)
+        for _ in range(5):
+            await connect_through_rotation(manager, town.login)
+        assert len(town.logins) == 1 + 6  # the new version was tried once
+        town.change_server(pending)
+        await connect_through_rotation(manager, town.login)
+        assert len(town.logins) == 1 + 6 + 2
+        assert len(town.asked) == asked  # it is cached already
+
+    in_town(body)
+
+
+def test_starting_inside_of_a_window() -> None:
+    """Who starts while AWSCURRENT is ahead of the server gets in by AWSPREVIOUS."""
+
+    async def body(town: Town, manager: AsyncCredentialsManager[DatabaseCredentials]) -> None:
+        town.promote(town.create_pending())
+        assert await connect_through_rotation(manager, town.login) == "app"
+
+    town = in_town(body)
+    assert [password for _, password in town.logins] == ["password-2", "password-1"]
+    assert town.asked == ["AWSCURRENT", "AWSCURRENT", "AWSPENDING", "AWSPREVIOUS"]
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("alternating", [False, True], ids=["single user", "alternating users"])
+def test_five_rotations(order: str, alternating: bool, seed: int) -> None:  # noqa: FBT001 (of the table)
+    """Under load, through five rotations: nobody fails, nobody waits for the window, two fetches a rotation at most."""
+    waits: list[float] = []
+
+    async def worker(town: Town, manager: AsyncCredentialsManager[DatabaseCredentials], number: int) -> None:
+        for _ in range(30):
+            await asyncio.sleep(0.5 + number / 100)
+            start = now()
+            await connect_through_rotation(manager, town.login)
+            waits.append(now() - start)
+
+    async def body(town: Town, manager: AsyncCredentialsManager[DatabaseCredentials]) -> None:
+        workers = [asyncio.ensure_future(worker(town, manager, number)) for number in range(20)]
+        await asyncio.sleep(1)
+        for _ in range(5):
+            before = len(town.asked)
+            await town.rotate(order, WINDOW)
+            await asyncio.sleep(1)
+            assert len(town.asked) - before <= 2
+        await asyncio.gather(*workers)
+
+    in_town(body, seed=seed, alternating=alternating)
+    assert len(waits) == 600
+    assert max(waits) < 0.5
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("window", [0.3, WINDOW, 20.0])
+def test_without_the_other_labels(order: str, window: float) -> None:
+    """With `stages=()` the window is waited out: a quarter longer at most than it was open, and with few logins."""
+
+    async def body(town: Town, manager: AsyncCredentialsManager[DatabaseCredentials]) -> None:
+        rotation = asyncio.ensure_future(town.rotate(order, window))
+        await asyncio.sleep(0)
+        start = now()
+        await asyncio.gather(*(connect_through_rotation(manager, town.login, stages=()) for _ in range(50)))
+        assert window < now() - start < window * 1.25 + 0.3
+        await rotation
+
+    town = in_town(body)
+    assert len(town.logins) < 50 * 2 + 60
+    assert len(town.asked) < 60
+    assert set(town.asked) == {"AWSCURRENT"}
+
+
+def test_labels_that_are_not_allowed() -> None:
+    """A label that the identity may not ask for is passed over, as is one that is on no version."""
+
+    async def body(town: Town, manager: AsyncCredentialsManager[DatabaseCredentials]) -> None:
+        town.denied_labels = {"AWSPENDING"}
+        rotation = asyncio.ensure_future(town.rotate("server first", WINDOW))
+        await asyncio.sleep(0)
+        await connect_through_rotation(manager, town.login)
+        assert WINDOW < now() < WINDOW * 1.25 + 0.3
+        await rotation
+
+    assert {"AWSCURRENT", "AWSPENDING", "AWSPREVIOUS"} == set(in_town(body).asked)
+
+
+def test_a_pending_version_that_makes_no_sense() -> None:
+    """What `decode` can't read is passed over under another label, and raised if it is the current version."""
+
+    async def body(town: Town, manager: AsyncCredentialsManager[DatabaseCredentials]) -> None:
+        town.promote(town.create_pending())
+        town.labels["AWSPENDING"] = replace(town.labels["AWSCURRENT"], version_id="v3", text="half writ")
+        assert await connect_through_rotation(manager, town.login) == "app"
+        town.labels["AWSCURRENT"] = town.labels["AWSPENDING"]
+        town.accepted["app"] = "password-0"
+        with pytest.raises(SecretFormatError):
+            await connect_through_rotation(manager, town.login)
+
+    in_town(body)
+
+
+def test_a_new_version_ends_the_pause() -> None:
+    """Who pauses goes on at once when anybody's fetch brings a new version."""
+
+    async def body(town: Town, manager: AsyncCredentialsManager[DatabaseCredentials]) -> None:
+        pending = town.create_pending()
+        town.change_server(pending)
+        waiting = asyncio.ensure_future(connect_through_rotation(manager, town.login, stages=()))
+        await asyncio.sleep(30)  # it pauses for seconds by now
+        town.promote(pending)
+        await manager.refresh()
+        start = now()
+        await waiting
+        assert now() - start == pytest.approx(LOGIN)
+
+    in_town(body)
+
+
+@pytest.mark.parametrize("policy", [POLICY, None], ids=["cached", "no cache"])
+@pytest.mark.parametrize("budget", [5.0, timedelta(minutes=2)])
+def test_a_budget(budget: float | timedelta, policy: CachePolicy | None) -> None:
+    """When it is spent, each caller gets the server's own error, with a note; and the server wasn't hammered."""
+    limit = budget.total_seconds() if isinstance(budget, timedelta) else budget
+
+    async def body(town: Town, manager: AsyncCredentialsManager[DatabaseCredentials]) -> None:
+        town.accepted["app"] = "somebody changed it by hand"
+        calls = (connect_through_rotation(manager, town.login, budget=budget) for _ in range(20))
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        assert limit <= now() <= limit + 1
+        assert len({id(outcome) for outcome in outcomes}) == 20
+        for outcome in outcomes:
+            assert isinstance(outcome, WrongPasswordError)
+            (note,) = outcome.__notes__
+            assert f"'prod/db' in 'eu-west-1': for {limit:g} s the server refused" in note
+            assert "'v1'" in note
+            assert "password-1" not in note
+
+    town = in_town(body, policy=policy)
+    assert len(town.logins) < 20 * 3 + limit * 2
+    assert len(town.asked) < 20 * 3 + limit * 4
+
+
+@pytest.mark.parametrize("budget", [0, -1, float("nan"), "60"])
+def test_a_budget_that_makes_no_sense(budget: Any) -> None:  # noqa: ANN401 (wrong on purpose)
+    """It is refused with a sentence, before anything is asked."""
+
+    async def body(town: Town, manager: AsyncCredentialsManager[DatabaseCredentials]) -> None:
+        with pytest.raises((TypeError, ValueError), match="budget is"):
+            await connect_through_rotation(manager, town.login, budget=budget)
+
+    assert in_town(body).asked == []
+
+
+def test_other_errors_pass() -> None:
+    """An error that isn't about authentication is raised untouched after one attempt, in a search as well."""
+
+    async def body(town: Town, manager: AsyncCredentialsManager[DatabaseCredentials]) -> None:
+        boom = ConnectionRefusedError("no server")
+        attempts = 0
+
+        async def connect(credentials: DatabaseCredentials) -> str:
+            nonlocal attempts
+            attempts += 1
+            if attempts == failing:
+                raise boom
+            return await town.login(credentials)
+
+        for failing in (1, 2):
+            attempts = 0
+            with pytest.raises(ConnectionRefusedError) as caught:
+                await connect_through_rotation(manager, connect)
+            assert caught.value is boom
+            assert attempts == failing
+            town.accepted["app"] = "another"
+
+    in_town(body)
+
+
+def test_what_an_authentication_error_is_may_be_said() -> None:
+    """With `is_auth_error=` the caller decides."""
+
+    async def body(town: Town, manager: AsyncCredentialsManager[DatabaseCredentials]) -> None:
+        await manager.get()
+        await town.rotate()
+
+        async def connect(credentials: DatabaseCredentials) -> str:
+            try:
+                return await town.login(credentials)
+            except WrongPasswordError:
+                raise LookupError from None
+
+        with pytest.raises(LookupError):
+            await connect_through_rotation(manager, connect)
+        refused = lambda error: isinstance(error, LookupError)  # noqa: E731 (one line says it)
+        assert await connect_through_rotation(manager, connect, is_auth_error=refused) == "app"
+
+    in_town(body)
+
+
+def test_cancelled_while_searching() -> None:
+    """When the one who searches is cancelled, one of those who wait goes on; when all are, nothing is left."""
+
+    async def body(town: Town, manager: AsyncCredentialsManager[DatabaseCredentials]) -> None:
+        pending = town.create_pending()
+        town.change_server(pending)
+        calls = [asyncio.ensure_future(connect_through_rotation(manager, town.login, stages=())) for _ in range(5)]
+        await asyncio.sleep(1)
+        for call in calls[:3]:
+            call.cancel()
+        town.promote(pending)
+        start = now()
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [asyncio.CancelledError] * 3 + [str] * 2
+        assert now() - start < 1
+        town.accepted["app"] = "another"
+        calls = [asyncio.ensure_future(connect_through_rotation(manager, town.login)) for _ in range(5)]
+        await asyncio.sleep(1)
+        for call in calls:
+            call.cancel()
+        await asyncio.wait(calls)
+
+    in_town(body)
+
+
+def test_waiting_for_one_who_hangs() -> None:
+    """Who waits for another's search gives up when its own budget is spent, though that attempt hangs."""
+
+    async def body(town: Town, manager: AsyncCredentialsManager[DatabaseCredentials]) -> None:
+        pending = town.create_pending()
+        town.change_server(pending)
+
+        async def connect(credentials: DatabaseCredentials) -> str:
+            if credentials.password == pending.password:
+                await asyncio.Event().wait()
+            return await town.login(credentials)
+
+        first = asyncio.ensure_future(connect_through_rotation(manager, connect))
+        await asyncio.sleep(1)
+        with pytest.raises(WrongPasswordError):
+            await connect_through_rotation(manager, town.login, budget=3.0)
+        assert now() == pytest.approx(4, abs=0.1)
+        first.cancel()
+        await asyncio.wait([first])
+
+    in_town(body)
+
+
+def test_servers_that_disagree() -> None:
+    """Where replicas take different versions, each caller still ends inside of its budget."""
+
+    async def body(town: Town, manager: AsyncCredentialsManager[DatabaseCredentials]) -> None:
+        town.create_pending()
+
+        async def never(_: DatabaseCredentials) -> str:
+            await asyncio.sleep(0.5)  # so that the others find something meanwhile, each time
+            raise WrongPasswordError
+
+        async def only(number: int) -> str:
+            async def connect(credentials: DatabaseCredentials) -> str:
+                await asyncio.sleep(LOGIN)
+                if credentials.password != f"password-{number}":
+                    raise WrongPasswordError
+                return "in"
+
+            for _ in range(200):
+                await connect_through_rotation(manager, connect, budget=3.0)
+                await asyncio.sleep(0.05)
+            return "in"
+
+        others = [asyncio.ensure_future(only(number)) for number in (1, 2)]
+        with pytest.raises(WrongPasswordError):
+            await connect_through_rotation(manager, never, budget=3.0)
+        assert now() < 4
+        await asyncio.gather(*others)
+
+    in_town(body)
+
+
+def test_a_late_success_is_no_news() -> None:
+    """A login that began before a finding and succeeds after it doesn't take the finding's place."""
+
+    async def body(town: Town, manager: AsyncCredentialsManager[DatabaseCredentials]) -> None:
+        go = asyncio.Event()
+
+        async def slow(_: DatabaseCredentials) -> str:
+            await go.wait()
+            return "late"
+
+        late = asyncio.ensure_future(connect_through_rotation(manager, slow))
+        await asyncio.sleep(1)
+        town.change_server(town.create_pending())
+        await connect_through_rotation(manager, town.login)
+        go.set()
+        assert await late == "late"
+        before = len(town.asked), len(town.logins)
+        await connect_through_rotation(manager, town.login)
+        assert (len(town.asked), len(town.logins)) == (before[0], before[1] + 1)
+
+    in_town(body)
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [("ResourceNotFoundException", SecretNotFoundError), ("AccessDeniedException", AccessDeniedError)],
+)
+def test_the_secret_is_gone(code: str, error: type[Exception]) -> None:
+    """That the secret can't be had is raised: at the first fetch, and while searching."""
+
+    async def body(town: Town, manager: AsyncCredentialsManager[DatabaseCredentials]) -> None:
+        town.failures["GetSecretValue"] = code
+        with pytest.raises(error):
+            await connect_through_rotation(manager, town.login)
+        town.failures.clear()
+        await asyncio.sleep(10)
+        await connect_through_rotation(manager, town.login)
+        town.accepted["app"] = "another"
+        town.failures["GetSecretValue"] = code
+        start = now()
+        with pytest.raises(error):
+            await connect_through_rotation(manager, town.login)
+        assert now() - start < 1
+
+    in_town(body)
+
+
+def test_aws_is_away() -> None:
+    """A transient error while searching isn't the end: when AWS is back, so is the connection."""
+
+    async def body(town: Town, manager: AsyncCredentialsManager[DatabaseCredentials]) -> None:
+        await connect_through_rotation(manager, town.login)
+        await town.rotate()
+        town.failures["GetSecretValue"] = "ServiceUnavailable"
+        waiting = asyncio.ensure_future(connect_through_rotation(manager, town.login))
+        await asyncio.sleep(10)
+        assert not waiting.done()
+        town.failures.clear()
+        start = now()
+        assert await waiting == "app"
+        assert now() - start < 5
+
+    assert len(in_town(body).logins) < 40
+
+
+def test_the_pool_is_closed_meanwhile() -> None:
+    """Closing the pool ends a search with `PoolClosedError`, at once."""
+    town = Town()
+
+    async def main() -> None:
+        async with managed(town) as (pool, manager):
+            await manager.get()
+            town.accepted["app"] = "another"
+            waiting = asyncio.ensure_future(connect_through_rotation(manager, town.login))
+            await asyncio.sleep(20)
+            await pool.aclose()
+            start = now()
+            with pytest.raises(PoolClosedError):
+                await waiting
+            assert now() - start < 5.1
+
+    run(main(), seed=0, leave_nothing=True)
+
+
+def test_each_loop_finds_for_itself() -> None:
+    """What is known of a manager is kept by event loop: a second loop starts clean, and contends for no lock."""
+    manager = None
+    for seed in (0, 1):
+        town = Town()
+
+        async def main(town: Town) -> None:
+            nonlocal manager
+            async with managed(town) as (_, mine):
+                manager = manager or mine
+                manager._read_from(mine._pool)
+                town.change_server(town.create_pending())
+                await asyncio.gather(*(connect_through_rotation(manager, town.login) for _ in range(5)))
+
+        run(main(town), seed=seed, leave_nothing=True)
+
+
+class Coded(Exception):  # noqa: N818 (an error only by its codes)
+    """An error with whatever attributes."""
+
+    def __init__(self, *args: object, **attributes: object) -> None:
+        super().__init__(*args)
+        self.__dict__.update(attributes)
+
+
+def redis_error(name: str, message: str = "") -> Exception:
+    """Make an error as redis-py has it."""
+    return type(name, (Exception,), {"__module__": "redis.exceptions"})(message)  # type: ignore[no-any-return]
+
+
+def caused(error: Exception, by: Exception) -> Exception:
+    """Chain an error."""
+    error.__cause__ = by
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (Coded(sqlstate="28P01"), True),
+        (Coded(sqlstate="28000"), True),
+        (Coded(sqlstate="3D000"), False),
+        (Coded('FATAL:  password authentication failed for user "app"', sqlstate=None), True),
+        (Coded('FATAL:  role "app" does not exist', sqlstate=None), True),
+        (Coded("fe_sendauth: no password supplied", sqlstate=None), True),
+        (Coded("The password that was provided for the role app is wrong.", sqlstate=None), True),
+        (Coded('FATAL:  database "app" does not exist', sqlstate=None), False),
+        (Coded("password authentication failed"), False),
+        (Coded(1045, "Access denied for user"), True),
+        (Coded(1044, "Access denied for user to database"), True),
+        (Coded(1698, "Access denied for user"), True),
+        (Coded("1044 (42000)", errno=1044, sqlstate="42000"), True),
+        (Coded(1049, "Unknown database"), False),
+        (OSError(1045, "not MySQL's"), False),
+        (redis_error("AuthenticationError", "invalid username-password pair or user is disabled."), True),
+        (redis_error("ResponseError", "WRONGPASS invalid username-password pair"), True),
+        (redis_error("ResponseError", "NOAUTH Authentication required."), True),
+        (redis_error("ConnectionError", "Connection refused"), False),
+        (type("AuthenticationError", (Exception,), {})(), False),
+        (errors.AuthenticationError("AWS refused"), False),
+        (errors.AuthenticationError("WRONGPASS"), False),
+        (Coded(orig=Coded(sqlstate="28P01")), True),
+        (Coded(orig="not an exception"), False),
+        (caused(Coded(), Coded(orig=caused(Coded(), Coded(sqlstate="28000")))), True),
+        (caused(Coded(), ValueError()), False),
+        (ExceptionGroup("several", [ValueError()]), False),
+        (asyncio.CancelledError(), False),
+    ],
+    ids=range(28),
+)
+def test_is_auth_error(error: BaseException, expected: bool) -> None:  # noqa: FBT001 (of the table)
+    """The servers' refusals are known by their codes, and nothing else is."""
+    assert is_auth_error(error) is expected
+
+
+def test_a_chain_that_is_a_circle() -> None:
+    """Causes that go round end the search for codes, and don't hide one."""
+    first, second = Coded(), Coded()
+    first.__cause__, second.__cause__ = second, first
+    assert not is_auth_error(first)
+    second.__dict__["orig"] = Coded(sqlstate="28P01", orig=first)
+    assert is_auth_error(first)
+
+
+def test_watching() -> None:
+    """Each new version is acted on, while the block lasts; what acting raises is logged and ends nothing."""
+    seen: list[str] = []
+
+    async def body(town: Town, manager: AsyncCredentialsManager[DatabaseCredentials]) -> None:
+        async def act(secret: Secret) -> None:
+            seen.append(secret.version_id)
+            if len(seen) == 1:
+                raise LookupError
+
+        await manager.get()
+        async with rotations_watched(manager, act):
+            for _ in range(3):
+                await asyncio.sleep(1)
+                await town.rotate()
+                await manager.refresh()
+            await asyncio.sleep(1)
+        await town.rotate()
+        await manager.refresh()
+        await asyncio.sleep(1)
+
+    in_town(body)
+    assert seen == ["v2", "v3", "v4"]
+
+
+def test_watching_sees_to_refreshing(caplog: pytest.LogCaptureFixture) -> None:
+    """A rotation is seen though nobody else reads, within the ttl."""
+    seen: list[float] = []
+
+    async def body(town: Town, manager: AsyncCredentialsManager[DatabaseCredentials]) -> None:
+        async def act(_: Secret) -> None:
+            seen.append(now())
+
+        async with rotations_watched(manager, act):
+            await asyncio.sleep(1)
+            await town.rotate()
+            await asyncio.sleep(400)
+
+    in_town(body)
+    assert len(seen) == 1
+    assert seen[0] < 302
+    assert not caplog.records
+
+
+def test_watching_what_is_gone(caplog: pytest.LogCaptureFixture) -> None:
+    """A secret that can't be had is said in the log, and looked at again after a minute."""
+    seen: list[str] = []
+
+    async def body(town: Town, manager: AsyncCredentialsManager[DatabaseCredentials]) -> None:
+        async def act(secret: Secret) -> None:
+            seen.append(secret.version_id)
+
+        town.failures["GetSecretValue"] = "ResourceNotFoundException"
+        async with rotations_watched(manager, act):
+            await asyncio.sleep(30)
+            town.failures.clear()
+            await asyncio.sleep(40)
+            await town.rotate()
+            await manager.refresh()
+            await asyncio.sleep(1)
+
+    in_town(body)
+    assert seen == ["v2"]
+    assert [record.message[:49] for record in caplog.records if record.levelname == "WARNING"] == [
+        "Rotations are looked for again in 60 s: An error "
+    ]
+
+
+def test_watching_ends_with_the_pool(caplog: pytest.LogCaptureFixture) -> None:
+    """Closing the pool ends the watching quietly; leaving the block afterwards is fine."""
+    town = Town()
+
+    async def main() -> None:
+        async with managed(town) as (pool, manager), rotations_watched(manager, lambda _: asyncio.sleep(0)):
+            await asyncio.sleep(1)
+            await pool.aclose()
+            await asyncio.sleep(1)
+
+    run(main(), seed=0, leave_nothing=True)
+    assert not caplog.records
+
+
+def test_watching_needs_a_policy(caplog: pytest.LogCaptureFixture) -> None:
+    """Without a cache there is nothing to compare with: that is a warning in the log, and no failure."""
+
+    async def body(_: Town, manager: AsyncCredentialsManager[DatabaseCredentials]) -> None:
+        async with rotations_watched(manager, lambda _: asyncio.sleep(0)):
+            await asyncio.sleep(1)
+
+    in_town(body, policy=None)
+    assert "give the manager a policy" in caplog.text
+
+
+def test_a_deleted_secret_keeps_nothing() -> None:
+    """A secret scheduled for deletion while connections fail is said so."""
+
+    async def body(town: Town, manager: AsyncCredentialsManager[DatabaseCredentials]) -> None:
+        await connect_through_rotation(manager, town.login)
+        town.accepted["app"] = "another"
+
+        def deleted(_: str) -> None:
+            answer = {"Error": {"Code": "InvalidRequestException", "Message": "marked for deletion"}}
+            raise ClientError(answer, "GetSecretValue")
+
+        town._check = deleted  # type: ignore[method-assign]
+        with pytest.raises(SecretDeletedError):
+            await connect_through_rotation(manager, town.login)
+
+    in_town(body)
