@@ -38,14 +38,20 @@ def group(name: str) -> list[str]:
     return list(nox.project.dependency_groups(PYPROJECT, name))
 
 
-def run_tests(session: nox.Session, *options: str, measure: bool = True) -> None:
-    """Run pytest with a worker a core; under coverage, whose data wait for the `coverage` session, or without."""
+def run_tests(session: nox.Session, *, exhaustive: bool = True, measured: bool = True) -> None:
+    """Run pytest with a worker a core. Coverage is measured where it's wanted, but not of what repeats itself so often.
+
+    Its data wait for the `coverage` session.
+    """
     data = f".coverage.{session.name}"
     for stale in Path().glob(f"{data}.*"):
         stale.unlink()
     pytest = ["pytest", "--numprocesses", "auto", "--maxprocesses", "4", "--dist", "worksteal"]
-    measured = ["coverage", "run", "-m"] if measure else []
-    session.run(*measured, *pytest, *options, *session.posargs, env={"COVERAGE_FILE": data})
+    measure = ["coverage", "run", "-m"] if measured else []
+    what = session.posargs or ["-m", "not exhaustive"]
+    session.run(*measure, *pytest, *what, env={"COVERAGE_FILE": data})
+    if exhaustive and not session.posargs:
+        session.run(*pytest, "-m", "exhaustive")
 
 
 @nox.session(default=False)
@@ -92,9 +98,9 @@ def typing(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests with the aiobotocore that aioboto3 asks for."""
     session.install(".[testing,fastapi]", *group("tests"))
-    # The matrices of faults and leaks run at both ends, the oldest Python here and tests_newest, which cover all lines.
+    # What is exhaustive runs at both ends: on the oldest Python here, and in tests_newest. They cover all lines.
     oldest = session.python == PYTHONS[0]
-    run_tests(session, *([] if oldest else ["-m", "not matrix"]), measure=oldest)
+    run_tests(session, exhaustive=oldest, measured=oldest)
 
 
 @nox.session(python=NEWEST)

@@ -7,56 +7,25 @@ It asks for the secret "prod/database", in the region and with the AWS credentia
 another server than AWS, set AWS_ENDPOINT_URL_SECRETS_MANAGER to its address.
 """
 
-import json
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Annotated, TypedDict
+from typing import Annotated
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from aiocredentials import AsyncCredentialsManager, CredentialsError, CredentialsPool
+from aiocredentials import CredentialsError, DatabaseCredentials
+from aiocredentials.integrations.fastapi import credentials_lifespan, readiness, secret
 
 logger = logging.getLogger("fastapi_app")
 
+# Named, so that a test replaces it: app.dependency_overrides[database] = lambda: DatabaseCredentials(...)
+database = secret("prod/database", DatabaseCredentials.from_json)
 
-@dataclass(frozen=True, slots=True)
-class Database:
-    """What the service needs of the secret; its repr leaves the password out."""
+# One pool for the life of the service: it opens when the service starts, and closes when it stops.
+app = FastAPI(title="aiocredentials example", lifespan=credentials_lifespan())
 
-    host: str
-    username: str
-    password: str = field(repr=False)
-
-    @classmethod
-    def from_json(cls, text: str) -> "Database":
-        """Make it of the JSON that AWS keeps for a database."""
-        fields = json.loads(text)
-        return cls(host=fields["host"], username=fields["username"], password=fields["password"])
-
-
-class State(TypedDict):
-    """What a request finds in `request.state`."""
-
-    database: AsyncCredentialsManager[Database]
-
-
-@asynccontextmanager
-async def lifespan(_: FastAPI) -> AsyncIterator[State]:
-    """Open one pool for the life of the service; it closes when the service stops."""
-    async with CredentialsPool() as pool:
-        yield {"database": pool.manager("prod/database", decode=Database.from_json)}
-
-
-async def current(request: Request) -> Database:
-    """Return the credentials as they are now: from memory, or by a fetch when those in memory are too old."""
-    manager: AsyncCredentialsManager[Database] = request.state.database
-    return await manager.get()
-
-
-app = FastAPI(title="aiocredentials example", lifespan=lifespan)
+# For the load balancer: 200 while there are credentials, else 503. It shows the word "database", and no value.
+app.add_api_route("/ready", readiness(database=database))
 
 
 @app.exception_handler(CredentialsError)
@@ -68,6 +37,6 @@ async def unavailable(_: Request, error: CredentialsError) -> JSONResponse:
 
 
 @app.get("/database")
-async def database(credentials: Annotated[Database, Depends(current)]) -> dict[str, str]:
+async def where(credentials: Annotated[DatabaseCredentials, Depends(database)]) -> dict[str, str | None]:
     """Say where and as whom the service would connect; the password stays inside."""
     return {"host": credentials.host, "username": credentials.username}

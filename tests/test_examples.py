@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from fastapi.testclient import TestClient
 
-from aiocredentials import PoolClosedError
+from aiocredentials import DatabaseCredentials, PoolClosedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,14 +127,37 @@ def test_fastapi_app_asks_to_come_back_after_a_transient_error(
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
 
 
+def test_fastapi_app_says_whether_it_is_ready(
+    example: ModuleType, create_secret: Callable[..., dict[str, Any]]
+) -> None:
+    """The readiness route says 503 until the secret is there, and shows nothing of it."""
+    with TestClient(example.app) as client:
+        assert client.get("/ready").status_code == 503
+    create_secret("prod/database", json.dumps(DATABASE))
+    with TestClient(example.app) as client:
+        answer = client.get("/ready")
+    assert (answer.status_code, answer.json()["secrets"]["database"]["state"]) == (200, "fresh")
+    assert DATABASE["password"] not in answer.text
+
+
+def test_fastapi_app_can_be_tested_without_aws(example: ModuleType) -> None:
+    """The dependency has a name, so that a test puts credentials of its own in its place."""
+    fake = DatabaseCredentials(host="fake.example", username="tester", password="mock_password")
+    example.app.dependency_overrides[example.database] = lambda: fake
+    answer = TestClient(example.app).get("/database")
+    assert answer.json() == {"host": "fake.example", "username": "tester"}
+
+
 async def test_fastapi_app_closes_its_pool(example: ModuleType, create_secret: Callable[..., dict[str, Any]]) -> None:
     """The pool lives as long as the app's lifespan, and refuses calls after it."""
     create_secret("prod/database", json.dumps(DATABASE))
     async with example.app.router.lifespan_context(example.app) as state:
-        credentials = await state["database"].get()
-    assert (credentials.username, repr(credentials)) == ("app", "Database(host='db.example', username='app')")
+        manager = state["credentials_pool"].manager("prod/database", decode=DatabaseCredentials.from_json)
+        credentials = await manager.get()
+    assert credentials.username == "app"
+    assert DATABASE["password"] not in repr(credentials)
     with pytest.raises(PoolClosedError):
-        await state["database"].get()
+        await manager.get()
 
 
 def test_fastapi_app_runs_under_uvicorn(create_secret: Callable[..., dict[str, Any]]) -> None:

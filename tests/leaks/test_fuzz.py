@@ -8,7 +8,7 @@ import pytest
 
 import fuzz
 
-pytestmark = pytest.mark.matrix
+pytestmark = pytest.mark.exhaustive
 
 
 @pytest.fixture(autouse=True)

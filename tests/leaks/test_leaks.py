@@ -31,7 +31,7 @@ from aiocredentials import (
 from leaks.canary import TOKEN, VALUE, LogKeeper, assert_silent, leaked, of_error, of_object, of_process, of_traceback
 from leaks.wire import ARN, NAME, SECRET_BINARY, SECRET_JSON, Wire, answer, binary, secret
 
-pytestmark = pytest.mark.matrix
+pytestmark = pytest.mark.exhaustive
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

@@ -90,6 +90,7 @@ async def background(stub: StubSecretsManager, pool: CredentialsPool, count: int
 # Who shares
 
 
+@pytest.mark.exhaustive
 async def test_ten_thousand(stub: StubSecretsManager) -> None:
     """Ten thousand callers at once, by name, ARN and region, cost one GetSecretValue where the secret is known."""
     async with CredentialsPool("us-east-1", endpoint_url=stub.url) as pool:

@@ -35,7 +35,7 @@ from aiocredentials._store import SecretStore
 from aiocredentials.events import RefreshFailed, SecretEvent
 from server.fault_server import FAULTS, FaultServer
 
-pytestmark = pytest.mark.matrix
+pytestmark = pytest.mark.exhaustive
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine

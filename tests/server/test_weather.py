@@ -17,7 +17,7 @@ from aiocredentials._session import ClientSettings, PooledSession, Region
 from aiocredentials._store import SecretStore
 from server.fault_server import FaultServer
 
-pytestmark = pytest.mark.matrix
+pytestmark = pytest.mark.exhaustive
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -43,6 +43,7 @@ OWNERS = {
     "aiohttp": {"_transport"},
     "botocore": {"errors", "_session", "_transport"},
     "moto": {"testing"},
+    "starlette": {"integrations.fastapi"},
     "werkzeug": {"testing"},
 }
 MODULES = sorted(FOLDER.rglob("*.py"))

@@ -134,6 +134,7 @@ async def test_a_herd() -> None:
 
 
 @virtual
+@pytest.mark.exhaustive
 async def test_herds_of_many_keys() -> None:
     """Promise 1: 100 keys that expire at once, with 50 readers each, cost a fetch each."""
     cache = make()

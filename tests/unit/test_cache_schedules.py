@@ -100,6 +100,7 @@ def explore(schedules: int, first: int = 0) -> int:
     return sum(run(play(seed), seed=seed, leave_nothing=True) for seed in range(first, first + schedules))
 
 
+@pytest.mark.exhaustive
 def test_no_promise_breaks_in_any_schedule() -> None:
     """Whatever many tasks do at once, and however the source behaves, what each one gets is what was promised."""
     assert explore(SHORT) > 100 * SHORT

@@ -140,6 +140,7 @@ def test_not_text() -> None:
     assert CANARY not in everything(error)
 
 
+@pytest.mark.exhaustive
 @given(st.text() | st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists).map(json.dumps))
 def test_any_text(secret: str) -> None:
     """Whatever the text is, what comes out is credentials or `SecretFormatError`."""
@@ -308,6 +309,7 @@ def test_no_dsn(fields: dict[str, Any], arguments: dict[str, Any], says: str) ->
     assert CANARY not in everything(refused.value)
 
 
+@pytest.mark.exhaustive
 @given(
     username=st.text(st.characters(), min_size=1),
     password=st.text(st.characters(), min_size=1),

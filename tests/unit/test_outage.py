@@ -166,6 +166,7 @@ async def crowd(
     return reads
 
 
+@pytest.mark.exhaustive
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("sky", ["refused", "hanging"])
 def test_two_hours(sky: Sky) -> None:
