@@ -250,6 +250,8 @@ _BY_CLASS = _registry({
     """,
 })  # fmt: skip
 
+# What botocore's exceptions about configuration name: never a value.
+_NAMES = ("profile", "path", "provider", "cred_var")
 _CODE = re.compile(r"[\w.-]+")
 _DELETED = re.compile(r"marked (for deletion|deleted)|was deleted|scheduled for deletion", re.IGNORECASE)
 _REDIRECT, _ERROR, _TOO_MANY, _SERVER_ERROR = 300, 400, 429, 500
@@ -312,7 +314,9 @@ def _reason(error: BaseException) -> str:
     for link in links:
         if isinstance(link, OSError) and link.strerror and not getattr(link, "os_error", None):
             return f"{type(error).__name__}: {link.strerror}"
-    return type(error).__name__
+    given: Mapping[str, object] = getattr(error, "kwargs", {})
+    names = ", ".join(f"{name} {given[name]!r}" for name in _NAMES if name in given)
+    return type(error).__name__ + (f" ({names})" if names else "")
 
 
 def unresolved(error: BaseException) -> bool:
@@ -367,7 +371,8 @@ def map_error(error: BaseException, **facts: str | None) -> CredentialsError:
     if isinstance(error, ClientError):
         return from_answer(error.response, error.operation_name, **facts)
     cls = _class_of(error)
-    return describe(cls, f"Secrets Manager gave no usable answer: {_reason(error)}.", **facts)
+    what = "AWS credentials can't be had" if cls is AuthenticationError else "Secrets Manager gave no usable answer"
+    return describe(cls, f"{what}: {_reason(error)}.", **facts)
 
 
 def from_answer(response: Mapping[str, Any], operation: str, **facts: str | None) -> CredentialsError:
@@ -442,7 +447,11 @@ def _log(logger: logging.Logger, error: CredentialsError) -> None:
 
 def _facts(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, str | None]:
     """Read which secret and region a call was about off its arguments, or off the object whose method it is."""
-    named: dict[str, Any] = {**signature.bind_partial(*args, **kwargs).arguments, **kwargs}
+    try:
+        bound = signature.bind_partial(*args, **kwargs).arguments
+    except TypeError:  # Python 3.11 refuses a keyword that has the name of a positional-only parameter
+        bound = {}
+    named: dict[str, Any] = {**bound, **kwargs}
     holder = args[0] if args else None
     secret = [named.get("secret_name"), named.get("SecretId"), getattr(holder, "secret_name", None)]
     region = [named.get("region_name"), getattr(holder, "region_name", None)]

@@ -93,11 +93,15 @@ def client_error(code: str, message: str = "No.", status: int = 400, **headers: 
     return ClientError(response, "GetSecretValue")
 
 
+NAMED = {"profile": "dev", "path": "/etc/aws/config", "provider": "env", "cred_var": "AWS_SECRET_ACCESS_KEY"}
+
+
 def botocore_error(name: str) -> BaseException:
     """Make one of botocore's other errors, with the canary in each field of its message."""
     cls = getattr(botocore.exceptions, name)
     fields = [field for _, field, _, _ in string.Formatter().parse(cls.fmt) if field]
-    error: BaseException = cls(**dict.fromkeys(fields, CANARY))
+    # The fields that name a part of the configuration have no value in them, and are told.
+    error: BaseException = cls(**{field: NAMED.get(field, CANARY) for field in fields})
     return error
 
 
@@ -191,6 +195,21 @@ def test_botocore_errors(name: str, expected: type[CredentialsError]) -> None:
     assert mapped.secret_name == "prod/db"
     assert mapped.transient is (expected in TRANSIENT)
     assert CANARY not in everything(mapped)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("ProfileNotFound", "AWS credentials can't be had: ProfileNotFound (profile 'dev')."),
+        ("ConfigParseError", "AWS credentials can't be had: ConfigParseError (path '/etc/aws/config')."),
+        ("PartialCredentialsError", "PartialCredentialsError (provider 'env', cred_var 'AWS_SECRET_ACCESS_KEY')."),
+        ("NoCredentialsError", "AWS credentials can't be had: NoCredentialsError."),
+        ("ReadTimeoutError", "Secrets Manager gave no usable answer: ReadTimeoutError."),
+    ],
+)
+def test_what_is_wrong_with_the_configuration(name: str, said: str) -> None:
+    """The profile, file or variable is named: who is called at night has to know which."""
+    assert said in str(errors.map_error(botocore_error(name)))
 
 
 @pytest.mark.parametrize(
@@ -493,6 +512,18 @@ async def test_foreign_errors_pass(foreign: BaseException, caplog: pytest.LogCap
         await fetch(foreign)
     assert info.value is foreign
     assert not caplog.records
+
+
+async def test_an_argument_of_two_kinds() -> None:
+    """A keyword that has the name of a positional-only parameter doesn't hide the error behind another."""
+
+    @errors.map_client_errors(logging.getLogger("theirs"))
+    async def fetch(secret_name: str = "", /, **more: str) -> None:
+        assert (secret_name, more) == ("", {"secret_name": "b"})
+        raise client_error("AccessDenied")
+
+    error = await raised(fetch(secret_name="b"))
+    assert (type(error).__name__, error.secret_name) == ("AccessDeniedError", "b")
 
 
 async def test_results_pass() -> None:
