@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ os.environ["UV_PYTHON_DOWNLOADS"] = "never"
 
 PYPROJECT = nox.project.load_toml()
 EXTRAS = PYPROJECT["project"]["optional-dependencies"]
+WITH_EXTRAS = f".[{','.join(EXTRAS)}]"
 PYTHONS = nox.project.python_versions(PYPROJECT)
 
 # A newer Python than those is tested too if it is the one at hand: so there is always one to test with.
@@ -89,7 +91,7 @@ def package(session: nox.Session) -> None:
 @nox.session
 def typing(session: nox.Session) -> None:
     """Check the types with mypy and pyright, both strict."""
-    session.install(".[testing,fastapi]", *group("typing"))
+    session.install(WITH_EXTRAS, *group("typing"))
     session.run("mypy")
     session.run("pyright", env={"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"})  # else it asks the net for newer releases
 
@@ -97,7 +99,7 @@ def typing(session: nox.Session) -> None:
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """Run the tests with the aiobotocore that aioboto3 asks for."""
-    session.install(".[testing,fastapi]", *group("tests"))
+    session.install(WITH_EXTRAS, *group("tests"))
     # What is exhaustive runs at both ends: on the oldest Python here, and in tests_newest. They cover all lines.
     oldest = session.python == PYTHONS[0]
     run_tests(session, exhaustive=oldest, measured=oldest)
@@ -106,7 +108,7 @@ def tests(session: nox.Session) -> None:
 @nox.session(python=NEWEST)
 def tests_newest(session: nox.Session) -> None:
     """Run the tests with the newest aiobotocore, which aioboto3 doesn't allow yet."""
-    session.install("aiobotocore[boto3]", "aiofiles", *EXTRAS["testing"], *EXTRAS["fastapi"], *group("tests"))
+    session.install("aiobotocore[boto3]", "aiofiles", *itertools.chain(*EXTRAS.values()), *group("tests"))
     session.install("--no-deps", "aioboto3", ".")
     run_tests(session)
 
@@ -116,7 +118,7 @@ def tests_lowest(session: nox.Session) -> None:
     """Run the tests with the lowest versions that pyproject.toml admits, on the lowest Python."""
     if session.venv_backend != "uv":
         session.skip('only uv can pick the lowest versions: python -m pip install "nox[uv]"')
-    session.install("--resolution", "lowest-direct", ".[testing,fastapi]", *group("tests_lowest"))
+    session.install("--resolution", "lowest-direct", WITH_EXTRAS, *group("tests_lowest"))
     run_tests(session)
 
 
@@ -137,7 +139,7 @@ def soak(session: nox.Session) -> None:
 @nox.session(default=False)
 def fuzz(session: nox.Session) -> None:
     """Damage a million answers, and try 20,000 of hypothesis's: typed errors only, and no value in any."""
-    session.install(".[testing,fastapi]", *group("tests"))
+    session.install(WITH_EXTRAS, *group("tests"))
     session.run("python", "tests/fuzz.py", *(session.posargs or ["--mutations", "1000000", "--cases", "20000"]))
 
 

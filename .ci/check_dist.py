@@ -18,7 +18,7 @@ PROMISES = {
     "Name": ["aiocredentials"],
     "Requires-Python": [">=3.11"],
     "Requires-Dist": ["aioboto3", "aiobotocore"],
-    "Provides-Extra": ["fastapi", "testing"],
+    "Provides-Extra": ["fastapi", "opentelemetry", "pydantic-settings", "testing"],
     "License-Expression": ["Apache-2.0"],
     "License-File": ["LICENSE"],
     "Description-Content-Type": ["text/markdown"],
@@ -41,7 +41,7 @@ def check_sdist(path: Path) -> list[str]:
     """Compare the sdist with the checkout."""
     with tarfile.open(path) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    return compare(path, names, BESIDE | files("src", "tests", "examples", "benchmarks"))
+    return compare(path, names, BESIDE | files("src", "tests", "docs", "examples", "benchmarks"))
 
 
 def check_wheel(path: Path) -> list[str]:
@@ -51,7 +51,7 @@ def check_wheel(path: Path) -> list[str]:
         names = set(archive.namelist())
         metadata = HeaderParser().parsestr(archive.read(f"{info}/METADATA").decode())
     package = {name.removeprefix("src/") for name in files("src")}
-    about = {f"{info}/{name}" for name in ("METADATA", "RECORD", "WHEEL", "licenses/LICENSE")}
+    about = {f"{info}/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE")}
     problems = compare(path, names, package | about | {"aiocredentials/py.typed"})
     for field, promised in PROMISES.items():
         values = [value for value in metadata.get_all(field, []) if "extra ==" not in value]

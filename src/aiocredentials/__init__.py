@@ -3,7 +3,7 @@
 from aiocredentials._manager import AsyncCredentialsManager
 from aiocredentials._policy import CachePolicy
 from aiocredentials._pool import CredentialsPool
-from aiocredentials._secret import Secret
+from aiocredentials._secret import Secret, SecretDescription
 from aiocredentials._store import CacheStats
 from aiocredentials.credentials import DatabaseCredentials
 from aiocredentials.errors import (
@@ -47,6 +47,7 @@ __all__ = [
     "Secret",
     "SecretDecryptionError",
     "SecretDeletedError",
+    "SecretDescription",
     "SecretExpiredError",
     "SecretFormatError",
     "SecretNotFoundError",

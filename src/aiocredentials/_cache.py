@@ -172,9 +172,11 @@ class AsyncCache(Generic[V]):
         return self._size
 
     def reads(self, kind: int) -> int:
-        """Count the reads that were hits, or stale."""
-        living = (entry.leases.items() for entry in {id(entry): entry for entry in self._entries.values()}.values())
-        return self._counts[kind] + sum(lease.reads for leases in living for (_, as_), lease in leases if as_ == kind)
+        """Count the reads that were hits, or stale. Another thread may miss those of a lease that ends."""
+        # Copies, and those that have ended first: a thread that exports metrics reads here while the loop goes on.
+        entries, ended = {id(entry): entry for entry in self._entries.copy().values()}, self._counts[kind]
+        leases = [lease for entry in entries.values() for lease in entry.leases.copy().items()]
+        return ended + sum(lease.reads for (_, as_), lease in leases if as_ == kind)
 
     def entry(self, key: Hashable) -> Entry[V] | None:
         """Return what is known of a key."""
@@ -355,7 +357,8 @@ class AsyncCache(Generic[V]):
         if had_value or (ours is not None and not ours.transient):
             self._put(self._failed(flight, ours, old, used))
         if ours is not None:  # at the end, since a listener may call in
-            self.notify("failed", flight.key if old is None else old.keys[0], error=ours, refresh=had_value)
+            key = flight.key if old is None else old.keys[0]
+            self.notify("failed", key, error=ours, refresh=had_value, duration=self.clock() - flight.started)
 
     def _failed(
         self, flight: _Flight[V], failure: CredentialsError | None, old: Entry[V] | None, used: float
@@ -386,8 +389,8 @@ class AsyncCache(Generic[V]):
         new.version = self._version_of(value)
         before = None if old is None else old.version
         self._put(new)
-        had_value = old is not None and old.value is not None
-        self.notify("refreshed" if had_value else "fetched", keys[0], value=value)
+        what = "fetched" if old is None or old.value is None else "refreshed"
+        self.notify(what, keys[0], value=value, duration=self.clock() - flight.started)
         if before is not None and before != new.version:
             self.notify("rotated", keys[0], value=value, before=before)
         for watcher in [watcher for key in keys for watcher in self._watchers.get(key, ())]:
@@ -414,10 +417,10 @@ class AsyncCache(Generic[V]):
     def _end(self, entry: Entry[V]) -> None:
         """End the leases of an entry: whoever has one looks again."""
         entry.used = entry.last_used()
-        for (_, kind), lease in entry.leases.items():
+        leases, entry.leases = entry.leases, {}  # before they are counted: no thread that reads counts them twice
+        for (_, kind), lease in leases.items():
             lease.until, lease.value = _NEVER, None
             self._counts[kind] += lease.reads
-        entry.leases.clear()
 
     def _make_room(self) -> None:
         """Evict the least recently used. A hit only notes the time in its entry; the heap is put right here."""

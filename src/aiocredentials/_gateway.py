@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from aiocredentials._loops import running_loop
-from aiocredentials._secret import Secret
+from aiocredentials._secret import Secret, SecretDescription
 from aiocredentials._session import ClientSource, Opened, Region, known_regions, wrong_region
 from aiocredentials.errors import (
     CredentialsError,
@@ -98,6 +98,20 @@ class Gateway:
 
         return await self._ask(requests[0]._replace(secret_name=_UNNAMED), call, ttl)
 
+    @map_client_errors(logger)
+    async def describe(self, request: SecretRequest) -> SecretDescription:
+        """Call DescribeSecret. Raises a `CredentialsError`, whatever happens. Needs secretsmanager:DescribeSecret."""
+
+        async def call(opened: Opened, _: dict[str, Any]) -> SecretDescription | CredentialsError:
+            return _read_description(
+                await opened.client.describe_secret(SecretId=request.secret_name), request, opened.region
+            )
+
+        result = await self._ask(request, call, ttl=0)
+        if isinstance(result, CredentialsError):
+            raise result
+        return result
+
     async def region(self, request: SecretRequest) -> Region:
         """Return the region that a request goes to, without a call. Raises a `CredentialsError` if there is none."""
         running_loop()
@@ -169,7 +183,6 @@ def _read(
     elif request.version_stage not in {None, *labels}:
         wrong = "doesn't have the staging label that was asked"
     else:
-        created: object = answer.get("CreatedDate")
         return Secret(
             value,
             name=name,
@@ -177,10 +190,42 @@ def _read(
             region=region.name,
             version_id=version_id,
             version_stages=labels,
-            created_at=created if isinstance(created, datetime) else None,
+            created_at=_only(datetime, answer.get("CreatedDate")),
             **started,
         )
     return describe(MalformedResponseError, f"The answer {wrong}.", **_facts(request, region))
+
+
+def _read_description(
+    answer: Mapping[str, Any], request: SecretRequest, region: Region
+) -> SecretDescription | CredentialsError:
+    """Build the description, or the error that says why not: returned, not raised, as in `_read`."""
+    name, arn = answer.get("Name"), answer.get("ARN")
+    versions: object = answer.get("VersionIdsToStages") or {}
+    if not (isinstance(name, str) and isinstance(arn, str) and same_secret(request.secret_name, name, arn)):
+        wrong = "is about another secret, or doesn't say which"
+    elif not isinstance(versions, dict):
+        wrong = "doesn't list the versions"
+    else:
+        return SecretDescription(
+            name=name,
+            arn=arn,
+            region=region.name,
+            versions={each: tuple(labels) for each, labels in cast("dict[str, list[str]]", versions).items()},
+            kms_key_id=_only(str, answer.get("KmsKeyId")),
+            created_at=_only(datetime, answer.get("CreatedDate")),
+            changed_at=_only(datetime, answer.get("LastChangedDate")),
+            deleted_at=_only(datetime, answer.get("DeletedDate")),
+            rotation_enabled=answer.get("RotationEnabled") is True,
+            rotated_at=_only(datetime, answer.get("LastRotatedDate")),
+            next_rotation_at=_only(datetime, answer.get("NextRotationDate")),
+            primary_region=_only(str, answer.get("PrimaryRegion")),
+        )
+    return describe(MalformedResponseError, f"The answer {wrong}.", **_facts(request, region))
+
+
+def _only(kind: type[R], value: object) -> R | None:
+    return value if isinstance(value, kind) else None
 
 
 def _read_page(

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from aiocredentials._cache import Lease, Reader
     from aiocredentials._pool import CredentialsPool
-    from aiocredentials._secret import Secret
+    from aiocredentials._secret import Secret, SecretDescription
 
 T = TypeVar("T")
 
@@ -199,6 +199,13 @@ class AsyncCredentialsManager(Generic[T]):
         if self._policy is None:
             return await self._store.gateway.get(request)
         return await self._store.reader(await self._store.located(request), self._policy).get()
+
+    async def describe(self) -> SecretDescription:
+        """Ask AWS what it tells of the secret without its value: versions, rotation, deletion. It isn't cached.
+
+        Raises a `CredentialsError`. Needs secretsmanager:DescribeSecret.
+        """
+        return await self._store.gateway.describe(self._request)
 
     async def refresh(self) -> Secret:
         """Return what a fetch begun after this call brought; callers at the same time share it.

@@ -1,15 +1,16 @@
-"""`Secret`: one version of one secret. It holds a value and shows none."""
+"""`Secret`: one version of one secret. It holds a value and shows none. `SecretDescription` has none to show."""
 
 from __future__ import annotations
 
 import json
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from aiocredentials.errors import CredentialsError, SecretFormatError, describe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
 
@@ -143,3 +144,33 @@ class Secret:
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         message = "A Secret can't be pickled, so that its value is never written anywhere: fetch it where it is needed."
         raise TypeError(message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretDescription:
+    """What AWS tells of a secret without its value: its versions and its rotation. What AWS leaves out is None."""
+
+    name: str
+    """The secret's friendly name."""
+    arn: str
+    """The secret's full ARN."""
+    region: str
+    """The region that was asked."""
+    versions: Mapping[str, tuple[str, ...]]
+    """The ids of the versions that have staging labels, with those labels."""
+    kms_key_id: str | None
+    """The KMS key, where it isn't the account's aws/secretsmanager."""
+    created_at: datetime | None
+    """When the secret was created."""
+    changed_at: datetime | None
+    """When it was changed last, in any way."""
+    deleted_at: datetime | None
+    """The date of its scheduled deletion; None unless it is scheduled."""
+    rotation_enabled: bool
+    """Whether AWS rotates it by itself."""
+    rotated_at: datetime | None
+    """When AWS rotated it last."""
+    next_rotation_at: datetime | None
+    """When AWS will rotate it next, at the latest; in the past if that failed."""
+    primary_region: str | None
+    """The region of the original, where this is a replica or has some."""

@@ -245,6 +245,7 @@ def _notify(
     refresh: bool = False,
     before: Any = None,  # noqa: ANN401 (a version is what version_of made it)
     age: float = 0.0,
+    duration: float = 0.0,
 ) -> None:
     """Make an event of what the cache tells, and tell the listener."""
     asked = cast("Key", key)
@@ -257,15 +258,16 @@ def _notify(
     event: SecretEvent
     match what:
         case "fetched":
-            event = Fetched(**facts, version_id=version)
+            event = Fetched(**facts, version_id=version, duration=duration)
         case "refreshed":
-            event = Refreshed(**facts, version_id=version)
+            event = Refreshed(**facts, version_id=version, duration=duration)
         case "rotated":
             event = Rotated(**facts, version_id=version, previous_version_id=before[1])
         case "stale":
             event = ServedStale(**facts, version_id=version, age=age)
         case "failed":
-            event = (RefreshFailed if refresh else FetchFailed)(**facts, error=cast("CredentialsError", error))
+            failed = RefreshFailed if refresh else FetchFailed
+            event = failed(**facts, error=cast("CredentialsError", error), duration=duration)
         case _:
             event = Evicted(**facts)
     tell(listener, event)

@@ -28,6 +28,8 @@ class Fetched(SecretEvent):
     """A secret that wasn't cached came in."""
 
     version_id: str
+    duration: float
+    """Seconds from the start of the fetch to its end, waiting for its turn included; a batch's is that of each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,8 @@ class Refreshed(SecretEvent):
     """A secret that was cached came in again: the same version or a new one."""
 
     version_id: str
+    duration: float
+    """Seconds from the start of the fetch to its end, waiting for its turn included; a batch's is that of each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +54,8 @@ class FetchFailed(SecretEvent):
     """A secret that wasn't cached couldn't be fetched; those who asked get the error too."""
 
     error: CredentialsError
+    duration: float
+    """Seconds from the start of the fetch to its end, waiting for its turn included; a batch's is that of each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +63,8 @@ class RefreshFailed(SecretEvent):
     """A secret that is cached couldn't be refreshed; perhaps nobody but the listener learns of it."""
 
     error: CredentialsError
+    duration: float
+    """Seconds from the start of the fetch to its end, waiting for its turn included; a batch's is that of each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +87,16 @@ class Listener(Protocol):
     def __call__(self, event: SecretEvent, /) -> None:
         """Take note of an event."""
         ...
+
+
+def fan_out(*listeners: Listener) -> Listener:
+    """Make one listener of several: each is told each event, in this order, also where one before it raises."""
+
+    def listener(event: SecretEvent, /) -> None:
+        for each in listeners:
+            tell(each, event)
+
+    return listener
 
 
 def tell(listener: Listener | None, event: SecretEvent) -> None:

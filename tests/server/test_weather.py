@@ -17,8 +17,6 @@ from aiocredentials._session import ClientSettings, PooledSession, Region
 from aiocredentials._store import SecretStore
 from server.fault_server import FaultServer
 
-pytestmark = pytest.mark.exhaustive
-
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -75,6 +73,7 @@ def weather(seed: int, shares: dict[str, float]) -> FaultServer:
     return server
 
 
+@pytest.mark.exhaustive
 @pytest.mark.timeout(60)
 async def test_hostile_weather() -> None:
     """30 % throttled, 10 % reset, 5 % cut: of 10,000 reads by a warm cache every one is answered, and rightly."""
@@ -126,6 +125,18 @@ async def test_an_hour_to_wait() -> None:
             assert loop.time() - started <= 0.5 + 0.25
         assert info.value.transient
         assert server.fired["503 with Retry-After"] >= 1
+
+
+async def test_a_body_that_stalls() -> None:
+    """A body that stops in the middle is waited for until the deadline, and its connection isn't used again."""
+    async with FaultServer() as server:
+        await server.break_with("stalled body")
+        async with CredentialsPool(endpoint_url=server.url, timeout=1) as pool:
+            with pytest.raises(CredentialsError) as info:
+                await pool.manager("prod/db").secret()
+            assert info.value.transient
+            await server.heal(1)
+            assert (await pool.manager("prod/db").secret()).name == "prod/db"
 
 
 async def test_a_body_without_end() -> None:

@@ -16,6 +16,7 @@ from aiocredentials import (
     DatabaseCredentials,
     Secret,
     SecretDeletedError,
+    SecretDescription,
     SecretExpiredError,
     SecretNotFoundError,
     map_client_errors,
@@ -73,6 +74,7 @@ async def per_call() -> None:
     assert_type(await decoded.refresh(), Secret)
     decoded.invalidate()
     decoded.invalidate(if_version="1")
+    assert_type(await decoded.describe(), SecretDescription)
     assert_type(decoded.decoded(await decoded.secret()), Database)
     assert_type(await connect_through_rotation(decoded, login, budget=timedelta(seconds=30), stages=()), list[int])
     assert_type(await connect_through_rotation(decoded, login, is_auth_error=is_auth_error), list[int])

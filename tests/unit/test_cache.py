@@ -124,6 +124,38 @@ async def test_single_flight() -> None:
     assert (cache.misses, cache.reads(HIT), cache.reads(STALE), cache.fetches, len(cache)) == (101, 1, 0, 2, 2)
 
 
+class Interrupted(dict[Any, Any]):
+    """A dict of the cache's: whoever copies it is interrupted right after, as another thread is by the loop's."""
+
+    def __init__(self, content: dict[Any, Any], interrupt: Callable[[], None]) -> None:
+        super().__init__(content)
+        self._interrupt = interrupt
+
+    def copy(self) -> dict[Any, Any]:
+        """Copy it, and then let the others run."""
+        content = dict(self)
+        self._interrupt()
+        return content
+
+
+@virtual
+async def test_counting_from_another_thread() -> None:
+    """Whenever another thread counts the reads, it doesn't fail, and no read is counted twice."""
+    cache = make()
+    reader, other = Reader(cache, "key", Source(), PLAIN), Reader(cache, "other", Source(), PLAIN)
+    for each in (reader, reader, other, other, other):
+        await each.get()
+    assert cache.reads(HIT) == 3
+    cache._entries = Interrupted(cache._entries, lambda: cache.invalidate("key"))
+    assert cache.reads(HIT) == 3
+    entry = cache.entry("other")
+    assert entry is not None
+    entry.leases = Interrupted(entry.leases, lambda: cache.invalidate("other"))
+    assert cache.reads(HIT) == 3
+    cache._entries.clear()
+    assert cache.reads(HIT) == 3
+
+
 async def test_a_herd() -> None:
     """Promise 1: 10,000 callers of a cold key cost one fetch; in the soak they are 100,000."""
     cache: AsyncCache[int] = AsyncCache(asyncio.get_running_loop().time, max_entries=1)

@@ -10,7 +10,7 @@ import socket
 import ssl
 import string
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import botocore.exceptions
 import pytest
@@ -512,6 +512,14 @@ async def test_foreign_errors_pass(foreign: BaseException, caplog: pytest.LogCap
         await fetch(foreign)
     assert info.value is foreign
     assert not caplog.records
+
+
+@pytest.mark.parametrize("code", ["no code at all", "<html>", ["a"], {"a": 1}], ids=range(4))
+def test_a_code_that_is_none(code: object) -> None:
+    """What stands where a code should, and isn't one, is left out: it may be anything."""
+    error = errors.map_error(client_error(cast("str", code)))
+    assert (type(error).__name__, error.code) == ("AWSError", "Unknown")
+    assert str(code) not in str(error)
 
 
 async def test_an_argument_of_two_kinds() -> None:

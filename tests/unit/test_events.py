@@ -19,6 +19,7 @@ from aiocredentials.events import (
     Rotated,
     SecretEvent,
     ServedStale,
+    fan_out,
     tell,
 )
 from unit.fake_aws import CANARY, TTL, FakeAWS, pool_of
@@ -66,7 +67,7 @@ def test_fetches() -> None:
     kinds = [Fetched, Refreshed, Refreshed, Fetched]
     times = [0, 10, 10 + TTL, 10 + TTL]
     assert told(story) == [
-        (time, kind(**WHERE, version_id="version-1")) for time, kind in zip(times, kinds, strict=True)
+        (time, kind(**WHERE, version_id="version-1", duration=0)) for time, kind in zip(times, kinds, strict=True)
     ]
 
 
@@ -83,10 +84,10 @@ def test_rotation() -> None:
         await manager.get()
 
     assert [event for _, event in told(story)] == [
-        Fetched(**WHERE, version_id="version-1"),
-        Refreshed(**WHERE, version_id="version-2"),
+        Fetched(**WHERE, version_id="version-1", duration=0),
+        Refreshed(**WHERE, version_id="version-2", duration=0),
         Rotated(**WHERE, version_id="version-2", previous_version_id="version-1"),
-        Fetched(**WHERE, version_id="version-3"),
+        Fetched(**WHERE, version_id="version-3", duration=0),
         Rotated(**WHERE, version_id="version-3", previous_version_id="version-2"),
     ]
 
@@ -129,6 +130,33 @@ def test_failures() -> None:
         (NAME, None),
         ("prod/api", None),
     ]
+
+
+def test_durations() -> None:
+    """What a fetch brings or doesn't is told with the seconds that it took, from its start, whoever waited how long."""
+
+    async def story(aws: FakeAWS, pool: Any) -> None:  # noqa: ANN401 - a pool
+        manager = pool.manager(NAME)
+        aws.latency = 2
+        aws.failures[NAME] = "ThrottlingException"
+        with pytest.raises(ThrottledError):
+            await manager.get()
+        aws.failures.clear()
+        first = asyncio.create_task(manager.get())
+        await asyncio.sleep(1.5)
+        await manager.get()
+        await first
+        aws.latency = 3
+        await manager.refresh()
+        aws.failures[NAME] = "ThrottlingException"
+        with pytest.raises(ThrottledError):
+            await manager.refresh()
+        aws.failures.clear()
+        await pool.prefetch("prod/redis")
+
+    kinds = {FetchFailed: 2, Fetched: 2, Refreshed: 3, RefreshFailed: 3}
+    heard: list[Any] = [event for _, event in told(story)]
+    assert [(type(event), event.duration) for event in heard] == [*kinds.items(), (Fetched, 3)]
 
 
 def test_stale() -> None:
@@ -232,8 +260,8 @@ async def test_a_listener_that_acts() -> None:
 
 def test_events_are_fixed() -> None:
     """An event can't be changed, takes keywords alone, and compares by what it says; every kind has a docstring."""
-    event = Fetched(**WHERE, version_id="version-1")
-    assert event == Fetched(**WHERE, version_id="version-1")
+    event = Fetched(**WHERE, version_id="version-1", duration=1)
+    assert event == Fetched(**WHERE, version_id="version-1", duration=1)
     with pytest.raises(AttributeError):
         event.version_id = "version-2"  # type: ignore[misc]
     with pytest.raises(TypeError):
@@ -241,6 +269,20 @@ def test_events_are_fixed() -> None:
     kinds = [one for one in vars(events).values() if isinstance(one, type) and issubclass(one, SecretEvent)]
     assert len(kinds) == 8
     assert all(kind.__doc__ and not kind.__doc__.startswith(kind.__name__) for kind in kinds)
+
+
+def test_fan_out(caplog: pytest.LogCaptureFixture) -> None:
+    """Several listeners are one: each is told in its turn, whatever those before it raise."""
+    heard: list[tuple[str, SecretEvent]] = []
+
+    def fails(_: SecretEvent) -> None:
+        raise ValueError("mine")
+
+    event = Evicted(**WHERE)
+    fan_out(lambda one: heard.append(("a", one)), fails, lambda one: heard.append(("b", one)))(event)
+    fan_out()(event)
+    assert heard == [("a", event), ("b", event)]
+    assert [record.getMessage() for record in caplog.records] == ["A listener failed on Evicted"]
 
 
 def test_nobody_listens() -> None:
