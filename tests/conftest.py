@@ -21,6 +21,17 @@ from server.stub import StubSecretsManager
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
+pytest_plugins = ["pytester"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the contract suite run against one more Secrets Manager."""
+    parser.addoption(
+        "--secrets-endpoint",
+        metavar="URL",
+        help="run tests/contract against this Secrets Manager too, with the AWS credentials of the environment",
+    )
+
 
 @pytest.fixture(autouse=True)
 def aws_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:

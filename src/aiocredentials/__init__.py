@@ -4,6 +4,7 @@ from aiocredentials._manager import AsyncCredentialsManager
 from aiocredentials._policy import CachePolicy
 from aiocredentials._pool import CredentialsPool
 from aiocredentials._secret import Secret, SecretDescription
+from aiocredentials._session import CustomSession
 from aiocredentials._store import CacheStats
 from aiocredentials.credentials import DatabaseCredentials
 from aiocredentials.errors import (
@@ -36,6 +37,7 @@ __all__ = [
     "CacheStats",
     "CredentialsError",
     "CredentialsPool",
+    "CustomSession",
     "DatabaseCredentials",
     "EndpointUnreachableError",
     "InternalServiceError",

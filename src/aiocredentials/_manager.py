@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from aiocredentials._cache import Lease, Reader
     from aiocredentials._pool import CredentialsPool
     from aiocredentials._secret import Secret, SecretDescription
+    from aiocredentials._session import CustomSession
 
 T = TypeVar("T")
 
@@ -58,11 +59,11 @@ class AsyncCredentialsManager(Generic[T]):
 
     `secret_name` is a name, a full or a partial ARN. The region is `region_name`, else the ARN's, the config's, the
     session's, `AWS_DEFAULT_REGION`, `AWS_REGION`, the profile's, or us-east-1. `decode` makes an object of the text,
-    once a version. `session` is an `aioboto3.Session` or an aiobotocore `AioSession`. `timeout` is for one whole fetch
-    (finding AWS credentials, connecting, retries, reading), in seconds or as a `timedelta`. `policy=None` means no
-    cache; without a pool, nothing is refreshed in the background. `redact_wire_logs=False` leaves values and tokens in
-    what botocore logs of our calls at level DEBUG. Raises `TypeError` or `ValueError` for an argument
-    that can't work, and for settings that the pool has.
+    once a version. `session` is an `aioboto3.Session`, an aiobotocore `AioSession` or a `CustomSession`. `timeout` is
+    for one whole fetch (finding AWS credentials, connecting, retries, reading), in seconds or as a `timedelta`.
+    `policy=None` means no cache; without a pool, nothing is refreshed in the background. `redact_wire_logs=False`
+    leaves values and tokens in what botocore logs of our calls at level DEBUG. Raises `TypeError` or `ValueError` for
+    an argument that can't work, and for settings that the pool has.
     """
 
     @overload
@@ -74,7 +75,7 @@ class AsyncCredentialsManager(Generic[T]):
         pool: CredentialsPool | None = None,
         decode: None = None,
         version_stage: str = ...,
-        session: aioboto3.Session | AioSession | None = None,
+        session: aioboto3.Session | AioSession | CustomSession | None = None,
         endpoint_url: str | None = None,
         config: AioConfig | None = None,
         timeout: float | timedelta = ...,
@@ -90,7 +91,7 @@ class AsyncCredentialsManager(Generic[T]):
         pool: CredentialsPool | None = None,
         decode: Callable[[str], T],
         version_stage: str = ...,
-        session: aioboto3.Session | AioSession | None = None,
+        session: aioboto3.Session | AioSession | CustomSession | None = None,
         endpoint_url: str | None = None,
         config: AioConfig | None = None,
         timeout: float | timedelta = ...,
@@ -105,7 +106,7 @@ class AsyncCredentialsManager(Generic[T]):
         pool: CredentialsPool | None = None,
         decode: Callable[[str], T] | None = None,
         version_stage: str = "AWSCURRENT",
-        session: aioboto3.Session | AioSession | None = None,
+        session: aioboto3.Session | AioSession | CustomSession | None = None,
         endpoint_url: str | None = None,
         config: AioConfig | None = None,
         timeout: float | timedelta = DEFAULT_TIMEOUT,

@@ -10,7 +10,7 @@ from aiocredentials._gateway import region_of
 from aiocredentials._manager import DEFAULT_TIMEOUT, AsyncCredentialsManager, check_policy
 from aiocredentials._policy import DEFAULT_POLICY, CachePolicy, seconds
 from aiocredentials._session import ClientSettings, PooledSession, check_name
-from aiocredentials._store import CacheStats, SecretStore
+from aiocredentials._store import CLOCK, CacheStats, SecretStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from aiobotocore.config import AioConfig
     from aiobotocore.session import AioSession
 
+    from aiocredentials._session import CustomSession
     from aiocredentials.events import Listener
 
 T = TypeVar("T")
@@ -31,20 +32,21 @@ class CredentialsPool:
 
     Use it as `async with CredentialsPool() as pool:`, or call `open()` and `aclose()`. Opening needs no network.
 
-    `region_name` is for secrets that don't name their own; `session` is an `aioboto3.Session` or an aiobotocore
-    `AioSession`; `timeout` is for one whole fetch, in seconds or as a `timedelta`; `policy=None` means no cache: each
-    call is a fetch. At most `max_secrets` are kept: the one used longest ago goes first. `prefetch` names secrets that
-    are fetched when the pool opens. `listener` is called with each `aiocredentials.events.SecretEvent`, in the event
-    loop: it must return at once.
-    `redact_wire_logs=False` leaves values and tokens in what botocore logs of our calls at level DEBUG.
-    Raises `TypeError` or `ValueError` for an argument that can't work.
+    `region_name` is for secrets that don't name their own; `session` is an `aioboto3.Session`, an aiobotocore
+    `AioSession` or a `CustomSession`; `timeout` is for one whole fetch, in seconds or as a `timedelta`; `policy=None`
+    means no cache: each call is a fetch. At most `max_secrets` are kept: the one used longest ago goes first.
+    `prefetch` names secrets that are fetched when the pool opens. `listener` is called with each
+    `aiocredentials.events.SecretEvent`, in the event loop: it must return at once. `redact_wire_logs=False` leaves
+    values and tokens in what botocore logs of our calls at level DEBUG. `clock` is for tests: it tells the time in
+    seconds by which ages are counted, as `aiocredentials.testing.FakeClock` does. Raises `TypeError` or `ValueError`
+    for an argument that can't work.
     """
 
     def __init__(
         self,
         region_name: str | None = None,
         *,
-        session: aioboto3.Session | AioSession | None = None,
+        session: aioboto3.Session | AioSession | CustomSession | None = None,
         endpoint_url: str | None = None,
         config: AioConfig | None = None,
         timeout: float | timedelta = DEFAULT_TIMEOUT,
@@ -53,7 +55,10 @@ class CredentialsPool:
         prefetch: Iterable[str] = (),
         listener: Listener | None = None,
         redact_wire_logs: bool = True,
+        clock: Callable[[], float] | None = None,
     ) -> None:
+        if clock is not None and not callable(clock):
+            raise TypeError(f"clock is a {type(clock).__name__}: give a function that returns seconds.")
         if type(max_secrets) is not int or max_secrets < 1:
             raise ValueError(f"max_secrets is {max_secrets!r}: give a whole number from 1.")
         if isinstance(prefetch, str):
@@ -63,7 +68,12 @@ class CredentialsPool:
             ClientSettings(region_name, "the pool", session, endpoint_url, config, redact_wire_logs)
         )
         self._store = SecretStore(
-            self._session, seconds(timeout, "timeout"), pooled=True, max_secrets=max_secrets, listener=listener
+            self._session,
+            seconds(timeout, "timeout"),
+            pooled=True,
+            max_secrets=max_secrets,
+            listener=listener,
+            clock=clock or CLOCK,
         )
         self._policy = check_policy(policy)
         self._prefetch = tuple(prefetch)

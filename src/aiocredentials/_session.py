@@ -13,7 +13,7 @@ import warnings
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from contextvars import Context
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeGuard, cast
 from urllib.parse import urlsplit
 
 from aiocredentials._loops import PerLoop, finish, join, running_loop
@@ -64,13 +64,39 @@ class Opened(NamedTuple):
     region: Region
 
 
+class CustomSession(Protocol):
+    """A session that makes its own clients, in place of aioboto3's: a fake in tests, an emulator, a recorder.
+
+    What it connects to, and whether that can be trusted, is its own affair. Of `endpoint_url` and `config`, only the
+    region that a config names is for it.
+    """
+
+    @property
+    def region_name(self) -> str:
+        """The region for secrets that don't name their own, where the pool or the manager doesn't name one either."""
+        ...
+
+    def secretsmanager_client(self, region_name: str) -> AbstractAsyncContextManager[Any]:
+        """Make a client, open as long as the block lasts, with botocore's methods for Secrets Manager as coroutines.
+
+        These are `get_secret_value`, `batch_get_secret_value` and `describe_secret`. They take botocore's parameters,
+        return its dicts and raise its exceptions, after retries if there are any.
+        """
+        ...
+
+
+def _is_custom(session: object) -> TypeGuard[CustomSession]:
+    # Asked of the class: a mock has every attribute.
+    return hasattr(type(session), "secretsmanager_client")
+
+
 @dataclass(frozen=True, slots=True)
 class ClientSettings:
     """What a caller may choose about the sessions and clients that are opened for it."""
 
     region_name: str | None = None
     region_source: str = "the region_name argument"
-    session: aioboto3.Session | AioSession | None = None
+    session: aioboto3.Session | AioSession | CustomSession | None = None
     endpoint_url: str | None = None
     config: AioConfig | None = None
     redact_wire_logs: bool = True
@@ -83,11 +109,11 @@ class ClientSettings:
             message = f"endpoint_url {self.endpoint_url!r} isn't a URL: write it as 'https://host' or 'http://127.0.0.1:5000'."
             raise ValueError(message)
         # Of the two kinds of botocore session, boto3's own is the one that can't be awaited.
-        if self.session is not None and not inspect.iscoroutinefunction(
+        if not (self.session is None or _is_custom(self.session)) and not inspect.iscoroutinefunction(
             getattr(_core(self.session), "get_credentials", None)
         ):
             kind = f"{type(self.session).__module__}.{type(self.session).__qualname__}"
-            message = f"session is a {kind}: give an aioboto3.Session or an aiobotocore AioSession."
+            message = f"session is a {kind}: give an aioboto3.Session or an aiobotocore AioSession, or a CustomSession."
             raise TypeError(message)
         if self.config is not None and not hasattr(self.config, "http_session_cls"):
             message = f"config is a {type(self.config).__name__}: give an aiobotocore.config.AioConfig."
@@ -223,7 +249,7 @@ class _Home:
     def __init__(self, settings: ClientSettings) -> None:
         self.clients: dict[str | None, Opened] = {}
         self._settings = settings
-        self._session: AioSession | aioboto3.Session | None = None
+        self._session: AioSession | aioboto3.Session | CustomSession | None = None
         self._opening: dict[str | None, asyncio.Task[Opened | CredentialsError]] = {}
         self._making, self._one_at_a_time = asyncio.Lock(), asyncio.Lock()
         self._stack = AsyncExitStack()
@@ -241,7 +267,7 @@ class _Home:
             self._deadlines.discard(deadline)
             self._returned.set()
 
-    async def session(self) -> aioboto3.Session | AioSession:
+    async def session(self) -> aioboto3.Session | AioSession | CustomSession:
         """Return the session; making it asks nobody, and so needs no task of its own."""
         async with self._making:
             self._session = self._session or await open_session(self._settings)
@@ -291,7 +317,7 @@ class _Home:
         await self._stack.aclose()
 
 
-def _core(session: aioboto3.Session | AioSession) -> AioSession:
+def _core(session: object) -> AioSession:
     # aioboto3 has no public way to the aiobotocore session inside.
     return cast("AioSession", getattr(session, "_session", session))
 
@@ -316,8 +342,10 @@ def _load() -> None:
     _transport.load()
 
 
-async def open_session(settings: ClientSettings) -> aioboto3.Session | AioSession:
+async def open_session(settings: ClientSettings) -> aioboto3.Session | AioSession | CustomSession:
     """Make an aioboto3 session; or a copy of the caller's own, so that theirs stays as it is."""
+    if _is_custom(settings.session):
+        return settings.session
     await load_transport()
     import aioboto3  # noqa: PLC0415 (loaded in a thread by now)
 
@@ -344,14 +372,14 @@ async def open_session(settings: ClientSettings) -> aioboto3.Session | AioSessio
     raise failure
 
 
-def default_region(settings: ClientSettings, session: aioboto3.Session | AioSession) -> Region:
+def default_region(settings: ClientSettings, session: aioboto3.Session | AioSession | CustomSession) -> Region:
     """Find the region for a secret that doesn't say its own: config, pool, session, environment, profile, us-east-1."""
     if in_config := getattr(settings.config, "region_name", None):
         return Region(in_config, "config=")
     if settings.region_name:
         return Region(settings.region_name, settings.region_source)
     core = _core(session)
-    explicit = core.instance_variables().get("region")
+    explicit = session.region_name if _is_custom(session) else core.instance_variables().get("region")
     if explicit:
         return Region(explicit, "the session")
     # botocore reads AWS_DEFAULT_REGION alone; Lambda and ECS set AWS_REGION, and other SDKs read it.
@@ -369,20 +397,41 @@ def default_region(settings: ClientSettings, session: aioboto3.Session | AioSess
     raise failure
 
 
-async def _open_client(
-    stack: AsyncExitStack, session: aioboto3.Session | AioSession, region: Region, settings: ClientSettings
-) -> Opened:
-    from aiocredentials import _transport  # noqa: PLC0415 (as above)
-
+def _new_client(
+    session: aioboto3.Session | AioSession | CustomSession, region: Region, endpoint_url: str | None
+) -> AbstractAsyncContextManager[SecretsManagerClient]:
+    if _is_custom(session):
+        return session.secretsmanager_client(region.name)
     # A session of the caller's is used as it is: an aioboto3 session around it would add handlers to it each time.
     create: Any = getattr(session, "client", None) or cast("AioSession", session).create_client
+    return cast(
+        "AbstractAsyncContextManager[SecretsManagerClient]",
+        create(SERVICE, region_name=region.name, endpoint_url=endpoint_url),
+    )
+
+
+def _check_transport(session: object, client: SecretsManagerClient) -> str | None:
+    """Return the endpoint if it is a plain one elsewhere. Raises `TypeError` for a transport that can't be trusted."""
+    if _is_custom(session):
+        return None
+    from aiocredentials import _transport  # noqa: PLC0415 (as above)
+
+    _transport.transport_of(client)
+    endpoint = str(client.meta.endpoint_url)
+    return endpoint if endpoint.startswith("http:") and not _transport.is_loopback(endpoint) else None
+
+
+async def _open_client(
+    stack: AsyncExitStack,
+    session: aioboto3.Session | AioSession | CustomSession,
+    region: Region,
+    settings: ClientSettings,
+) -> Opened:
     try:
         # For a pool this runs in a task of its own. STS, SSO and metadata services answer with credentials here.
         with our_call(redact=settings.redact_wire_logs):
-            client = await stack.enter_async_context(
-                create(SERVICE, region_name=region.name, endpoint_url=settings.endpoint_url)
-            )
-        _transport.transport_of(client)
+            client = await stack.enter_async_context(_new_client(session, region, settings.endpoint_url))
+        in_clear = _check_transport(session, client)
     except Exception as error:  # noqa: BLE001 (all that botocore may raise at opening is mapped)
         failure = map_error(error, **region.facts())
         if type(error) is ValueError:  # botocore's classes that are ValueErrors too say more
@@ -391,9 +440,8 @@ async def _open_client(
         elif type(error) is TypeError:
             failure = describe(InvalidParameterError, f"The session can't be used: {error}.", **region.facts())
     else:
-        endpoint = str(client.meta.endpoint_url)
-        if endpoint.startswith("http:") and not _transport.is_loopback(endpoint):
-            warnings.warn(f"{endpoint} isn't encrypted: secrets cross the network in clear. Use https.", stacklevel=2)
+        if in_clear:
+            warnings.warn(f"{in_clear} isn't encrypted: secrets cross the network in clear. Use https.", stacklevel=2)
         return Opened(client, region)
     if isinstance(failure, InvalidRegionError):
         failure = wrong_region(region, settings.endpoint_url)

@@ -21,8 +21,7 @@ import pytest
 from aiobotocore.session import get_session
 from botocore.exceptions import ClientError
 
-from aiocredentials import testing
-from aiocredentials.testing import MotoServer
+from aiocredentials.testing import MotoServer, _moto
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -136,7 +135,7 @@ def test_the_child_dies_with_its_parent() -> None:
     """A parent that is killed, and so can't clean up, leaves no server behind; it starts where warnings are errors."""
     program = (
         "import runpy, sys\n"
-        f"server = runpy.run_path({testing.__file__!r})['MotoServer']().start()\n"
+        f"server = runpy.run_path({_moto.__file__!r})['MotoServer']().start()\n"
         "foreign = {'moto', 'pytest', 'aioboto3', 'botocore'} & set(sys.modules)\n"
         "print(server.url.rpartition(':')[2], *foreign, flush=True)\n"
         "sys.stdin.read()\n"
@@ -224,7 +223,7 @@ def test_the_program_of_the_child(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         for name, stream in {"stdin": stdin, "stdout": stdout, "stderr": errors}.items():
             monkeypatch.setattr(sys, name, stream)
-        child = threading.Thread(target=runpy.run_path, args=(testing.__file__,), kwargs={"run_name": "__main__"})
+        child = threading.Thread(target=runpy.run_path, args=(_moto.__file__,), kwargs={"run_name": "__main__"})
         child.start()
         connection = http.client.HTTPConnection("127.0.0.1", json.loads(report.readline())["port"], timeout=10)
         connection.request("GET", "/")

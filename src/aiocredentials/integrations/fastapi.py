@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar, Unpack, cast
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse
 
-from aiocredentials import AsyncCredentialsManager, CachePolicy, CredentialsError, CredentialsPool
+from aiocredentials import AsyncCredentialsManager, CachePolicy, CredentialsError, CredentialsPool, CustomSession
 from aiocredentials.events import Listener
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class PoolSettings(TypedDict, total=False):
     """What `CredentialsPool` takes."""
 
     region_name: str | None
-    session: "aioboto3.Session | AioSession | None"
+    session: "aioboto3.Session | AioSession | CustomSession | None"
     endpoint_url: str | None
     config: "AioConfig | None"
     timeout: float | timedelta
@@ -51,6 +51,7 @@ class PoolSettings(TypedDict, total=False):
     prefetch: Iterable[str]
     listener: Listener | None
     redact_wire_logs: bool
+    clock: Callable[[], float] | None
 
 
 class CredentialsState(TypedDict):

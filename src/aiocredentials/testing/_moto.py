@@ -1,7 +1,7 @@
-"""Secrets Manager on this machine, for tests and demos.
+"""A Secrets Manager on this machine: moto's server in a child process.
 
 Importing this module imports neither moto nor a test framework. This file is also the program of the child process,
-run by its path: so the child starts without the rest of the package, and nothing here is imported relatively.
+run by its path: so the child starts without the rest of the package, and nothing here imports from it.
 """
 
 from __future__ import annotations
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
 
     from _typeshed import OptExcInfo
-
-__all__ = ["MotoServer"]
 
 _HOST = "127.0.0.1"
 _ANY_KEY = "testing"  # moto checks no signature

@@ -1,0 +1,247 @@
+"""The pytest plugin, as pytest finds it when the package is installed: its fixtures, in tests of each kind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+# What a run must not bring along: the loop of a test that is still open, a socket, a task, a warning of any kind.
+STRICT = ["-W", "error", "-p", "no:cacheprovider", "-p", "no:timeout"]
+NO_ASYNCIO = ["-p", "no:asyncio"]
+NO_ANYIO = ["-p", "no:anyio"]
+ASYNCIO = [f"--override-ini=asyncio_default_{each}_loop_scope=function" for each in ("fixture", "test")]
+ASYNCIO += ["--override-ini=asyncio_mode=auto", *NO_ANYIO]
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester) -> Callable[..., pytest.RunResult]:
+    """Return a function that runs a test file in this process, where every warning is an error."""
+
+    def run(code: str, *options: str) -> pytest.RunResult:
+        pytester.makepyfile(code)
+        return pytester.runpytest_inprocess(*STRICT, *options)
+
+    return run
+
+
+POOLED = """
+    import asyncio
+    import gc
+
+    import pytest
+
+    from aiocredentials import PoolClosedError, SecretNotFoundError, ThrottledError
+
+    pools = []
+
+    {mark}
+    async def test_a_pool_that_is_open(credentials_pool, fake_secrets, fake_clock):
+        pools.append(credentials_pool)
+        fake_secrets.set("prod/database", {{"username": "app"}})
+        manager = credentials_pool.manager("prod/database")
+        assert await manager.get() == {{"username": "app"}}
+        fake_secrets.set("prod/database", {{"username": "app2"}})
+        assert await manager.get() == {{"username": "app"}}
+        fake_clock.advance(301)
+        assert await manager.get() == {{"username": "app2"}}
+
+    {mark}
+    async def test_closed_and_clean(credentials_pool, fake_secrets, fake_clock):
+        with pytest.raises(PoolClosedError):
+            await pools[0].manager("prod/database").get()
+        assert (fake_secrets.calls, fake_clock()) == ([], 0.0)
+        with pytest.raises(SecretNotFoundError):
+            await credentials_pool.manager("prod/database").get()
+
+    {mark}
+    async def test_what_is_left_under_way(credentials_pool, fake_secrets, fake_clock):
+        fake_secrets.set("prod/database", "value")
+        manager = credentials_pool.manager("prod/database")
+        await manager.secret()
+        gate = fake_secrets.hold()
+        fake_clock.advance(299)
+        await manager.secret()  # begins a refresh in the background, which never ends
+        await gate.reached()
+
+    {mark}
+    async def test_that_enters_it(credentials_pool, fake_secrets):
+        fake_secrets.set("prod/database", "value")
+        async with credentials_pool as pool:
+            await pool.manager("prod/database").secret()
+
+    def test_nothing_is_left():
+        pools.clear()
+        gc.collect()
+"""
+
+
+def test_with_pytest_asyncio(run: Callable[..., pytest.RunResult]) -> None:
+    """Under pytest-asyncio the pool is open, asks the fake, counts by the fake clock, and is closed after each test."""
+    result = run(POOLED.format(mark=""), *ASYNCIO)
+    result.assert_outcomes(passed=5)
+
+
+def test_with_anyio(run: Callable[..., pytest.RunResult]) -> None:
+    """Under anyio's plugin, which ends its loop before the fixtures end, it is the same."""
+    backend = """
+    @pytest.fixture
+    def anyio_backend():
+        return "asyncio"
+    """
+    result = run(POOLED.format(mark="@pytest.mark.anyio") + backend, *NO_ASYNCIO)
+    result.assert_outcomes(passed=5)
+
+
+def test_without_a_plugin_for_asyncio(run: Callable[..., pytest.RunResult]) -> None:
+    """Sync tests use the fixtures too: with asyncio.run, with an app in another thread, and not at all."""
+    code = """
+        import asyncio
+        import gc
+        import threading
+
+        def test_run(credentials_pool, fake_secrets):
+            fake_secrets.set("prod/database", {"username": "app"})
+            assert asyncio.run(credentials_pool.manager("prod/database").get()) == {"username": "app"}
+
+        def test_unused(credentials_pool):
+            assert "open" in repr(credentials_pool)
+
+        def test_a_loop_that_goes_on(credentials_pool, fake_secrets, request):
+            fake_secrets.set("prod/database", {"username": "app"})
+            loop = asyncio.new_event_loop()
+            thread = threading.Thread(target=loop.run_forever)
+            thread.start()
+            reading = asyncio.run_coroutine_threadsafe(credentials_pool.manager("prod/database").get(), loop)
+            assert reading.result(10) == {"username": "app"}
+
+            def end():
+                assert repr(credentials_pool) == "<CredentialsPool closed>"
+                loop.call_soon_threadsafe(loop.stop)
+                thread.join(10)
+                loop.close()
+
+            last.append(end)
+
+        def test_a_loop_that_rests(credentials_pool, fake_secrets):
+            fake_secrets.set("prod/database", {"username": "app"})
+            loop = asyncio.new_event_loop()
+            loop.run_until_complete(credentials_pool.manager("prod/database").get())
+
+            def end():
+                assert repr(credentials_pool) == "<CredentialsPool closed>"
+                loop.close()
+
+            last.append(end)
+
+        last = []
+
+        def test_they_were_closed_in_their_own_loops():
+            while last:
+                last.pop()()
+            gc.collect()
+    """
+    run(code, *NO_ASYNCIO, *NO_ANYIO).assert_outcomes(passed=5)
+
+
+def test_in_a_test_case(run: Callable[..., pytest.RunResult]) -> None:
+    """`unittest` needs no fixture: the fake, the clock and a pool are plain objects."""
+    code = """
+        import unittest
+
+        from aiocredentials import CredentialsPool
+        from aiocredentials.testing import FakeClock, FakeSecretsManager
+
+        class Service(unittest.IsolatedAsyncioTestCase):
+            async def asyncSetUp(self):
+                self.secrets = FakeSecretsManager({"prod/database": {"username": "app"}})
+                self.clock = FakeClock()
+                pool = CredentialsPool(session=self.secrets, clock=self.clock)
+                self.pool = await self.enterAsyncContext(pool)
+
+            async def test_get(self):
+                assert await self.pool.manager("prod/database").get() == {"username": "app"}
+                assert len(self.secrets.calls) == 1
+    """
+    run(code, *NO_ASYNCIO, *NO_ANYIO).assert_outcomes(passed=1)
+
+
+def test_moto_secrets(run: Callable[..., pytest.RunResult]) -> None:
+    """The server starts once, is empty for each test, and every pool is sent there, whatever profile its user has."""
+    code = """
+        import os
+
+        import pytest
+
+        from aiocredentials import AsyncCredentialsManager, CredentialsPool, SecretNotFoundError
+        from aiocredentials.testing import FakeClock
+
+        urls = set()
+
+        async def test_one(moto_secrets):
+            urls.add(moto_secrets.url)
+            moto_secrets.set("prod/database", {"username": "app"}, region_name="eu-west-1")
+            async with CredentialsPool("eu-west-1") as pool:
+                assert await pool.manager("prod/database").get() == {"username": "app"}
+            assert (os.environ.get("AWS_PROFILE"), os.environ["AWS_REGION"]) == (None, "eu-west-1")
+            assert await AsyncCredentialsManager("prod/database").get() == {"username": "app"}
+
+        async def test_two(moto_secrets):
+            urls.add(moto_secrets.url)
+            clock = FakeClock()
+            async with moto_secrets.pool("eu-west-1", clock=clock) as pool:
+                manager = pool.manager("prod/database")
+                with pytest.raises(SecretNotFoundError):
+                    await manager.get()
+                moto_secrets.set("prod/database", "value", region_name="eu-west-1")
+                clock.advance(6)
+                assert (await manager.secret()).reveal() == "value"
+            assert len(urls) == 1
+            assert moto_secrets.url in repr(moto_secrets)
+
+        def test_before():
+            assert os.environ["AWS_PROFILE"] == "nobody"
+            assert "AWS_ENDPOINT_URL_SECRETS_MANAGER" not in os.environ
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_PROFILE", "nobody")
+        patch.setenv("AWS_REGION", "eu-west-1")
+        run(code, *ASYNCIO).assert_outcomes(passed=3)
+
+
+def test_the_fixtures_are_listed(pytester: pytest.Pytester) -> None:
+    """`pytest --fixtures` tells of each."""
+    listed = pytester.runpytest_inprocess("--fixtures", *STRICT, *NO_ASYNCIO).stdout.str()
+    for name in ("fake_secrets", "fake_clock", "credentials_pool", "moto_secrets"):
+        assert f"\n{name} " in listed or f"\n{name} [" in listed
+
+
+def test_starting_pytest_stays_cheap(tmp_path: Path) -> None:
+    """The plugin is found by its entry point, and brings in none of what only its fixtures need."""
+    heavy = ("aioboto3", "aiobotocore", "aiohttp", "anyio", "boto3", "botocore.session", "moto", "pytest_asyncio")
+    program = (
+        "import sys, pytest\n"
+        "class Look:\n"
+        "    def pytest_configure(self, config):\n"
+        "        assert config.pluginmanager.hasplugin('aiocredentials')\n"
+        f"        print('heavy:', [name for name in {(*heavy, 'aiocredentials.testing')} if name in sys.modules])\n"
+        # By the name of its entry point, and without other plugins, which take long to load and are beside the point.
+        "pytest.main(['-p', 'aiocredentials', '--assert=plain', '--collect-only', '--rootdir=.'], plugins=[Look()])\n"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", program],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=25,
+        cwd=tmp_path,
+        env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+    )
+    assert "heavy: []" in answer.stdout
