@@ -18,7 +18,7 @@ PROMISES = {
     "Name": ["aiocredentials"],
     "Requires-Python": [">=3.11"],
     "Requires-Dist": ["aioboto3", "aiobotocore"],
-    "Provides-Extra": ["fastapi", "opentelemetry", "pydantic-settings", "testing"],
+    "Provides-Extra": ["fastapi", "opentelemetry", "pydantic-settings", "redis", "testing"],
     "License-Expression": ["Apache-2.0"],
     "License-File": ["LICENSE"],
     "Description-Content-Type": ["text/markdown"],

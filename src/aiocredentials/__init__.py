@@ -6,7 +6,7 @@ from aiocredentials._pool import CredentialsPool
 from aiocredentials._secret import Secret, SecretDescription
 from aiocredentials._session import CustomSession
 from aiocredentials._store import CacheStats
-from aiocredentials.credentials import DatabaseCredentials
+from aiocredentials.credentials import DatabaseCredentials, RedisCredentials
 from aiocredentials.errors import (
     AccessDeniedError,
     AuthenticationError,
@@ -46,6 +46,7 @@ __all__ = [
     "InvalidRequestError",
     "MalformedResponseError",
     "PoolClosedError",
+    "RedisCredentials",
     "Secret",
     "SecretDecryptionError",
     "SecretDeletedError",

@@ -1,6 +1,6 @@
-"""`DatabaseCredentials`: the JSON that AWS writes for RDS, Aurora, Redshift and DocumentDB, with types.
+"""What secrets say, with types: `DatabaseCredentials` for RDS and its like, `RedisCredentials` for Redis and Valkey.
 
-The format is AWS's: "JSON structure of AWS Secrets Manager secrets", in the Secrets Manager user guide.
+The format for databases is AWS's: "JSON structure of AWS Secrets Manager secrets", in the Secrets Manager user guide.
 """
 
 from __future__ import annotations
@@ -23,12 +23,40 @@ _ENGINES = {
     "mongo": ("mongodb", 27017), "oracle": ("oracle", 1521), "sqlserver": ("mssql", 1433),
 }  # fmt: skip
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+._-]*")  # SQLAlchemy's have underscores, which RFC 3986 doesn't allow
+_PASSWORDS = ("password", "token", "auth_token")  # what secrets call the password for Redis, in this order
 # A UnicodeEncodeError would hold the text. A secret that was read has no surrogates; an object made by hand may.
 _quoted = partial(quote, safe="", errors="surrogatepass")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class DatabaseCredentials:  # noqa: PLW1641 (dataclass does make a __hash__ of the fields)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
+class _Masked:
+    """What all credentials here have in common: a mask for what isn't shown, no pickle, and no copy."""
+
+    def __repr__(self) -> str:
+        shown = (f"{one.name}={getattr(self, one.name)!r}" if one.repr else f"{one.name}=***" for one in fields(self))
+        return f"{type(self).__qualname__}({', '.join(shown)})"
+
+    # Not the one that dataclass makes: for that, pytest explains a failed assert by printing the fields that differ.
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return all(getattr(self, one.name) == getattr(other, one.name) for one in fields(self))
+
+    def __hash__(self) -> int:
+        return hash(tuple(getattr(self, one.name) for one in fields(self)))
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError(f"{type(self).__name__} can't be pickled, so that a password is never written anywhere.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
+class DatabaseCredentials(_Masked):
     """What a database secret says. Give `DatabaseCredentials.from_json` to a manager, as `decode=`.
 
     Its repr masks the password; `as_dsn()` and `dataclasses.asdict` give it away. It can't be pickled, and a copy is
@@ -85,24 +113,32 @@ class DatabaseCredentials:  # noqa: PLW1641 (dataclass does make a __hash__ of t
         place += ("" if port is None else f":{port}") + (f"/{_quoted(dbname)}" if dbname else "")
         return f"{scheme}://{_quoted(self.username)}:{_quoted(self.password)}@{place}"
 
-    def __repr__(self) -> str:
-        shown = (f"{one.name}={getattr(self, one.name)!r}" if one.repr else f"{one.name}=***" for one in fields(self))
-        return f"{type(self).__qualname__}({', '.join(shown)})"
 
-    # Not the one that dataclass makes: for that, pytest explains a failed assert by printing the fields that differ.
-    def __eq__(self, other: object) -> bool:
-        if type(other) is not type(self):
-            return NotImplemented
-        return all(getattr(self, one.name) == getattr(other, one.name) for one in fields(self))
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
+class RedisCredentials(_Masked):
+    """What a secret for Redis or Valkey says. Give `RedisCredentials.from_text` to a manager, as `decode=`.
 
-    def __copy__(self) -> Self:
-        return self
+    Its repr masks the password, which `dataclasses.asdict` gives away. It can't be pickled, and a copy is the same
+    object. Without a username, the server takes the password for the user `default`.
+    """
 
-    def __deepcopy__(self, memo: object) -> Self:
-        return self
+    password: str = field(repr=False)
+    username: str | None = None
 
-    def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError("DatabaseCredentials can't be pickled, so that a password is never written anywhere.")
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """Read a secret's text: a JSON object, or nothing but the token.
+
+        An object has the password as `password`, `token` or `auth_token`; where there are several, the first of these.
+        Its `username` may be missing, null or empty. Other keys, such as ElastiCache's `user_arn`, aren't kept. Text
+        that doesn't begin with `{` is the token itself; spaces and line ends around it don't belong to it. Raises
+        `SecretFormatError`, which names the key that is wrong and shows no value.
+        """
+        found = _read_redis(text)
+        del text  # this frame is in the traceback of what is raised below
+        if isinstance(found, str):
+            raise describe(SecretFormatError, found)
+        return cls(**found)
 
 
 def _read(text: str) -> dict[str, Any] | str:
@@ -122,6 +158,28 @@ def _read(text: str) -> dict[str, Any] | str:
         if found[key] is None:
             what = "a whole number from 1 to 65535" if key == "port" else "a string of Unicode text"
             return f"The secret's {key!r} isn't {what}."
+    return found
+
+
+def _read_redis(text: str) -> dict[str, str] | str:
+    """Return the fields, or a sentence on what is wrong, as `_read` does."""
+    token = (_unicode(text) or "").strip()
+    if not token:
+        return "The secret is empty, or isn't Unicode text."
+    if not token.startswith("{"):
+        return {"password": token}
+    try:
+        data = json.loads(token)
+    except (ValueError, RecursionError):
+        return "The secret begins like a JSON object, and isn't one."
+    given = {key: data[key] for key in ("username", *_PASSWORDS) if data.get(key) not in (None, "")}
+    key = next((each for each in _PASSWORDS if each in given), None)
+    if key is None:
+        return f"The secret has no {', no '.join(map(repr, _PASSWORDS))}, or an empty one."
+    found = {field: given[name] for field, name in (("username", "username"), ("password", key)) if name in given}
+    for name, value in (("username", found.get("username", "")), (key, found["password"])):
+        if _unicode(value) is None:
+            return f"The secret's {name!r} isn't a string of Unicode text."
     return found
 
 

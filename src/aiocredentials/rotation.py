@@ -111,7 +111,7 @@ class _Known:
     def __init__(self) -> None:
         self.searching = asyncio.Lock()
         self.findings = 0
-        """How often the server has taken another version than before."""
+        """How often it was found out which version the server takes."""
         self.accepted: Secret | None = None
         """The version that it took last."""
         self._accepted_by = -1
@@ -250,8 +250,10 @@ class _Connecting(Generic[C, R]):
                 return made
         for version_id in self._refused:
             self._manager.invalidate(if_version=version_id)
+        labels: tuple[str, ...] = ()  # of the current version, which needn't be fetched by these as well
         for stage in (None, *self._stages):
-            secret = await self._labelled(stage)
+            secret = await self._labelled(stage) if stage not in labels else None
+            labels = secret.version_stages if secret is not None and stage is None else labels
             if secret is not None and secret.version_id not in tried:
                 tried.add(secret.version_id)
                 # Whoever writes AWSPENDING may not have written it well: that isn't for us to raise.

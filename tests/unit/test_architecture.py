@@ -62,6 +62,7 @@ OWNERS = {
     "pydantic": {"integrations.pydantic_settings"},
     "pydantic_settings": {"integrations.pydantic_settings"},
     "pytest": {"pytest_plugin"},
+    "redis": {"integrations.redis"},
     "starlette": {"integrations.fastapi"},
     "werkzeug": {"testing._moto"},
 }

@@ -1,0 +1,133 @@
+"""Load on Redis while passwords rotate: no command fails, and none waits much longer than the window is open."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, RedisError
+
+from aiocredentials.integrations.redis import use_credentials
+from integrations.redis_server import HOST
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import pytest
+
+    from integrations.redis_fixtures import RotatingSecret, RotatingSecrets
+    from integrations.redis_server import RedisServer
+
+WORKERS, ROTATIONS, WINDOW = 50, 5, 2.0
+LIMIT = WINDOW + 1
+KINDS = {"single user": 1, "alternating users": 2}
+ORDERS = {"server first": True, "AWSCURRENT first": False}
+
+
+@dataclass
+class Load:
+    """What workers met: how many commands they sent, which failed, and how long the longest took, in seconds."""
+
+    client: Redis
+    commands: int = 0
+    failures: list[RedisError] = field(default_factory=list)
+    longest: float = 0.0
+    connections: set[int] = field(default_factory=set)  # by the server's numbers, each of which it gives once
+    over: bool = False
+
+    async def work(self) -> None:
+        """Send one command after the other."""
+        clock = asyncio.get_running_loop().time
+        while not self.over:
+            began = clock()
+            try:
+                self.connections.add(await self.client.client_id())
+            except RedisError as error:
+                self.failures.append(error)
+            self.commands += 1
+            self.longest = max(self.longest, clock() - began)
+            await asyncio.sleep(0.25)  # the pace of the load, for two cores
+
+    async def shrink(self) -> None:
+        """Close what is idle, again and again, so that the pool opens connections all the time."""
+        while not self.over:
+            await self.client.connection_pool.disconnect(inuse_connections=False)
+            await asyncio.sleep(0.7)
+
+    @contextlib.asynccontextmanager
+    async def running(self, workers: int) -> AsyncIterator[None]:
+        """Load the server while the block runs."""
+        # Not cancelled in the end: before Python 3.12, asyncio.wait_for, by which redis-py sends, may swallow that.
+        async with asyncio.TaskGroup() as group:
+            for _ in range(workers):
+                group.create_task(self.work())
+            group.create_task(self.shrink())
+            try:
+                yield
+            finally:
+                self.over = True
+
+
+@dataclass
+class Outcome:
+    """A row of the table."""
+
+    load: Load
+    control: Load
+    fetches: list[int]
+    renewed: list[int]
+
+
+async def rotate_under_load(port: int, secret: RotatingSecret, *, server_first: bool) -> Outcome:
+    """Rotate five times, with the window open for two seconds each, and look at what the workers meet."""
+    user, password = secret.username, secret.password
+    client = use_credentials(Redis(host=HOST, port=port), secret.manager)
+    # Without pauses, so that it has failed sooner: this password is never accepted again.
+    retry = Retry(NoBackoff(), 10)
+    async with client, Redis(host=HOST, port=port, username=user, password=password, retry=retry) as once:
+        load, control = Load(client), Load(once)
+        fetches, renewed = [], []
+        await client.ping()  # the first fetch loads botocore, which isn't what is measured
+        async with load.running(WORKERS), control.running(2):
+            for _ in range(ROTATIONS):
+                known, before = set(load.connections), secret.fetches
+                await secret.rotate(window=WINDOW, server_first=server_first)
+                await client.connection_pool.disconnect(inuse_connections=False)
+                commands = load.commands
+                while load.commands < commands + 2 * WORKERS:  # noqa: ASYNC110 (each worker has come round)
+                    await asyncio.sleep(0.01)
+                renewed.append(len(load.connections - known))
+                fetches.append(secret.fetches - before)
+    return Outcome(load, control, fetches, renewed)
+
+
+async def test_no_command_fails_through_rotations(
+    rotating_redis: RotatingSecrets, redis_server: RedisServer, record_property: pytest.FixtureRequest
+) -> None:
+    """Five rotations, one user or two, either side first: nothing fails or waits long; a password read once fails."""
+    cases = list(itertools.product(KINDS, ORDERS))
+    runs = [
+        rotate_under_load(redis_server.port, await rotating_redis.create(users=KINDS[kind]), server_first=ORDERS[order])
+        for kind, order in cases
+    ]
+    for case, outcome in zip(cases, await asyncio.gather(*runs), strict=True):
+        load, control = outcome.load, outcome.control
+        row = (
+            f"{load.commands} commands, {len(load.failures)} failed, longest {load.longest:.2f} s, fetches a rotation "
+        )
+        row += f"{outcome.fetches}, new connections {outcome.renewed}; "
+        row += f"control: {len(control.failures)} of {control.commands} failed"
+        record_property("redis, " + ", ".join(case), row)  # type: ignore[operator]
+        print(f"\nredis | {case[0]} | {case[1]} | {row}", end="")  # noqa: T201 (the table, with -s)
+        assert not load.failures, case
+        assert load.longest < LIMIT, case
+        assert max(outcome.fetches) <= 2, case
+        assert min(outcome.renewed) > 0, case
+        assert control.failures, case
+        assert all(isinstance(error, AuthenticationError) for error in control.failures), case

@@ -1,0 +1,101 @@
+"""`RedisCredentials` reads what secrets for Redis say, and keeps the password to itself."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import pickle
+import pprint
+import traceback
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies as st
+
+from aiocredentials import RedisCredentials, SecretFormatError
+
+CANARY = "hunter2-canary"
+
+
+def caught(text: Any) -> Exception:  # noqa: ANN401 (one that isn't text, too)
+    """Return what reading the text raises; this frame, which is in the traceback, hasn't got it any more."""
+    texts = [text]
+    del text
+    try:
+        RedisCredentials.from_text(texts.pop())
+    except Exception as error:  # noqa: BLE001 (whatever it is, the tests look at it)
+        return error
+    raise AssertionError("nothing was raised")
+
+
+SHAPES: dict[str, tuple[str, str | None]] = {
+    json.dumps({"username": "app", "password": CANARY}): (CANARY, "app"),
+    json.dumps({"username": "app", "password": CANARY, "user_arn": "arn:aws:elasticache"}): (CANARY, "app"),
+    json.dumps({"password": CANARY}): (CANARY, None),
+    json.dumps({"token": CANARY}): (CANARY, None),
+    json.dumps({"auth_token": CANARY, "username": None}): (CANARY, None),
+    json.dumps({"token": CANARY, "username": ""}): (CANARY, None),
+    json.dumps({"token": "t", "password": CANARY}): (CANARY, None),
+    json.dumps({"token": CANARY, "password": ""}): (CANARY, None),
+    "  " + json.dumps({"token": CANARY}) + "\n": (CANARY, None),
+    CANARY: (CANARY, None),
+    f"{CANARY}\n": (CANARY, None),
+    "12345678": ("12345678", None),
+    '"quoted"': ('"quoted"', None),
+    "[token]": ("[token]", None),
+}
+
+
+@pytest.mark.parametrize(("text", "found"), SHAPES.items())
+def test_shapes(text: str, found: tuple[str, str | None]) -> None:
+    """An object with one of the keys is read, and any other text is the token."""
+    one = RedisCredentials.from_text(text)
+    assert (one.password, one.username) == found
+
+
+REFUSED: dict[str, tuple[Any, str]] = {
+    "empty": ("", "The secret is empty, or isn't Unicode text."),
+    "spaces": (" \n", "The secret is empty"),
+    "not text": ({"password": CANARY}, "The secret is empty, or isn't Unicode text."),
+    "surrogate": (CANARY + "\udc80", "The secret is empty, or isn't Unicode text."),
+    "cut": (json.dumps({"password": CANARY})[:-1], "The secret begins like a JSON object, and isn't one."),
+    "deep": ('{"a": ' + "[" * 200_000 + CANARY, "The secret begins like a JSON object"),
+    "no password": (json.dumps({"username": CANARY}), "The secret has no 'password', no 'token', no 'auth_token', or"),
+    "null": (json.dumps({"username": CANARY, "password": None}), "The secret has no 'password'"),
+    "number": (json.dumps({"token": 8675309, "username": CANARY}), "The secret's 'token' isn't a string of Unicode"),
+    "a list": (json.dumps({"username": [CANARY], "password": CANARY}), "The secret's 'username' isn't a string"),
+}
+
+
+@pytest.mark.parametrize(("text", "says"), REFUSED.values(), ids=REFUSED)
+def test_refused(text: object, says: str) -> None:
+    """What isn't a secret for Redis is refused by a sentence that names the key; nothing of it is in the error."""
+    error = caught(text)
+    assert type(error) is SecretFormatError
+    assert str(error).startswith(says)
+    assert error.__cause__ is error.__context__ is None
+    shown = "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
+    for each in (shown, f"{error!r} {error.args} {vars(error)}"):
+        assert CANARY not in each
+        assert "8675309" not in each
+
+
+@given(st.text() | st.dictionaries(st.text(), st.none() | st.booleans() | st.floats() | st.text()).map(json.dumps))
+def test_any_text(text: str) -> None:
+    """Whatever the text is, what comes out is credentials or `SecretFormatError`."""
+    with contextlib.suppress(SecretFormatError):
+        assert RedisCredentials.from_text(text).password
+
+
+def test_it_shows_no_password() -> None:
+    """Its repr has a mask; it can't be pickled, and a copy is the same object."""
+    one = RedisCredentials(password=CANARY, username="app")
+    assert repr(one) == "RedisCredentials(password=***, username='app')"
+    for shown in (f"{one}", f"{[one]}", pprint.pformat({"a": one})):
+        assert CANARY not in shown
+    with pytest.raises(TypeError, match="RedisCredentials can't be pickled"):
+        pickle.dumps(one)
+    assert copy.copy(one) is copy.deepcopy(one) is one
+    assert {one} == {RedisCredentials(password=CANARY, username="app")}
+    assert one != RedisCredentials(password="other", username="app")
