@@ -16,6 +16,8 @@ nox.options.download_python = "never"
 # Nobody needs all of the Pythons, a missing one is named and skipped; but the workflows install all of them.
 nox.options.error_on_missing_interpreters = "GITHUB_ACTIONS" in os.environ
 os.environ["UV_PYTHON_DOWNLOADS"] = "never"
+# uv leaves compiling to the first import. Where nothing may be written then, each child process compiles all anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 PYPROJECT = nox.project.load_toml()
 EXTRAS = PYPROJECT["project"]["optional-dependencies"]

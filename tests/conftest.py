@@ -21,6 +21,10 @@ from server.stub import StubSecretsManager
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
+# Coverage is to follow pytest into its workers, but no further: servers and examples would take twice as long.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+
 pytest_plugins = ["pytester"]
 
 
