@@ -42,20 +42,23 @@ def group(name: str) -> list[str]:
     return list(nox.project.dependency_groups(PYPROJECT, name))
 
 
-def run_tests(session: nox.Session, *, exhaustive: bool = True, measured: bool = True) -> None:
-    """Run pytest with a worker a core. Coverage is measured where it's wanted, but not of what repeats itself so often.
+def run_tests(session: nox.Session, *, everything: bool = True, measured: bool = True) -> None:
+    """Run pytest with a worker a core: first the many short tests, under coverage where it's `measured`.
 
-    Its data wait for the `coverage` session.
+    Its data wait for the `coverage` session. Then, for `everything`, those that repeat themselves, and the load tests.
     """
     data = f".coverage.{session.name}"
     for stale in Path().glob(f"{data}.*"):
         stale.unlink()
     pytest = ["pytest", "--numprocesses", "auto", "--maxprocesses", "4", "--dist", "worksteal"]
     measure = ["coverage", "run", "-m"] if measured else []
-    what = session.posargs or ["-m", "not exhaustive"]
-    session.run(*measure, *pytest, *what, env={"COVERAGE_FILE": data})
-    if exhaustive and not session.posargs:
+    if session.posargs:
+        session.run(*measure, *pytest, *session.posargs, env={"COVERAGE_FILE": data})
+        return
+    session.run(*measure, *pytest, "-m", "not exhaustive and not load", env={"COVERAGE_FILE": data})
+    if everything:
         session.run(*pytest, "-m", "exhaustive")
+        session.run(*pytest, "-m", "load")
 
 
 @nox.session(default=False)
@@ -102,9 +105,7 @@ def typing(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests with the aiobotocore that aioboto3 asks for."""
     session.install(WITH_EXTRAS, *group("tests"))
-    # What is exhaustive runs at both ends: on the oldest Python here, and in tests_newest. They cover all lines.
-    oldest = session.python == PYTHONS[0]
-    run_tests(session, exhaustive=oldest, measured=oldest)
+    run_tests(session, everything=session.python == PYTHONS[0], measured=False)
 
 
 @nox.session(python=NEWEST)

@@ -8,6 +8,7 @@ import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import pytest
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -19,13 +20,12 @@ from integrations.redis_server import HOST
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    import pytest
-
     from integrations.redis_fixtures import RotatingSecret, RotatingSecrets
     from integrations.redis_server import RedisServer
 
 WORKERS, ROTATIONS, WINDOW = 50, 5, 2.0
 LIMIT = WINDOW + 1
+PACE = 0.6  # seconds of a worker between two commands: a load that two cores bear
 KINDS = {"single user": 1, "alternating users": 2}
 ORDERS = {"server first": True, "AWSCURRENT first": False}
 
@@ -52,13 +52,13 @@ class Load:
                 self.failures.append(error)
             self.commands += 1
             self.longest = max(self.longest, clock() - began)
-            await asyncio.sleep(0.25)  # the pace of the load, for two cores
+            await asyncio.sleep(PACE)
 
     async def shrink(self) -> None:
         """Close what is idle, again and again, so that the pool opens connections all the time."""
         while not self.over:
             await self.client.connection_pool.disconnect(inuse_connections=False)
-            await asyncio.sleep(0.7)
+            await asyncio.sleep(2 * PACE)
 
     @contextlib.asynccontextmanager
     async def running(self, workers: int) -> AsyncIterator[None]:
@@ -100,13 +100,15 @@ async def rotate_under_load(port: int, secret: RotatingSecret, *, server_first: 
                 await secret.rotate(window=WINDOW, server_first=server_first)
                 await client.connection_pool.disconnect(inuse_connections=False)
                 commands = load.commands
-                while load.commands < commands + 2 * WORKERS:  # noqa: ASYNC110 (each worker has come round)
+                while load.commands < commands + WORKERS:  # noqa: ASYNC110 (each worker has come round)
                     await asyncio.sleep(0.01)
                 renewed.append(len(load.connections - known))
                 fetches.append(secret.fetches - before)
     return Outcome(load, control, fetches, renewed)
 
 
+@pytest.mark.load
+@pytest.mark.timeout(90)
 async def test_no_command_fails_through_rotations(
     rotating_redis: RotatingSecrets, redis_server: RedisServer, record_property: pytest.FixtureRequest
 ) -> None:
