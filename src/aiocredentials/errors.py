@@ -447,11 +447,8 @@ def _log(logger: logging.Logger, error: CredentialsError) -> None:
 
 def _facts(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, str | None]:
     """Read which secret and region a call was about off its arguments, or off the object whose method it is."""
-    try:
-        bound = signature.bind_partial(*args, **kwargs).arguments
-    except TypeError:  # Python 3.11 refuses a keyword that has the name of a positional-only parameter
-        bound = {}
-    named: dict[str, Any] = {**bound, **kwargs}
+    # Not signature.bind: Python 3.11 refuses a keyword that has the name of a positional-only parameter.
+    named: dict[str, Any] = {**dict(zip(signature.parameters, args, strict=False)), **kwargs}
     holder = args[0] if args else None
     secret = [named.get("secret_name"), named.get("SecretId"), getattr(holder, "secret_name", None)]
     region = [named.get("region_name"), getattr(holder, "region_name", None)]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from aiocredentials._secret import Secret
 
-__all__ = ["RotatingSecret", "connect_through_rotation", "is_auth_error", "rotations_watched"]
+__all__ = ["OTHER_STAGES", "RotatingSecret", "connect_through_rotation", "is_auth_error", "rotations_watched"]
 
 C = TypeVar("C")
 C_co = TypeVar("C_co", covariant=True)
@@ -115,34 +115,39 @@ class _Known:
         self.accepted: Secret | None = None
         """The version that it took last."""
         self._accepted_by = -1
-        self._current: str | None = None
-        self._refused_current: str | None = None
-        """The version that was current, and refused, when it took another."""
+        self._refused: set[str] = set()
+        """The versions that it refused, and hasn't taken since."""
+        self._refusals = False
         self._attempts = count()
 
     async def likely(self, manager: RotatingSecret[Any]) -> Secret:
         """Return the current version; or the accepted one, if the current one is known to be refused."""
-        current = await manager.secret()
-        self._current = current.version_id
-        return self.accepted if self.accepted and self._current == self._refused_current else current
-
-    def saw(self, current: Secret) -> None:
-        """Note which version is current."""
-        self._current = current.version_id
+        current, accepted = await manager.secret(), self.accepted
+        if accepted and current.version_id in self._refused and accepted.version_id not in self._refused:
+            return accepted
+        return current
 
     def begin(self) -> int:
         """Number an attempt."""
         return next(self._attempts)
 
+    def refuse(self, secret: Secret, attempt: int) -> None:
+        """Note that the server refused a version. That is old news if it took this one in a later attempt."""
+        if self.accepted is None or self.accepted.version_id != secret.version_id or attempt > self._accepted_by:
+            self._refused.add(secret.version_id)
+            self._refusals = True
+
     def take(self, secret: Secret, attempt: int) -> bool:
         """Note that the server took a version; say whether that is news. An attempt that began earlier has none."""
         if attempt < self._accepted_by:
             return False
-        news = self.accepted is None or self.accepted.version_id != secret.version_id
-        self.findings += news
+        changed = self.accepted is None or self.accepted.version_id != secret.version_id
+        # Also that it takes the same as before, while it refuses another: `likely` returns this one from now on.
+        self.findings += changed or self._refusals
+        self._refusals = False
         self.accepted, self._accepted_by = secret, attempt
-        self._refused_current = self._current if self._current != secret.version_id else None
-        return news
+        self._refused.discard(secret.version_id)
+        return changed
 
 
 # By manager, and so as long as it lives.
@@ -224,6 +229,7 @@ class _Connecting(Generic[C, R]):
                 raise
             self._refusal = error
             self._refused[secret.version_id] = None
+            self._known.refuse(secret, number)
             return None
         if self._known.take(secret, number) and self._refused:
             what = "/".join(secret.version_stages)
@@ -267,15 +273,13 @@ class _Connecting(Generic[C, R]):
         try:
             if stage is not None:
                 return await self._manager.secret(version_stage=stage)
-            secret = await self._manager.secret()
+            return await self._manager.secret()
         except PoolClosedError:
             raise
         except CredentialsError as error:
             if stage is None and not error.transient:
                 raise
             return None
-        self._known.saw(secret)
-        return secret
 
     def _give_up(self, secret: Secret, limit: float) -> NoReturn:
         refusal, self._refusal = self._refusal, None  # the traceback of what is raised holds this object

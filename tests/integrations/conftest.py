@@ -1,9 +1,14 @@
 """What the tests with real servers can ask for."""
 
-from integrations.redis_fixtures import (  # noqa: F401 (fixtures)
-    cluster_server,
-    redis_admin,
-    redis_program,
-    redis_server,
-    rotating_redis,
-)
+from integrations.postgres import place, postgres_server
+from integrations.redis_fixtures import cluster_server, redis_admin, redis_program, redis_server, rotating_redis
+
+__all__ = [
+    "cluster_server",
+    "place",
+    "postgres_server",
+    "redis_admin",
+    "redis_program",
+    "redis_server",
+    "rotating_redis",
+]

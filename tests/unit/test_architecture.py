@@ -65,6 +65,10 @@ OWNERS = {
     "redis": {"integrations.redis"},
     "starlette": {"integrations.fastapi"},
     "werkzeug": {"testing._moto"},
+    "asyncpg": {"integrations.asyncpg"},
+    "psycopg": {"integrations.psycopg"},
+    "psycopg_pool": {"integrations.psycopg"},
+    "sqlalchemy": {"integrations.sqlalchemy"},
 }
 MODULES = sorted(FOLDER.rglob("*.py"))
 

@@ -119,3 +119,18 @@ class TestLoading:
         services = {name.split(".")[1] for name in kept if "." in name}
         assert services <= {"secretsmanager", "sts", "sso", "sso-oidc", "signin"}
         assert len(kept) < 30
+
+
+class TestSmallThings:
+    """What only one line of aiobotocore comes by in the other tests."""
+
+    @pytest.mark.parametrize("verify", [None, ""])
+    def test_verification_stays_on(self, verify: str | None) -> None:
+        """No value of the setting that means nothing switches verification off."""
+        assert _transport.TrustedSession(verify=verify)._verify is True
+
+    def test_the_repr_of_an_answer(self) -> None:
+        """It has the status, and no header: a redirect may have anything in its target."""
+        answer = object.__new__(_transport._BoundedResponse)
+        answer.status = 307
+        assert repr(answer) == "<_BoundedResponse 307>"
