@@ -34,7 +34,10 @@ PYENV = Path(os.environ.get("PYENV_ROOT", "~/.pyenv"), "versions").expanduser()
 INSTALLED = [folder.name for version in PYTHONS for folder in PYENV.glob(f"{version}.*[0-9]")]
 os.environ["PYENV_VERSION"] = ":".join(filter(None, [os.environ.get("PYENV_VERSION"), *INSTALLED]))
 
-NEWEST = next((version for version in reversed(PYTHONS) if get_interpreter(version)), PYTHONS[-1])
+FOUND = [version for version in PYTHONS if get_interpreter(version)] or PYTHONS
+OLDEST, NEWEST = FOUND[0], FOUND[-1]
+
+SHORT = "not exhaustive and not load"  # by pytest's markers, which pyproject.toml tells of
 
 
 def group(name: str) -> list[str]:
@@ -42,23 +45,19 @@ def group(name: str) -> list[str]:
     return list(nox.project.dependency_groups(PYPROJECT, name))
 
 
-def run_tests(session: nox.Session, *, everything: bool = True, measured: bool = True) -> None:
-    """Run pytest with a worker a core: first the many short tests, under coverage where it's `measured`.
+def run_tests(session: nox.Session, *options: str, also: tuple[str, ...] = (), measured: bool = False) -> None:
+    """Run pytest with a worker a core: the short tests, under coverage if `measured`, then `also` those of a marker.
 
-    Its data wait for the `coverage` session. Then, for `everything`, those that repeat themselves, and the load tests.
+    The data of coverage wait for the `coverage` session.
     """
     data = f".coverage.{session.name}"
     for stale in Path().glob(f"{data}.*"):
         stale.unlink()
     pytest = ["pytest", "--numprocesses", "auto", "--maxprocesses", "4", "--dist", "worksteal"]
     measure = ["coverage", "run", "-m"] if measured else []
-    if session.posargs:
-        session.run(*measure, *pytest, *session.posargs, env={"COVERAGE_FILE": data})
-        return
-    session.run(*measure, *pytest, "-m", "not exhaustive and not load", env={"COVERAGE_FILE": data})
-    if everything:
-        session.run(*pytest, "-m", "exhaustive")
-        session.run(*pytest, "-m", "load")
+    session.run(*measure, *pytest, *(session.posargs or ["-m", SHORT, *options]), env={"COVERAGE_FILE": data})
+    for marker in () if session.posargs else also:
+        session.run(*pytest, "-m", marker)
 
 
 @nox.session(default=False)
@@ -105,7 +104,12 @@ def typing(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests with the aiobotocore that aioboto3 asks for."""
     session.install(WITH_EXTRAS, *group("tests"))
-    run_tests(session, everything=session.python == PYTHONS[0], measured=False)
+    if session.python == OLDEST:
+        run_tests(session, also=("exhaustive", "load"))
+    elif session.python == NEWEST:  # tests_newest runs all on this Python; here it is about what is pinned
+        run_tests(session, "tests/server", "tests/contract")
+    else:
+        run_tests(session)
 
 
 @nox.session(python=NEWEST)
@@ -113,7 +117,7 @@ def tests_newest(session: nox.Session) -> None:
     """Run the tests with the newest aiobotocore, which aioboto3 doesn't allow yet."""
     session.install("aiobotocore[boto3]", "aiofiles", *itertools.chain(*EXTRAS.values()), *group("tests"))
     session.install("--no-deps", "aioboto3", ".")
-    run_tests(session)
+    run_tests(session, also=("exhaustive",), measured=True)
 
 
 @nox.session(python=PYTHONS[0], default=False)
@@ -122,7 +126,7 @@ def tests_lowest(session: nox.Session) -> None:
     if session.venv_backend != "uv":
         session.skip('only uv can pick the lowest versions: python -m pip install "nox[uv]"')
     session.install("--resolution", "lowest-direct", WITH_EXTRAS, *group("tests_lowest"))
-    run_tests(session)
+    run_tests(session, also=("exhaustive", "load"))
 
 
 @nox.session(default=False)
@@ -148,7 +152,7 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def coverage(session: nox.Session) -> None:
-    """Add up what the tests covered: each line and branch, or it fails."""
+    """Read what tests_newest covered: each line and branch, or it fails."""
     session.install(*(requirement for requirement in group("tests") if requirement.startswith("coverage")))
     session.run("coverage", "combine")
     session.run("coverage", "report")
