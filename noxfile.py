@@ -46,18 +46,20 @@ def group(name: str) -> list[str]:
 
 
 def run_tests(session: nox.Session, *options: str, also: tuple[str, ...] = (), measured: bool = False) -> None:
-    """Run pytest with a worker a core: the short tests, under coverage if `measured`, then `also` those of a marker.
+    """Run pytest in workers: the short tests, under coverage if `measured`, then `also` those of a marker.
 
     The data of coverage wait for the `coverage` session.
     """
     data = f".coverage.{session.name}"
     for stale in Path().glob(f"{data}.*"):
         stale.unlink()
-    pytest = ["pytest", "--numprocesses", "auto", "--maxprocesses", "4", "--dist", "worksteal"]
+    cores = min(os.cpu_count() or 1, 4)
+    pytest = ["pytest", "--dist", "worksteal", "--numprocesses"]
     measure = ["coverage", "run", "-m"] if measured else []
-    session.run(*measure, *pytest, *(session.posargs or ["-m", SHORT, *options]), env={"COVERAGE_FILE": data})
+    what = session.posargs or ["-m", SHORT, *options]
+    session.run(*measure, *pytest, str(cores), *what, env={"COVERAGE_FILE": data})
     for marker in () if session.posargs else also:
-        session.run(*pytest, "-m", marker)
+        session.run(*pytest, str(2 * cores), "-m", marker)  # half of the time these wait for a deadline
 
 
 @nox.session(default=False)

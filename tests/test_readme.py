@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import ast
-import asyncio
 import dataclasses
-import doctest
-import inspect
 import json
 import re
 from pathlib import Path
@@ -16,29 +12,15 @@ import pytest
 from fastapi.testclient import TestClient
 
 import aiocredentials
+from blocks import Block, blocks_of, is_as_promised, promised_by, runner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
+PAGE = ROOT / "README.md"
+README = PAGE.read_text()
 DATABASE = {"username": "app", "password": "mock_password", "host": "db.example", "port": 5432}
-
-
-def blocks(language: str) -> list[Any]:
-    """Return the code blocks in a language, each with the number of its last line as its id."""
-    found = re.finditer(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-    return [pytest.param(match[1], id=f"line {len(README[: match.end(0)].splitlines())}") for match in found]
-
-
-def run(code: str) -> dict[str, Any]:
-    """Run a block, in an event loop if it awaits something, and return its names."""
-    names: dict[str, Any] = {"__name__": "readme"}
-    compiled = compile(code, "README.md", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
-    result = eval(compiled, names)  # noqa: S307 - it is our own README
-    if inspect.iscoroutine(result):
-        asyncio.run(result)
-    return names
 
 
 @pytest.fixture
@@ -49,28 +31,32 @@ def secrets(moto_environment: object, create_secret: Callable[..., dict[str, Any
 
 
 @pytest.mark.usefixtures("secrets")
-@pytest.mark.parametrize("code", blocks("python"))
-def test_python_blocks(code: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("block", blocks_of(PAGE, "python"), ids=str)
+def test_python_blocks(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
     """Each Python block runs as it stands, and prints what the comments after its arrows say."""
-    run(code)
-    promised = "".join(f"{line}\n" for line in re.findall(r"# -> (.+)", code))
+    with runner("readme") as (_, run):
+        run(block)
     printed = capsys.readouterr().out
-    assert doctest.OutputChecker().check_output(promised, printed, doctest.ELLIPSIS), printed
+    assert is_as_promised(promised_by(block), printed), printed
 
 
 @pytest.mark.usefixtures("secrets")
-@pytest.mark.parametrize("code", blocks("diff"))
-def test_migration(code: str) -> None:
+@pytest.mark.parametrize("block", blocks_of(PAGE, "diff"), ids=str)
+def test_migration(block: Block) -> None:
     """What the migration leaves, runs and gives the secret's parsed JSON."""
-    assert run(re.sub(r"^(-.*|\+)", "", code, flags=re.MULTILINE))["credentials"] == DATABASE
+    with runner("readme") as (module, run):
+        run(block.left())
+        assert module.credentials == DATABASE
 
 
 @pytest.mark.usefixtures("secrets")
 def test_fastapi_block() -> None:
     """The app of the FastAPI section answers through its lifespan."""
-    (code,) = (param.values[0] for param in blocks("python") if "FastAPI(" in param.values[0])
-    with TestClient(run(code)["app"]) as client:
-        assert client.get("/database").json() == {"host": "db.example", "username": "app"}
+    (block,) = (block for block in blocks_of(PAGE, "python") if "FastAPI(" in block.text)
+    with runner("readme") as (module, run):
+        run(block)
+        with TestClient(module.app) as client:
+            assert client.get("/database").json() == {"host": "db.example", "username": "app"}
 
 
 def test_error_table() -> None:

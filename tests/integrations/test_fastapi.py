@@ -8,7 +8,6 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import aiohttp
@@ -634,19 +633,3 @@ async def serve(app: FastAPI) -> AsyncIterator[tuple[str, uvicorn.Server]]:
         yield f"http://{host}:{port}", server
     finally:
         await server.shutdown()
-
-
-# The how-to
-
-
-def test_the_how_to(
-    moto_environment: MotoServer, create_secret: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The blocks of `docs/how-to/fastapi.md` run one after the other, and print what the comments after arrows say."""
-    assert moto_environment.url
-    create_secret(NAME, CREDENTIALS, "eu-west-1")
-    page = (Path(__file__).parents[2] / "docs" / "how-to" / "fastapi.md").read_text()
-    code = "\n".join(re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
-    names: dict[str, Any] = {"__name__": "how_to"}
-    exec(compile(code, "fastapi.md", "exec", dont_inherit=True), names)  # noqa: S102 - our own page
-    assert capsys.readouterr().out.splitlines() == re.findall(r"# -> (.+)", code)

@@ -1,0 +1,160 @@
+"""The pages in docs/ say what is so: their code runs, and their links lead somewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+import pytest
+
+from blocks import FENCED, blocks_of, is_as_promised, promised_by, runner
+from integrations.postgres import postgres_server
+from integrations.redis_fixtures import redis_program, redis_server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from local_postgres import LocalPostgres
+
+    from integrations.redis_server import RedisServer
+
+__all__ = ["postgres_server", "redis_program", "redis_server"]  # fixtures
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = {str(page.relative_to(DOCS)): page for page in sorted(DOCS.rglob("*.md"))}
+# What reads on, from the README: all of it is in a checkout, and not all in an sdist.
+LINKING = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")] + [*PAGES.values()]
+
+# Pages whose blocks aren't the parts of one program, and the tests that run them.
+ELSEWHERE = {
+    "tutorial.md": "test_tutorial.py",
+    "how-to/frameworks.md": "integrations/test_frameworks.py",
+    "how-to/testing.md": "kit/test_how_to.py",
+    "how-to/doctor.md": "server/test_doctor.py",
+}
+# What else a page asks for: fixtures, each of which says what the page's blocks have to have in the place of what.
+FIXTURES = {
+    "how-to/databases.md": ["postgres_secret"],
+    "how-to/redis.md": ["redis_secret"],
+    "how-to/settings.md": ["token_secret"],
+}
+
+DATABASE = {"username": "app", "password": "mock_password", "host": "db.example", "port": 5432}
+REGIONS = ("us-east-1", "eu-west-1")
+
+is_checkout = pytest.mark.skipif(not (ROOT / ".ci").exists(), reason="only a checkout has all pages")
+
+
+@pytest.fixture
+def secrets(moto_environment: object, create_secret: Callable[..., dict[str, Any]]) -> None:  # noqa: ARG001
+    """Create the secret that the pages ask for, in the regions where they ask."""
+    for region in REGIONS:
+        create_secret("prod/database", json.dumps(DATABASE), region)
+
+
+@pytest.fixture
+def token_secret(create_secret: Callable[..., dict[str, Any]]) -> dict[str, str]:
+    """Create a second secret; the FastAPI page shows what it is like when that one is missing."""
+    create_secret("prod/redis", json.dumps({"password": "mock_password"}), "eu-west-1")
+    return {}
+
+
+@pytest.fixture
+def postgres_secret(postgres_server: LocalPostgres, secrets_client: Callable[..., Any]) -> dict[str, str]:
+    """Give PostgreSQL the role that the secret is for, and the secret the server's address."""
+    asyncpg = pytest.importorskip("asyncpg")
+    where = {"host": postgres_server.host, "port": postgres_server.port}
+
+    async def create_role() -> None:
+        connection = await asyncpg.connect(**where, user="postgres", password=postgres_server.password)
+        await connection.execute("DROP ROLE IF EXISTS app")  # another test's, on the same server
+        await connection.execute("CREATE ROLE app LOGIN PASSWORD 'mock_password'")
+        await connection.close()
+
+    asyncio.run(create_role())
+    value = json.dumps({**DATABASE, **where, "dbname": "postgres"})
+    secrets_client("eu-west-1").put_secret_value(SecretId="prod/database", SecretString=value)
+    return {}
+
+
+@pytest.fixture
+def redis_secret(redis_server: RedisServer, create_secret: Callable[..., dict[str, Any]]) -> dict[str, str]:
+    """Give Valkey the user that the secret is for, and the page the port of the server."""
+    redis = pytest.importorskip("redis")
+    with redis.Redis(port=redis_server.port, password=redis_server.admin_password) as admin:
+        admin.execute_command("ACL", "SETUSER", "app", "on", "resetpass", ">mock_password", "~*", "&*", "+@all")
+    create_secret("prod/redis", json.dumps({"username": "app", "password": "mock_password"}), "eu-west-1")
+    return {"6379": str(redis_server.port)}
+
+
+@pytest.mark.usefixtures("secrets")
+@pytest.mark.parametrize("name", [name for name in PAGES if name not in ELSEWHERE])
+def test_page(name: str, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> None:
+    """The blocks of a page run one after the other, and each prints what the comments after its arrows say."""
+    replaced: dict[str, str] = {}
+    for fixture in FIXTURES.get(name, []):
+        replaced |= request.getfixturevalue(fixture)
+    with runner("page") as (_, run):
+        for block in blocks_of(PAGES[name]):
+            if block.language == "sh":
+                continue  # see test_commands
+            assert block.language in {"python", "diff"}, f"{block}: nothing here runs {block.language}"
+            code = block.left() if block.language == "diff" else block
+            run(code.replaced(replaced))
+            printed = capsys.readouterr().out
+            assert is_as_promised(promised_by(code), printed), f"{block} printed: {printed}"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_commands(name: str) -> None:
+    """What a page says to install is the package with extras that it has."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    asked = re.findall(r"aiocredentials\[([\w,-]+)\]", PAGES[name].read_text())
+    assert {extra for each in asked for extra in each.split(",")} <= extras.keys()
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_elsewhere(name: str) -> None:
+    """A page that isn't run here is there, and another test reads it."""
+    assert name in PAGES
+    assert Path(name).name in (ROOT / "tests" / ELSEWHERE[name]).read_text()
+
+
+def test_index() -> None:
+    """The index leads to each page."""
+    linked = {target for target, _ in links(PAGES["README.md"])}
+    assert linked >= PAGES.keys() - {"README.md"}
+
+
+@is_checkout
+@pytest.mark.parametrize("page", LINKING, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links(page: Path) -> None:
+    """Each link to a file, or to a heading, leads to one that is there."""
+    for target, anchor in links(page):
+        file = (page.parent / target).resolve() if target else page
+        assert file.exists(), f"{page.name} links to {target}"
+        assert file.is_relative_to(ROOT), f"{page.name} links to {target}, outside of the repository"
+        assert not anchor or anchor in anchors(file), f"{page.name} links to {target}#{anchor}"
+
+
+def links(page: Path) -> list[tuple[str, str]]:
+    """Return the file and the heading that each link within the repository leads to."""
+    text = re.sub(r"`[^`\n]*`", "", FENCED.sub("", page.read_text()))
+    found = re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]+))?\)", text)
+    return [(unquote(target), anchor) for target, anchor in found if "://" not in target]
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors that GitHub makes of a page's headings."""
+    found: list[str] = []
+    for heading in re.findall(r"^#+ (.+?)\s*$", FENCED.sub("", page.read_text()), re.MULTILINE):
+        words = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading)  # of a link in a heading, the text
+        slug = re.sub(r"[^\w\- ]", "", words.lower()).replace(" ", "-")
+        found.append(f"{slug}-{found.count(slug)}" if slug in found else slug)
+    return set(found)
