@@ -32,6 +32,8 @@ from aiocredentials._session import Opened, Region
 from aiocredentials._store import SecretStore
 from unit.virtual_time import run
 
+pytestmark = pytest.mark.exhaustive
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine
 
@@ -166,7 +168,6 @@ async def crowd(
     return reads
 
 
-@pytest.mark.exhaustive
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("sky", ["refused", "hanging"])
 def test_two_hours(sky: Sky) -> None:

@@ -261,6 +261,7 @@ def test_starting_inside_of_a_window() -> None:
     assert town.asked == ["AWSCURRENT", "AWSCURRENT", "AWSPENDING", "AWSPREVIOUS"]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("alternating", [False, True], ids=["single user", "alternating users"])
