@@ -13,7 +13,7 @@ import random
 import re
 from contextlib import aclosing, asynccontextmanager
 from itertools import count
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from aiocredentials._loops import PerLoop, finish, running_loop
@@ -196,6 +196,8 @@ class _Connecting(Generic[C, R]):
         self._is_auth_error, self._stages = is_auth_error, stages
         self._refused: dict[str, None] = {}
         self._refusal: Exception | None = None
+        self._task = cast("asyncio.Task[object]", asyncio.current_task())
+        self._cancelled_before = self._task.cancelling()
 
     async def run(self, limit: float) -> R:
         known, deadline = self._known, None
@@ -227,6 +229,9 @@ class _Connecting(Generic[C, R]):
         except Exception as error:
             if not self._is_auth_error(error):
                 raise
+            # Before Python 3.12, asyncio.wait_for, by which drivers connect, may swallow a cancellation.
+            if self._task.cancelling() > self._cancelled_before:
+                raise asyncio.CancelledError from None
             self._refusal = error
             self._refused[secret.version_id] = None
             self._known.refuse(secret, number)

@@ -462,6 +462,36 @@ def test_cancelled_while_searching() -> None:
     in_town(body)
 
 
+@pytest.mark.parametrize("by_timeout", [False, True])
+def test_a_driver_that_swallows_cancellations(by_timeout: bool) -> None:  # noqa: FBT001 (of the table)
+    """A cancellation or time limit that comes while the server refuses ends the call, though the driver hid it."""
+
+    async def body(town: Town, manager: AsyncCredentialsManager[DatabaseCredentials]) -> None:
+        async def connect(credentials: DatabaseCredentials) -> str:
+            try:
+                await asyncio.sleep(5)
+            except asyncio.CancelledError:
+                town.accepted["app"] = "another"
+            return await town.login(credentials)
+
+        async def limited() -> None:
+            async with asyncio.timeout(2):
+                await connect_through_rotation(manager, connect)
+
+        if by_timeout:
+            with pytest.raises(TimeoutError):
+                await limited()
+        else:
+            call = asyncio.ensure_future(connect_through_rotation(manager, connect))
+            await asyncio.sleep(2)
+            call.cancel()
+            await asyncio.wait([call])
+            assert call.cancelled()
+        assert now() < 3
+
+    assert len(in_town(body).logins) == 1
+
+
 def test_waiting_for_one_who_hangs() -> None:
     """Who waits for another's search gives up when its own budget is spent, though that attempt hangs."""
 
