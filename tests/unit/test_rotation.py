@@ -121,7 +121,7 @@ class Town(FakeAWS):
             "Name": NAME,
             "VersionId": version.version_id,
             "SecretString": text if version.text is None else version.text,
-            "VersionStages": [label],
+            "VersionStages": [name for name, labelled in self.labels.items() if labelled is version],
         }
 
     async def login(self, credentials: DatabaseCredentials) -> str:
@@ -259,6 +259,49 @@ def test_starting_inside_of_a_window() -> None:
     town = in_town(body)
     assert [password for _, password in town.logins] == ["password-2", "password-1"]
     assert town.asked == ["AWSCURRENT", "AWSCURRENT", "AWSPENDING", "AWSPREVIOUS"]
+
+
+def test_a_label_of_the_current_version_is_not_asked() -> None:
+    """Where AWSPENDING still is on the version that is current, it isn't fetched by that label once more."""
+
+    async def body(town: Town, manager: AsyncCredentialsManager[DatabaseCredentials]) -> None:
+        town.promote(town.create_pending())
+        town.labels["AWSPENDING"] = town.labels["AWSCURRENT"]
+        assert await connect_through_rotation(manager, town.login) == "app"
+
+    assert in_town(body).asked == ["AWSCURRENT", "AWSCURRENT", "AWSPREVIOUS"]
+
+
+def test_what_is_confirmed_is_found_for_all() -> None:
+    """That the server goes on taking the version of before is a finding as well: nobody else has to search for it."""
+
+    async def body(town: Town, manager: AsyncCredentialsManager[DatabaseCredentials]) -> None:
+        await connect_through_rotation(manager, town.login)
+        town.promote(town.create_pending())
+        await manager.refresh()
+        start = now()
+        await asyncio.gather(*(connect_through_rotation(manager, town.login) for _ in range(50)))
+        assert now() - start == pytest.approx(3 * LOGIN)
+
+    in_town(body)
+
+
+def test_what_nobody_tried_is_not_refused() -> None:
+    """A slow login with the old version, which is taken after a new one came in, says nothing against the new one."""
+
+    async def body(town: Town, manager: AsyncCredentialsManager[DatabaseCredentials]) -> None:
+        async def slow(credentials: DatabaseCredentials) -> str:
+            await asyncio.sleep(1)
+            return await town.login(credentials)
+
+        late = asyncio.ensure_future(connect_through_rotation(manager, slow))
+        await asyncio.sleep(0.5)
+        await town.rotate()
+        await manager.refresh()
+        assert await late == "app"
+        assert await connect_through_rotation(manager, town.login) == "app_clone"
+
+    assert len(in_town(body, alternating=True).logins) == 2
 
 
 @pytest.mark.exhaustive
