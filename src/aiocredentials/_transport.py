@@ -185,6 +185,7 @@ class TrustedConfig(AioConfig):
         super().__init__(connector_args=connector_args, http_session_cls=TrustedSession, **options)
 
     def merge(self, other_config: Any) -> TrustedConfig:
+        """Return both configs as one, in which the other's explicit options win, and the session class stays ours."""
         options = {**self._user_provided_options, **other_config._user_provided_options}
         options.pop("connector_args", None)
         return TrustedConfig({**self.connector_args, **getattr(other_config, "connector_args", {})}, **options)
@@ -211,6 +212,7 @@ class TrustedAioSession(AioSession):
         self.set_default_client_config(TrustedConfig())
 
     async def get_credentials(self) -> Any:
+        """Resolve the AWS credentials, and let other tasks run before botocore goes on with them."""
         credentials = await super().get_credentials()
         await turn()  # next, botocore builds a client, without an await: several milliseconds
         return credentials
