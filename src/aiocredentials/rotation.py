@@ -123,6 +123,8 @@ class _Known:
     async def likely(self, manager: RotatingSecret[Any]) -> Secret:
         """Return the current version; or the accepted one, if the current one is known to be refused."""
         current, accepted = await manager.secret(), self.accepted
+        # What else was refused is of no use any more: there would be one a rotation, as long as the process lives.
+        self._refused.intersection_update((current.version_id, accepted.version_id if accepted else ""))
         if accepted and current.version_id in self._refused and accepted.version_id not in self._refused:
             return accepted
         return current

@@ -25,7 +25,7 @@ from aiocredentials import (
     SecretNotFoundError,
     errors,
 )
-from aiocredentials.rotation import connect_through_rotation, is_auth_error, rotations_watched
+from aiocredentials.rotation import _known, connect_through_rotation, is_auth_error, rotations_watched
 from unit.fake_aws import FakeAWS, pool_of
 from unit.virtual_time import run
 
@@ -282,6 +282,26 @@ def test_what_is_confirmed_is_found_for_all() -> None:
         start = now()
         await asyncio.gather(*(connect_through_rotation(manager, town.login) for _ in range(50)))
         assert now() - start == pytest.approx(3 * LOGIN)
+
+    in_town(body)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_what_is_known_stays_small(order: str) -> None:
+    """However many rotations a process lives through, it remembers a refusal of two versions at most."""
+
+    async def body(town: Town, manager: AsyncCredentialsManager[DatabaseCredentials]) -> None:
+        for _ in range(20):
+            await connect_through_rotation(manager, town.login)
+            await town.rotate(order)
+            await manager.refresh()
+            await connect_through_rotation(manager, town.login)
+            town.accepted["app"] = "nobody knows it"
+            with pytest.raises(WrongPasswordError):
+                await connect_through_rotation(manager, town.login, budget=1)
+            town.accepted["app"] = town.labels["AWSCURRENT"].password
+        await connect_through_rotation(manager, town.login)
+        assert len(_known[manager].get()._refused) <= 2
 
     in_town(body)
 
