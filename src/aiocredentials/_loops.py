@@ -1,21 +1,30 @@
-"""State that belongs to one running event loop of one process, so that nothing is shared where it can't be."""
+"""State that belongs to one running event loop of one process, and the lock for state that threads share."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING, Generic, TypeVar
+import threading
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from weakref import WeakSet
 
 from aiocredentials.errors import PoolClosedError, describe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
 R = TypeVar("R")
 S = TypeVar("S")
 
-# What a forked child finds of its parent's. Kept for ever: to collect it would close sockets and change the selector
-# that the parent still uses.
+bookkeeping = threading.RLock()
+"""Held while state that loops in several threads share is read and changed. Nobody waits, or calls out, under it.
+
+It is one lock for the whole process, so a fork can hold it: then the child inherits no state that is half changed. It
+can be taken twice by one thread, since the garbage collector may run a `__del__` of ours in the middle of a change.
+"""
+
+# What a forked child finds of its parent's loops. Kept for ever: to collect it would close sockets, and change the
+# selector, that the parent still uses.
 _inherited: list[object] = []
 
 
@@ -29,30 +38,63 @@ def running_loop() -> asyncio.AbstractEventLoop:
 
 
 class PerLoop(Generic[S]):
-    """A state for each running loop, made when it is first asked for. A loop that died, and a fork, start anew."""
+    """A state for each running loop, made when it is first asked for; a forked child starts with none.
 
-    def __init__(self, make: Callable[[], S]) -> None:
+    `make` makes a state. `abandon` is called with the state of a loop that was closed without it, from whichever
+    thread asks next: it must not wait, and it can't use the loop.
+    """
+
+    def __init__(self, make: Callable[[], S], abandon: Callable[[S], None] = lambda _: None) -> None:
         self._make = make
+        self._abandon = abandon
         self._states: dict[asyncio.AbstractEventLoop, S] = {}
-        self._process = os.getpid()
+        with bookkeeping:
+            _registry.add(self)
 
     def get(self) -> S:
         """Return the state of the running loop. Raises `RuntimeError` if there is no loop."""
         loop = running_loop()
-        if self._process != os.getpid():
-            _inherited.append(self._states)
-            self._states, self._process = {}, os.getpid()
         state = self._states.get(loop)
         if state is None:
-            for dead in [known for known in self._states if known.is_closed()]:
-                del self._states[dead]
-            state = self._states[loop] = self._make()
+            # Only this thread runs the loop, so no other thread makes a state for it.
+            state = self._make()
+            with bookkeeping:
+                self._states[loop] = state
+            self.abandon_dead()
         return state
 
-    def living(self) -> Iterator[tuple[asyncio.AbstractEventLoop, S]]:
-        """Yield each loop that isn't closed, with its state; none that a fork brought along."""
-        if self._process == os.getpid():
-            yield from [(loop, state) for loop, state in self._states.items() if not loop.is_closed()]
+    def living(self) -> list[tuple[asyncio.AbstractEventLoop, S]]:
+        """Return each loop that isn't closed, with its state."""
+        with bookkeeping:
+            return [(loop, state) for loop, state in self._states.items() if not loop.is_closed()]
+
+    def abandon_dead(self) -> None:
+        """Drop the states of loops that were closed."""
+        with bookkeeping:
+            dead = [loop for loop in self._states if loop.is_closed()]
+            states = [self._states.pop(loop) for loop in dead]
+        for state in states:
+            self._abandon(state)
+
+    def forked(self) -> None:
+        """Start anew in a forked child."""
+        _inherited.append(self._states)
+        self._states = {}
+
+
+_registry: WeakSet[PerLoop[Any]] = WeakSet()
+
+
+def _start_anew() -> None:
+    for states in list(_registry):
+        states.forked()
+
+
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    os.register_at_fork(before=bookkeeping.acquire, after_in_parent=bookkeeping.release)
+    os.register_at_fork(after_in_child=_start_anew)
+    # Registered last, and so run last: the lock is held until everything has started anew.
+    os.register_at_fork(after_in_child=bookkeeping.release)
 
 
 async def join(task: asyncio.Task[R]) -> R:

@@ -69,6 +69,8 @@ class CredentialsError(Exception):
         self.region_source = region_source
         self.code = code
         self.request_id = request_id
+        # The first part of the message: what happened, without what was asked. None where a caller wrote the message.
+        self._what: str | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Keep errors picklable and copyable; ClientError's own way would lose the facts."""
@@ -358,7 +360,23 @@ def _asked(cls: type[CredentialsError], facts: Mapping[str, str | None]) -> str:
 
 def describe(cls: type[CredentialsError], what: str, **facts: str | None) -> CredentialsError:
     """Make an error that AWS didn't answer: what happened, which secret and region, what to do."""
-    return cls(f"{what} {_asked(cls, facts)}".rstrip(), **facts)
+    error = cls(f"{what} {_asked(cls, facts)}".rstrip(), **facts)
+    vars(error)["_what"] = what
+    return error
+
+
+def for_caller(error: CredentialsError, **facts: str | None) -> CredentialsError:
+    """Return a copy of an error that several callers get, as the error of one of them.
+
+    `facts` are what this caller asked: `secret_name`, `region_name` and `region_source`. Those that are None stay as
+    they are. A copy has no traceback, so nothing grows with the number of callers.
+    """
+    mine = copy.copy(error)
+    vars(mine).update({name: fact for name, fact in facts.items() if fact is not None})
+    what: str | None = vars(mine).get("_what")
+    if what is not None:
+        mine.args = (f"{what} {_asked(type(mine), vars(mine))}".rstrip(),)
+    return mine
 
 
 def map_error(error: BaseException, **facts: str | None) -> CredentialsError:
@@ -393,7 +411,9 @@ def from_answer(response: Mapping[str, Any], operation: str, **facts: str | None
     head = f"An error occurred ({code}) when calling the {operation} operation: {message.rstrip('.')}."
     mapped = _TWINS[cls](f"{head} {_asked(cls, facts)}", code=code, request_id=metadata.get("RequestId"), **facts)
     vars(mapped).update(
-        response={"Error": {"Code": code, "Message": message}, "ResponseMetadata": metadata}, operation_name=operation
+        _what=head,
+        response={"Error": {"Code": code, "Message": message}, "ResponseMetadata": metadata},
+        operation_name=operation,
     )
     return mapped
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import sys
 import weakref
 from typing import NoReturn
 
@@ -61,13 +62,67 @@ async def test_a_fork(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_loops, "_inherited", [])
     states = PerLoop(State)
     parents = weakref.ref(states.get())
-    monkeypatch.setattr(os, "getpid", lambda: -1)
+    states.forked()  # what the handler calls in a child
     assert [*states.living()] == []
     childs = states.get()
     gc.collect()
     assert parents() is not None
     assert parents() is not childs
     assert [state for _, state in states.living()] == [childs]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_real_fork_starts_anew() -> None:
+    """A child that was forked has no state of its parent's loops, and the lock is free in both."""
+    states = PerLoop(State)
+
+    async def fork() -> int:
+        states.get()
+        child = os.fork()
+        if not child:
+            os._exit(len(states.living()) + 2 * (not _loops.bookkeeping.acquire(timeout=1)))
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])  # noqa: ASYNC222 (this loop has nothing else to do)
+
+    assert asyncio.run(fork()) == 0
+    assert _loops.bookkeeping.acquire(timeout=1)
+    _loops.bookkeeping.release()
+
+
+async def test_threads_with_loops_of_their_own() -> None:
+    """Loops that come and go in several threads don't disturb each other."""
+    states = PerLoop(State)
+
+    async def ask() -> None:
+        assert states.get() is states.get()
+        assert states.living()
+
+    def work() -> None:
+        for _ in range(20):
+            asyncio.run(ask())
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        await asyncio.gather(*(asyncio.to_thread(work) for _ in range(8)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert states.living() == []
+
+
+def test_what_a_dead_loop_leaves_is_abandoned() -> None:
+    """The state of a loop that was closed without it is handed to whoever can close it without that loop."""
+    abandoned: list[State] = []
+    states = PerLoop(State, abandoned.append)
+
+    async def ask() -> State:
+        return states.get()
+
+    first = asyncio.run(ask())
+    assert abandoned == []
+    asyncio.run(ask())
+    assert abandoned == [first]
+    states.abandon_dead()
+    assert len(abandoned) == 2
 
 
 def test_without_a_loop() -> None:
