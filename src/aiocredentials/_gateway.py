@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
+import random
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
+from aiocredentials._identifiers import identifiers, region_in, same_secret
 from aiocredentials._loops import running_loop
 from aiocredentials._secret import Secret, SecretDescription
 from aiocredentials._session import ClientSource, Opened, Region, known_regions, wrong_region
@@ -17,6 +18,7 @@ from aiocredentials.errors import (
     EndpointUnreachableError,
     MalformedResponseError,
     PoolClosedError,
+    SecretNotFoundError,
     describe,
     from_answer,
     map_client_errors,
@@ -27,15 +29,14 @@ from aiocredentials.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
 
+    from aiocredentials._policy import CachePolicy
+
 R = TypeVar("R")
 
 logger = logging.getLogger("aiocredentials")
 
+_FOR_EVER = float("inf")
 _UNNAMED = ""  # for a call that is about no single secret
-
-_ARN = re.compile(r"arn:[^:]+:secretsmanager:(?P<region>[^:]+):[^:]*:secret:.+")
-# AWS adds a hyphen and six random characters to the name (API reference, CreateSecret); a partial ARN leaves them out.
-_ARN_SUFFIX = re.compile(r"-[A-Za-z0-9]{6}")
 
 
 class SecretRequest(NamedTuple):
@@ -54,8 +55,8 @@ class SecretRequest(NamedTuple):
 
 def region_of(secret_name: str) -> Region | None:
     """Read the region off an ARN; a name has none."""
-    match = _ARN.fullmatch(secret_name)
-    return Region(match["region"], "the secret's ARN") if match else None
+    region = region_in(secret_name)
+    return None if region is None else Region(region, "the secret's ARN")
 
 
 class Gateway:
@@ -67,20 +68,31 @@ class Gateway:
         self._clock = clock
 
     @map_client_errors(logger)
-    async def get(self, request: SecretRequest, *, ttl: float = float("inf")) -> Secret:
-        """Call GetSecretValue. Raises a `CredentialsError`, whatever happens. Needs secretsmanager:GetSecretValue."""
+    async def get(self, request: SecretRequest, policy: CachePolicy | None = None) -> Secret:
+        """Call GetSecretValue; `policy` says until when the secret calls itself fresh.
+
+        Raises a `CredentialsError`, whatever happens. Needs secretsmanager:GetSecretValue.
+        """
 
         async def call(opened: Opened, started: dict[str, Any]) -> Secret | CredentialsError:
+            fresh = _fresh_until(policy, started)
             # The answer never is a local variable: this frame is part of the traceback of what is raised.
-            return _read(await opened.client.get_secret_value(**request.parameters()), request, opened.region, started)
+            return _read(
+                await opened.client.get_secret_value(**request.parameters()),
+                request,
+                opened.region,
+                fresh,
+            )
 
-        result = await self._ask(request, call, ttl)
+        result = await self._ask(request, call, _FOR_EVER)
         if isinstance(result, CredentialsError):
             raise result
         return result
 
     @map_client_errors(logger)
-    async def get_many(self, requests: Sequence[SecretRequest], *, ttl: float) -> dict[str, Secret | CredentialsError]:
+    async def get_many(
+        self, requests: Sequence[SecretRequest], policy: CachePolicy | None = None
+    ) -> dict[str, Secret | CredentialsError]:
         """Call BatchGetSecretValue for up to 20 names of one region; what went wrong with one stands in its place.
 
         Raises a `CredentialsError` if the call as a whole fails. Needs secretsmanager:BatchGetSecretValue, and
@@ -90,13 +102,21 @@ class Gateway:
         async def call(opened: Opened, started: dict[str, Any]) -> dict[str, Secret | CredentialsError]:
             found: dict[str, Secret | CredentialsError] = {}
             page: dict[str, Any] = {"SecretIdList": [request.secret_name for request in requests]}
+            tokens: set[str] = set()
             while True:
-                token = _read_page(await opened.client.batch_get_secret_value(**page), requests, started, found)
-                if not token:
+                token = _read_page(
+                    await opened.client.batch_get_secret_value(**page),
+                    requests,
+                    lambda: _fresh_until(policy, started),
+                    found,
+                )
+                # A token that comes again leads to the same pages again.
+                if not token or token in tokens:
                     return found
+                tokens.add(token)
                 page["NextToken"] = token
 
-        return await self._ask(requests[0]._replace(secret_name=_UNNAMED), call, ttl)
+        return await self._ask(requests[0]._replace(secret_name=_UNNAMED), call, _FOR_EVER)
 
     @map_client_errors(logger)
     async def describe(self, request: SecretRequest) -> SecretDescription:
@@ -165,19 +185,34 @@ def _facts(request: SecretRequest, where: Region | None) -> dict[str, str | None
     return {"secret_name": request.secret_name or None, **(where.facts() if where else {})}
 
 
+def _fresh_until(policy: CachePolicy | None, started: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what a secret knows of its age: with its own share of the jitter, by which the cache goes as well."""
+    if policy is None:
+        return started
+    share = random.random()  # noqa: S311 (it spreads load, and guards nothing)
+    ttl = cast("float", policy.ttl) * (1 - policy.jitter * share)
+    return {**started, "ttl": ttl, "share": share}
+
+
 def _read(
     answer: Mapping[str, Any], request: SecretRequest, region: Region, started: Mapping[str, Any]
 ) -> Secret | CredentialsError:
     """Build the secret, or the error that says why not: returned, not raised, so that no traceback has the answer."""
-    text, binary = answer.get("SecretString"), answer.get("SecretBinary")
+    text = answer.get("SecretString")
+    binary = answer.get("SecretBinary")
     value = binary if text is None else text
-    name, arn, version_id = answer.get("Name"), answer.get("ARN"), answer.get("VersionId")
+    name = answer.get("Name")
+    arn = answer.get("ARN")
+    version_id = answer.get("VersionId")
     stages: object = answer.get("VersionStages") or []
     labels = tuple(map(str, cast("list[object]", stages))) if isinstance(stages, list) else ()
+    facts = _facts(request, region)
     if (text is None) == (binary is None) or not isinstance(value, bytes if text is None else str):
         wrong = "has neither or both of SecretString and SecretBinary, or of another type"
-    elif not (isinstance(name, str) and isinstance(arn, str) and same_secret(request.secret_name, name, arn)):
-        wrong = "is about another secret, or doesn't say which"
+    elif not (isinstance(name, str) and isinstance(arn, str)):
+        wrong = "doesn't say which secret it is about"
+    elif not same_secret(request.secret_name, name, arn):
+        return _of_another_secret(request, name, arn, facts)
     elif not (version_id and isinstance(version_id, str) and request.version_id in {None, version_id}):
         wrong = "is another version, or doesn't say which"
     elif request.version_stage not in {None, *labels}:
@@ -193,7 +228,21 @@ def _read(
             created_at=_only(datetime, answer.get("CreatedDate")),
             **started,
         )
-    return describe(MalformedResponseError, f"The answer {wrong}.", **_facts(request, region))
+    return describe(MalformedResponseError, f"The answer {wrong}.", **facts)
+
+
+def _of_another_secret(
+    request: SecretRequest, name: str, arn: str, facts: Mapping[str, str | None]
+) -> CredentialsError:
+    """Return the error for an answer about another secret than the one that was asked."""
+    if arn.startswith(f"{request.secret_name}-"):
+        # AWS took the ARN for a partial one. It may be the full ARN of a secret that was deleted.
+        what = (
+            f"No secret has this ARN. AWS answered with the secret {name!r}, whose ARN is longer: "
+            "to ask for that one, give its name or its full ARN."
+        )
+        return describe(SecretNotFoundError, what, **facts)
+    return describe(MalformedResponseError, "The answer is about another secret.", **facts)
 
 
 def _read_description(
@@ -231,25 +280,18 @@ def _only(kind: type[R], value: object) -> R | None:
 def _read_page(
     answer: Mapping[str, Any],
     requests: Sequence[SecretRequest],
-    started: Mapping[str, Any],
+    started: Callable[[], Mapping[str, Any]],
     found: dict[str, Secret | CredentialsError],
 ) -> str | None:
     """Put what a page of a batch says into `found`, by the names that were asked; return the next page's token."""
     for value in answer.get("SecretValues") or ():
+        names = identifiers(str(value.get("Name")), str(value.get("ARN")))
         for one in requests:
-            if same_secret(one.secret_name, str(value.get("Name")), str(value.get("ARN"))):
-                found[one.secret_name] = _read(value, one, cast("Region", one.region), started)
+            if one.secret_name in names:
+                found[one.secret_name] = _read(value, one, cast("Region", one.region), started())
     regions = {one.secret_name: one.region for one in requests}
     for error in answer.get("Errors") or ():
         name = str(error.get("SecretId"))
         response = {"Error": {"Code": error.get("ErrorCode") or "", "Message": error.get("Message") or ""}}
         found[name] = from_answer(response, "BatchGetSecretValue", **_facts(SecretRequest(name), regions.get(name)))
     return cast("str | None", answer.get("NextToken"))
-
-
-def same_secret(asked: str, name: str, arn: str) -> bool:
-    """Whether a name, a full or a partial ARN that was asked means the secret with this name and ARN."""
-    if asked in {name, arn}:
-        return True
-    partial = asked.startswith("arn:") and arn.startswith(asked)
-    return partial and _ARN_SUFFIX.fullmatch(arn[len(asked) :]) is not None

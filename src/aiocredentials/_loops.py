@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from weakref import WeakSet
 
 from aiocredentials.errors import PoolClosedError, describe
@@ -48,8 +48,7 @@ class PerLoop(Generic[S]):
         self._make = make
         self._abandon = abandon
         self._states: dict[asyncio.AbstractEventLoop, S] = {}
-        with bookkeeping:
-            _registry.add(self)
+        starts_anew(self)
 
     def get(self) -> S:
         """Return the state of the running loop. Raises `RuntimeError` if there is no loop."""
@@ -82,12 +81,26 @@ class PerLoop(Generic[S]):
         self._states = {}
 
 
-_registry: WeakSet[PerLoop[Any]] = WeakSet()
+class Forkable(Protocol):
+    """What holds something of its process's loops."""
+
+    def forked(self) -> None:
+        """Drop that, in a forked child."""
+        ...
+
+
+_registry: WeakSet[Any] = WeakSet()
+
+
+def starts_anew(thing: Forkable) -> None:
+    """Let a thing know when it finds itself in a forked child."""
+    with bookkeeping:
+        _registry.add(thing)
 
 
 def _start_anew() -> None:
-    for states in list(_registry):
-        states.forked()
+    for thing in list(_registry):
+        thing.forked()
 
 
 if hasattr(os, "register_at_fork"):  # Windows has no fork

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import copy
 import inspect
-from collections import deque
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar, cast, overload
 
+from aiocredentials._cache import FIRST_BACKOFF, LONGEST_BACKOFF
 from aiocredentials._gateway import SecretRequest, region_of
-from aiocredentials._loops import running_loop
+from aiocredentials._identifiers import check_identifier
 from aiocredentials._policy import DEFAULT_POLICY, CachePolicy, seconds
 from aiocredentials._session import ClientSettings, Region, SessionPerCall, check_name
 from aiocredentials._store import SecretStore
@@ -114,6 +114,7 @@ class AsyncCredentialsManager(Generic[T]):
         redact_wire_logs: bool = True,
     ) -> None:
         check_name("secret_name", secret_name or "", "give the secret's name or ARN, as AWS shows it")
+        check_identifier("secret_name", secret_name)
         check_name("region_name", region_name, "give a region such as 'eu-west-1', or leave it out")
         check_name("version_stage", version_stage or "", "give a staging label such as 'AWSCURRENT'")
         _check_decode(decode)
@@ -174,8 +175,10 @@ class AsyncCredentialsManager(Generic[T]):
         decoded = self._decoded
         if decoded is None or decoded.version != version:
             decoded = self._decoded = _Decoded(version, _run_decode(decode, secret))
-        if self._reader is not None and self._reader.lease.value is secret:
-            self._hit = (self._reader.lease, self._store.cache.clock, decoded)
+        lease = None if self._reader is None else self._reader.lease
+        # Read once: another thread may give the reader the lease of another version meanwhile.
+        if lease is not None and lease.value is secret:
+            self._hit = (lease, self._store.cache.clock, decoded)
         return decoded.value
 
     def decoded(self, secret: Secret) -> T:
@@ -224,54 +227,34 @@ class AsyncCredentialsManager(Generic[T]):
         With `if_version`, any number of callers who failed with the same old version cause one fetch. It holds for all
         managers of the pool that ask for the same secret. Makes no call, and raises nothing.
         """
-        key = self._store.known_key(self._request) if self._policy is not None else None
-        if key is not None and if_version is None:
-            self._store.cache.invalidate(key)
-        elif key is not None and if_version is not None:
-            self._store.forget(key, if_version)
+        if self._policy is None:
+            return
+        if if_version is None:
+            self._store.invalidate(self._request)
+        else:
+            self._store.forget(self._request, if_version)
 
     async def changes(self) -> AsyncGenerator[Secret]:
         """Yield each new version when it has become the current one; the iterator itself sees to refreshing.
 
-        The version that is there at the start isn't new. A slow consumer misses none that was fetched, and holds nobody
-        up. Transient errors are the listener's; others are raised, `PoolClosedError` when the pool is closed. Raises
-        `RuntimeError` where `policy` is None. Needs secretsmanager:GetSecretValue.
+        The version that was known at the start isn't new. A slow consumer misses no version that was fetched, and
+        holds nobody up. The iterator ends only when the caller stops it or the pool is closed. An error doesn't end
+        it, not even a permanent one: it goes to the pool's listener, and once per kind to the log as a warning.
+
+        Needs secretsmanager:GetSecretValue.
+
+        Raises:
+            PoolClosedError: When the pool is closed.
+            RuntimeError: If `policy` is None.
         """
-        if self._policy is None:
+        policy = self._policy
+        if policy is None:
             raise RuntimeError("changes() compares with what is cached: give the manager a policy.")
-        reader = self._reader or await self._located(self._policy)
-        news: deque[Secret | None] = deque()
-        wake, loop = asyncio.Event(), running_loop()
-        entry = self._store.cache.entry(reader.key)
-        last = entry.value.version_id if entry is not None and entry.value is not None else None
-
-        def watch(secret: Secret | None) -> None:
-            nonlocal last
-            before, last = last, secret.version_id if secret else None
-            if secret is None or before not in {None, last}:
-                news.append(secret)
-                with contextlib.suppress(RuntimeError):  # this loop may have died with its iterator
-                    loop.call_soon_threadsafe(wake.set)  # it may have come in by a fetch of another loop
-
-        stop = self._store.cache.watch(reader.key, watch)
-        try:
-            while True:
-                try:
-                    await reader.get()
-                except CredentialsError as error:
-                    if not error.transient:
-                        raise
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(reader.pause()):
-                        await wake.wait()
-                wake.clear()
-                while news:
-                    secret = news.popleft()
-                    if secret is None:
-                        raise describe(PoolClosedError, "The pool was closed.")
-                    yield secret
-        finally:
-            stop()
+        store = self._store
+        reader = await self._located_at_last(policy)
+        async with aclosing(store.changes(reader)) as changes:
+            async for secret in changes:
+                yield secret
 
     async def __aenter__(self) -> Self:
         """Open a private pool for the length of the block. Raises `RuntimeError` if there is a pool already."""
@@ -305,11 +288,37 @@ class AsyncCredentialsManager(Generic[T]):
         if pool is not None:
             await pool.aclose()
 
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError(
+            "A manager can't be pickled, so that no value is written anywhere: "
+            "make one in each process, from the secret's name."
+        )
+
     def __repr__(self) -> str:
         """Name the secret; the value isn't in it."""
         region = f" in {self._request.region.name!r}" if self._request.region else ""
         how = "pooled" if self._pool else "a session per call"
         return f"<AsyncCredentialsManager {self.secret_name!r}{region}, {how}>"
+
+    async def _located_at_last(self, policy: CachePolicy) -> Reader[Secret]:
+        """Return the reader; where the region can't be found, look again until it can."""
+        reporter = self._store.reporter
+        back_off = FIRST_BACKOFF
+        while True:
+            try:
+                return self._reader or await self._located(policy)
+            except PoolClosedError:
+                raise
+            except CredentialsError as error:
+                reporter.warn(self.secret_name, "", error)
+            await asyncio.sleep(back_off)
+            back_off = min(2 * back_off, LONGEST_BACKOFF)
 
     async def _located(self, policy: CachePolicy) -> Reader[Secret]:
         """Return the reader, which needs to know the region first."""

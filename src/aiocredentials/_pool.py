@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import warnings
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, overload
 
 from aiocredentials._gateway import region_of
+from aiocredentials._identifiers import check_identifier
+from aiocredentials._loops import bookkeeping
 from aiocredentials._manager import DEFAULT_TIMEOUT, AsyncCredentialsManager, check_policy
 from aiocredentials._policy import DEFAULT_POLICY, CachePolicy, seconds
 from aiocredentials._session import ClientSettings, PooledSession, check_name
@@ -80,6 +84,9 @@ class CredentialsPool:
         if self._prefetch:
             self._check_prefetch(self._prefetch)
         self._entered = False
+        # Callers in other loops may wait for it, and one that is cancelled must not cancel it for the others.
+        self._opened: Future[None] = Future()
+        self._opened.set_running_or_notify_cancel()
 
     @overload
     def manager(
@@ -141,6 +148,7 @@ class CredentialsPool:
             raise ValueError("policy=None keeps nothing, so there is nothing to prefetch for: give the pool a policy.")
         for name in secret_names:
             check_name("A name to prefetch", name or "", "give the secret's name or ARN, as AWS shows it")
+            check_identifier("A name to prefetch", name)
         return self._policy
 
     def stats(self) -> CacheStats:
@@ -148,17 +156,25 @@ class CredentialsPool:
         return self._store.stats()
 
     async def open(self) -> None:
-        """Open the pool, and fetch what `prefetch=` names; calling it again does nothing.
+        """Open the pool, and fetch what `prefetch=` names; calling it again waits until that is done.
 
         Raises `PoolClosedError` if it was closed, which is final. If prefetching fails, the pool is closed and an
         `ExceptionGroup` of mapped errors is raised.
         """
-        if self._session.open() and self._prefetch:
-            try:
+        with bookkeeping:
+            is_first = self._session.open()
+        if not is_first:
+            await asyncio.wrap_future(self._opened)
+            self._session.open()  # raises if prefetching has failed for the first caller
+            return
+        try:
+            if self._prefetch:
                 await self.prefetch(*self._prefetch)
-            except BaseException:
-                await self.aclose()
-                raise
+        except BaseException:
+            await self.aclose()
+            raise
+        finally:
+            self._opened.set_result(None)
 
     async def aclose(self) -> None:
         """Cancel what is in flight and close all clients; calling it again does nothing.
@@ -171,11 +187,12 @@ class CredentialsPool:
             await self._session.aclose()
 
     async def __aenter__(self) -> Self:
-        """Open the pool. Raises `RuntimeError` if it is entered already."""
-        if self._entered:
+        """Open the pool. Raises `RuntimeError` if it is entered already, and what `open` raises."""
+        if self._entered and not self._session.closed:
             raise RuntimeError("This pool is entered already: enter it once, and share it inside of that block.")
-        await self.open()
+        # Before the first await, so a second task can't enter it while it opens.
         self._entered = True
+        await self.open()
         return self
 
     async def __aexit__(
@@ -186,7 +203,12 @@ class CredentialsPool:
 
     def __repr__(self) -> str:
         """Say the state and the region, and nothing of what is cached."""
-        return f"<CredentialsPool {self._session!r}>"
+        session = getattr(self, "_session", None)  # not there when the constructor refused its arguments
+        return f"<CredentialsPool {'not made' if session is None else session!r}>"
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        """Refuse to be pickled. Raises `TypeError`."""
+        raise TypeError("A pool can't be pickled, so that no value is written anywhere: make one in each process.")
 
     def __del__(self) -> None:
         """Warn if the pool was forgotten: nobody can close its sockets any more."""

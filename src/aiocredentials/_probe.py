@@ -209,7 +209,7 @@ class Probe:
         """Ask for a batch of one; None if the call as a whole was answered, whatever it says of the secret."""
         try:
             async with self._calls:
-                await self._gateway.get_many([SecretRequest(secret_name, self.region_of(secret_name))], ttl=0)
+                await self._gateway.get_many([SecretRequest(secret_name, self.region_of(secret_name))])
         except CredentialsError as error:
             return copy.copy(error)
         return None

@@ -22,13 +22,14 @@ class Secret:
     """
 
     __slots__ = (
-        "__weakref__", "_born", "_clock", "_ttl", "_value",
+        "__weakref__", "_born", "_clock", "_share", "_ttl", "_value",
         "arn", "created_at", "fetched_at", "name", "region", "version_id", "version_stages",
     )  # fmt: skip
 
     _value: str | bytes
     _born: float
     _ttl: float
+    _share: float
     _clock: Callable[[], float]
     name: str
     """The secret's friendly name."""
@@ -58,6 +59,7 @@ class Secret:
         fetched_at: datetime,
         born: float,
         ttl: float = float("inf"),
+        share: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         put = object.__setattr__
@@ -71,6 +73,7 @@ class Secret:
         put(self, "fetched_at", fetched_at)
         put(self, "_born", born)
         put(self, "_ttl", ttl)
+        put(self, "_share", share)
         put(self, "_clock", clock)
 
     @property

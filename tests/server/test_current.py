@@ -82,8 +82,8 @@ def asked(stub: StubSecretsManager) -> list[str]:
 async def background(stub: StubSecretsManager, pool: CredentialsPool, count: int) -> None:
     """Wait until so many calls have arrived, and what they brought is kept or refused."""
     await stub.arrival(count)
-    while pool._store.cache._loops.get().tasks:
-        await asyncio.wait(pool._store.cache._loops.get().tasks)
+    while pool._store.cache.flights._loops.get().tasks:
+        await asyncio.wait(pool._store.cache.flights._loops.get().tasks)
         await asyncio.sleep(0)
 
 

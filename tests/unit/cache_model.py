@@ -138,7 +138,7 @@ class World:
         """Return the one reader of a key and a policy."""
         known = (asked, policy, forced)
         if known not in self.readers:
-            fetch = functools.partial(self._fetch, asked, forced=forced)
+            fetch = functools.partial(self._fetch, asked, self.policies[policy], forced=forced)
             self.readers[known] = Reader(self.cache, asked, fetch, self.policies[policy])
         return self.readers[known]
 
@@ -173,13 +173,9 @@ class World:
         self.check()
 
     def invalidate(self, asked: str) -> None:
-        """Invalidate by any name."""
-        entry, flights = self.cache.entry(asked), [state.by_key.get(asked) for _, state in self.cache._loops.living()]
-        names = [name for flight in flights if flight for name in flight.names] + list(entry.keys if entry else ())
+        """Invalidate by any name: it holds for each, also where no value has said yet which names are one."""
         self.cache.invalidate(asked)
-        # Only a value tells which names are one, or a fetch that began when there was one.
-        for name in {asked, *names}:
-            self.invalidated[str(name)] = (self._next(), self.clock())
+        self.invalidated[_key(asked)] = (self._next(), self.clock())
         entry = self.cache.entry(asked)
         assert entry is None or entry.value is None, "still there"
         self.check()
@@ -199,10 +195,17 @@ class World:
         assert not self.broken, self.broken
         assert len(cache) <= self.max_entries, "more entries than allowed"
         entries = {id(entry): entry for entry in cache._entries.values()}.values()
-        assert len(entries) == len(cache), "the count of entries is wrong"
-        assert len(cache._by_use) <= 2 * len(cache) + 65, "the bookkeeping of uses grows"
-        assert all(entry.live for entry in entries), "an entry that is gone is still found"
-        assert sum(entry.live for _, _, entry in cache._by_use) == len(cache), "an entry that can't be evicted"
+        valued = [entry for entry in entries if entry.value is not None]
+        assert len(valued) == len(cache), "the count of values is wrong"
+        assert len(entries) <= 2 * self.max_entries, "more keys without a value than allowed"
+        for shelf, kept in ((cache._values, valued), (cache._blanks, [e for e in entries if e.value is None])):
+            assert len(shelf.by_use) <= 2 * len(shelf) + 65, "the bookkeeping of uses grows"
+            assert all(entry.shelf is shelf for entry in kept), "an entry that is gone is still found"
+            assert {id(one) for _, _, one in shelf.by_use if one.shelf is shelf} == set(map(id, kept))
+        assert all(key in entry.keys for key, entry in cache._entries.items())
+        grouped = {key for group in cache._groups.values() for key in group}
+        assert grouped == set(cache._entries), "the groups are wrong"
+        assert not cache.flights._marks or cache.flights._under_way, "marks are kept for nothing"
         for reader in self.readers.values():
             held = cache.entry(reader.key)
             if reader.lease.value is not None:
@@ -212,13 +215,15 @@ class World:
     def check_end(self) -> None:
         """Check that nothing is left."""
         self.check()
-        for _, state in self.cache._loops.living():
+        for _, state in self.cache.flights._loops.living():
             assert not state.by_key
             assert not state.tasks
+        assert not self.cache.flights._under_way
+        assert not self.cache.flights._marks
         assert self.cache.reads(0) + self.cache.reads(1) <= self.reads
 
-    async def _fetch(self, asked: str, *, forced: bool) -> Value:
-        one = self._begin(asked, forced=forced)
+    async def _fetch(self, asked: str, policy: CachePolicy, *, forced: bool) -> Value:
+        one = self._begin(asked, policy, forced=forced)
         try:
             one.error = await self.source(one)
         finally:
@@ -226,12 +231,12 @@ class World:
         if one.error is None:
             return Value(one.key, one.number)
         if one.error is SecretNotFoundError:
-            self.refused[one.key] = one
+            self.refused[one.asked] = one
         if issubclass(one.error, CredentialsError):
             raise one.error("No.", code=str(one.number))
         raise one.error(str(one.number))
 
-    def _begin(self, asked: str, *, forced: bool) -> Fetch:
+    def _begin(self, asked: str, policy: CachePolicy, *, forced: bool) -> Fetch:
         task = asyncio.current_task()
         assert task is not None
         key, time = _key(asked), self.clock()
@@ -242,7 +247,9 @@ class World:
         self.names.setdefault(key, set()).add(asked)
         if len(running) >= len(self.names[key]):
             self.broken.append(f"two fetches of {asked} at once")
-        if entry is not None and not forced and _backs_off(entry):
+        # Where nothing is left to serve, it asks at once.
+        serves = entry is not None and entry.stale_ok and time - entry.born <= float(policy.max_stale)  # type: ignore[arg-type]
+        if entry is not None and not forced and serves and _backs_off(entry):
             gap = time - entry.failed_at
             # That of another name may have failed between this one's registering and its first step.
             self.broken += ["no back-off"] * (gap < FIRST_BACKOFF and (gap > 0 or len(self.names[key]) == 1))
@@ -261,12 +268,12 @@ class World:
         ttl, max_stale, patience = (float(x) for x in (policy.ttl, policy.max_stale, policy.patience))  # type: ignore[arg-type]
         assert not self.closed_turn or call.turn < self.closed_turn, "served after close"
         assert value.key == one.key == call.key, "somebody else's value"
-        invalidated = self.invalidated.get(one.asked, (0, 0.0))[0]
+        invalidated = self.invalidated.get(call.key, (0, 0.0))[0]
         assert not one.began_turn < invalidated < call.turn, "invalidated before the call, and served"
         age, waited = time - one.began, one.ended_turn > call.turn or one.ended == call.at
         assert waited or age < ttl or age <= max_stale, f"too old: {age}"
         if not waited and age >= ttl:
-            no = self.refused.get(call.key)
+            no = self.refused.get(call.asked)
             later = no is not None and no.began_turn > one.began_turn and no.ended_turn > one.ended_turn
             assert not later or no is None or no.ended == call.at, "stale in spite of a permanent answer"
         # How long it took
@@ -316,13 +323,14 @@ class World:
 
     def _gone(self, one: Fetch) -> bool:
         """Tell whether a fetch was given up by an invalidation. It is registered a moment before it begins."""
-        return self.invalidated.get(one.asked, (0, -1.0))[1] >= one.began
+        return self.invalidated.get(one.key, (0, -1.0))[1] >= one.began
 
     def _disturbed(self, call: Call) -> bool:
         """Tell whether the value that the call found was taken away meanwhile, as it should be."""
         return (
-            self.invalidated.get(call.asked, (0, 0.0))[0] > call.turn
-            or (call.key in self.refused and (self.refused[call.key].ended or 0) >= call.at)
+            self.invalidated.get(call.key, (0, 0.0))[0] > call.turn
+            # A refusal by another name isn't for this caller: it waits for a fetch of its own.
+            or any(no.key == call.key and (no.ended or 0) >= call.at for no in self.refused.values())
             or self.evicted.get(call.key, 0) > call.turn
         )
 

@@ -36,5 +36,5 @@ async def test_a_fetch_that_hangs() -> None:
     gateway = Gateway(hanging, 10.0)
     loop = asyncio.get_running_loop()
     with pytest.raises(EndpointUnreachableError, match="within 10 s"):
-        await gateway.get(SecretRequest("prod/db", Region("eu-west-1", "a test")), ttl=300.0)
+        await gateway.get(SecretRequest("prod/db", Region("eu-west-1", "a test")))
     assert loop.time() == 10.0

@@ -418,23 +418,36 @@ def test_changes_while_aws_fails(seed: int, warm: bool) -> None:  # noqa: FBT001
     assert ThrottledError in [type(event.error).__mro__[1] for event in errors if hasattr(event, "error")]
 
 
-def test_changes_of_what_is_gone() -> None:
-    """A permanent error is raised."""
+@pytest.mark.parametrize("seed", SEEDS)
+def test_changes_of_what_is_gone(seed: int, caplog: pytest.LogCaptureFixture) -> None:
+    """Promise 17: a permanent error doesn't end it: it is logged once per kind, and the next version isn't missed."""
+    events: list[Any] = []
 
     async def main() -> None:
         aws = FakeAWS(NAME)
-        async with pool_of(aws) as pool:
-            changes = pool.manager(NAME).changes()
+        async with pool_of(aws, listener=events.append) as pool, aclosing(pool.manager(NAME).changes()) as changes:
             item = asyncio.create_task(next_of(changes))
             await asyncio.sleep(1)
-            del aws.secrets[NAME]
-            with pytest.raises(SecretNotFoundError):
-                await item
-            assert pool._store.cache._watchers == {}
-            with pytest.raises(SecretNotFoundError):
-                await anext(pool.manager(NAME).changes())
+            gone = aws.secrets.pop(NAME)
+            await asyncio.sleep(3600)
+            assert not item.done()
+            aws.secrets[NAME] = gone
+            version = aws.rotate(NAME)
+            assert await item == version
+            assert len(aws.calls) < 100
+            assert (await pool.manager(NAME).secret()).version_id == version
 
-    run(main(), seed=0, leave_nothing=True)
+    with caplog.at_level("INFO", logger="aiocredentials"):
+        run(main(), seed=seed, leave_nothing=True)
+    assert [(record.levelname, record.getMessage()[:58]) for record in caplog.records] == [
+        ("WARNING", "Secret 'prod/db' in 'eu-west-1': a refresh failed (SecretN"),
+        ("INFO", f"Secret 'prod/db' in 'eu-west-1': refreshed again after {count(events)} failures"[:58]),
+    ]
+
+
+def count(events: list[Any]) -> int:
+    """Count the failures among events."""
+    return sum(hasattr(event, "error") for event in events)
 
 
 @pytest.mark.parametrize("latency", [0, 5], ids=["waiting", "fetching"])
@@ -636,7 +649,7 @@ async def test_failures_of_a_prefetch_are_the_callers() -> None:
         assert str(group.exceptions[0]) == str(error)
         with pytest.raises(SecretNotFoundError) as info:
             await pool.manager("a").secret()
-        entry = pool._store.cache.entry(pool.manager("a")._store.known_key(SecretRequest("a")))
+        entry = pool._store.cache.entry(pool.manager("a")._store._known_key(SecretRequest("a")))
         assert entry is not None
         assert len({id(one) for one in (error, group.exceptions[0], info.value, entry.failure)}) == 4
         assert all(one.__traceback__ is None for one in group.exceptions)
