@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import logging
 import resource
 import sys
 import time
@@ -21,8 +22,10 @@ sys.path.append(str(Path(__file__).parent))
 from aiocredentials import CachePolicy, SecretNotFoundError
 from aiocredentials._cache import AsyncCache, Reader
 from unit.cache_model import Clock
+from unit.identifier_walk import STEPS, walk
 from unit.test_cache import Source
 from unit.test_cache_schedules import explore
+from unit.thread_storm import storm
 from unit.virtual_time import run
 
 if TYPE_CHECKING:
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 POLICY = CachePolicy(ttl=100, jitter=0, refresh_ahead=None, max_stale=1000, negative_ttl=5)
 FLAT = 2 << 20  # bytes that memory may grow by between the first tenth of a run and its end
 FIGURES = {"hits": 20_000_000, "failures": 1_000_000, "names": 1_000_000, "waiters": 100_000, "keys": 1000,
-           "schedules": 5000, "steps": 1_000_000}  # fmt: skip
+           "schedules": 5000, "steps": 1_000_000, "walks": 1000, "seconds": 60}  # fmt: skip
 
 
 def memory() -> int:
@@ -149,6 +152,22 @@ def schedules(count: int, steps: int) -> str:
     return f"{done:,} schedules, {taken:,} steps, no promise broken"
 
 
+def walks(count: int) -> str:
+    """Many random walks over secrets whose identifiers collide."""
+    logging.disable(logging.CRITICAL)  # of each refusal there would be a line
+    violations = walk(1_000_000, count)
+    logging.disable(logging.NOTSET)
+    assert violations == []
+    return f"{count * STEPS:,} steps over identifiers that collide, {len(violations)} violations"
+
+
+def threads(seconds: float) -> str:
+    """Short-lived loops in eight threads, on one pool."""
+    seen = storm(seconds=seconds)
+    assert seen.problems == []
+    return f"{seconds:g} s with 8 threads, {seen.loops:,} loops, {seen.reads:,} reads, {len(seen.problems)} problems"
+
+
 def main() -> None:
     """Run all of it; stop at the first that fails."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -164,6 +183,8 @@ def main() -> None:
         lambda: run(herd(figures["waiters"]), seed=0, max_steps=10**9),
         lambda: run(herds(figures["keys"]), seed=0, max_steps=10**9),
         partial(schedules, figures["schedules"], figures["steps"]),
+        partial(walks, figures["walks"]),
+        partial(threads, figures["seconds"]),
     ]
     for work in works:
         began = time.perf_counter()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from weakref import WeakSet
 
 from aiocredentials.errors import PoolClosedError, describe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Coroutine, Iterable
 
 R = TypeVar("R")
 S = TypeVar("S")
@@ -108,6 +109,19 @@ if hasattr(os, "register_at_fork"):  # Windows has no fork
     os.register_at_fork(after_in_child=_start_anew)
     # Registered last, and so run last: the lock is held until everything has started anew.
     os.register_at_fork(after_in_child=bookkeeping.release)
+
+
+def detached_task(coroutine: Coroutine[Any, Any, R]) -> asyncio.Task[R]:
+    """Start a task that belongs to no caller: in an empty context, so in nobody's trace or request.
+
+    The context isn't given as `context=`, since a task factory needn't know that argument. Raises what the running
+    loop's task factory raises; the coroutine is closed then.
+    """
+    try:
+        return Context().run(running_loop().create_task, coroutine)
+    except BaseException:
+        coroutine.close()
+        raise
 
 
 async def join(task: asyncio.Task[R]) -> R:

@@ -204,7 +204,8 @@ class CredentialsPool:
     def __repr__(self) -> str:
         """Say the state and the region, and nothing of what is cached."""
         session = getattr(self, "_session", None)  # not there when the constructor refused its arguments
-        return f"<CredentialsPool {'not made' if session is None else session!r}>"
+        state = "not made" if session is None else repr(session)
+        return f"<CredentialsPool {state}>"
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         """Refuse to be pickled. Raises `TypeError`."""

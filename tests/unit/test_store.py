@@ -555,6 +555,175 @@ async def test_changes_in_a_loop_that_died() -> None:
         assert (await pool.manager(NAME).refresh()).version_id == "version-3"
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_changes_after_an_invalidation(seed: int) -> None:
+    """An invalidation wakes the iterator: it needn't sleep until the end of a ttl that counts no more."""
+
+    async def main() -> None:
+        aws, loop = FakeAWS(NAME), asyncio.get_running_loop()
+        async with pool_of(aws) as pool, aclosing(pool.manager(NAME).changes()) as changes:
+            item = asyncio.create_task(next_of(changes))
+            await asyncio.sleep(1)
+            version = aws.rotate(NAME)
+            pool.manager(aws.secrets[NAME].arn).invalidate()
+            assert await item == version
+            assert loop.time() == 1
+
+    run(main(), seed=seed, leave_nothing=True)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_changes_after_a_refresh_that_hung(seed: int) -> None:
+    """Promise 8: a refresh that hung and then failed is tried again after the back-off, not after a whole ttl."""
+
+    async def main() -> None:
+        aws, loop = FakeAWS(NAME), asyncio.get_running_loop()
+        late = CachePolicy(ttl=TTL, jitter=0, refresh_ahead=None)
+        async with pool_of(aws, policy=late) as pool, aclosing(pool.manager(NAME).changes()) as changes:
+            item = asyncio.create_task(next_of(changes))
+            await asyncio.sleep(1)
+            aws.latency = 9
+            await asyncio.sleep(TTL)
+            aws.failures[NAME] = "ThrottlingException"
+            await asyncio.sleep(9)
+            aws.latency = 0
+            aws.failures.clear()
+            version, began = aws.rotate(NAME), loop.time()
+            assert await item == version
+            assert loop.time() - began < 15
+
+    run(main(), seed=seed, leave_nothing=True)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_many_iterators_of_what_fails(seed: int) -> None:
+    """Iterators over one secret that can't be fetched don't wake each other: they ask no more than one does."""
+
+    async def main() -> None:
+        aws = FakeAWS(NAME)
+        aws.failures[NAME] = "ThrottlingException"
+        async with pool_of(aws) as pool:
+            items = [asyncio.create_task(next_of(pool.manager(NAME).changes())) for _ in range(5)]
+            await asyncio.sleep(600)
+            assert len(aws.calls) < 100
+            for item in items:
+                item.cancel()
+            await asyncio.wait(items)
+
+    run(main(), seed=seed, leave_nothing=True)
+
+
+def test_changes_without_a_region(caplog: pytest.LogCaptureFixture) -> None:
+    """Promise 17: a default region that can't be found is looked for again; the log says so once."""
+
+    async def main() -> None:
+        aws = FakeAWS(NAME)
+        aws.failures["region"] = "UnrecognizedClientException"
+        async with pool_of(aws) as pool, aclosing(pool.manager(NAME).changes()) as changes:
+            item = asyncio.create_task(next_of(changes))
+            await asyncio.sleep(300)
+            aws.failures.clear()
+            await asyncio.sleep(61)
+            assert len(aws.calls) == 1
+            version = aws.rotate(NAME)
+            await pool.manager(NAME).refresh()
+            assert await item == version
+
+    run(main(), seed=0, leave_nothing=True)
+    assert len([record for record in caplog.records if record.levelname == "WARNING"]) == 1
+
+
+async def test_changes_of_a_pool_that_is_not_open() -> None:
+    """A pool that isn't open yet, and one that is closed, say so at once."""
+    pool = CredentialsPool()
+    with pytest.raises(PoolClosedError, match="isn't open yet"):
+        await anext(pool.manager(NAME).changes())
+    await pool.aclose()
+    with pytest.raises(PoolClosedError, match="is closed"):
+        await anext(pool.manager(NAME).changes())
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_changes_that_came_before_the_pool_closed(seed: int) -> None:
+    """Promise 17: versions that came in before the pool was closed are yielded before that is raised."""
+
+    async def main() -> None:
+        aws = FakeAWS(NAME)
+        async with pool_of(aws) as pool:
+            changes = pool.manager(NAME).changes()
+            item = asyncio.create_task(next_of(changes))
+            await asyncio.sleep(1)
+            versions = []
+            for _ in range(3):
+                versions.append(aws.rotate(NAME))
+                await pool.manager(NAME).refresh()
+            assert await item == versions[0]
+        assert [await next_of(changes), await next_of(changes)] == versions[1:]
+        with pytest.raises(PoolClosedError):
+            await next_of(changes)
+
+    run(main(), seed=seed, leave_nothing=True)
+
+
+async def test_a_version_that_was_forgotten_is_known() -> None:
+    """Promise 17: the version that was invalidated before the iterator began isn't new when it comes again."""
+    aws = FakeAWS(NAME)
+    async with pool_of(aws) as pool, aclosing(pool.manager(NAME).changes()) as changes:
+        manager = pool.manager(NAME)
+        await manager.secret()
+        manager.invalidate()
+        item = asyncio.create_task(next_of(changes))
+        await asyncio.sleep(0)
+        await manager.refresh()
+        version = aws.rotate(NAME)
+        await manager.refresh()
+        assert await item == version
+
+
+# Whose error
+
+
+async def test_errors_name_where_the_callers_region_came_from() -> None:
+    """Callers that share a fetch, or a refusal that is remembered, read where their own region came from."""
+    aws = FakeAWS()
+    arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:nobody-AbCd12"
+    async with pool_of(aws) as pool:
+        managers = [pool.manager("nobody"), pool.manager("nobody", "eu-west-1"), pool.manager(arn)]
+        sources = ["the pool", "the region_name argument", "the secret's ARN"]
+        for _ in range(2):
+            errors = await asyncio.gather(*(one.secret() for one in managers), return_exceptions=True)
+            for error, manager, source in zip(errors, managers, sources, strict=True):
+                assert isinstance(error, SecretNotFoundError)
+                assert error.region_source == source
+                assert error.secret_name == manager.secret_name
+                assert f"secret {manager.secret_name!r}, region 'eu-west-1' (from {source})" in str(error)
+    assert len(aws.calls) == 2
+
+
+async def test_a_refusal_belongs_to_what_was_asked() -> None:
+    """The ARN of a secret that was created again is refused; readers by name aren't, and lose no value by it."""
+    aws, clock = FakeAWS(NAME), Clock()
+    old = aws.secrets[NAME].arn
+    async with pool_of(aws, clock=clock) as pool:
+        by_name, by_arn = pool.manager(NAME), pool.manager(old)
+        first = await by_name.secret()
+        aws.create(NAME)
+        with pytest.raises(SecretNotFoundError):
+            await by_arn.refresh()
+        calls = len(aws.calls)
+        assert await by_name.secret() is first
+        with pytest.raises(SecretNotFoundError):
+            await by_arn.secret()
+        assert len(aws.calls) == calls
+        # Joining a fetch that was begun by the old ARN doesn't make its refusal one's own.
+        clock.now += 2 * TTL
+        aws.latency = 0.01
+        refused, named = await asyncio.gather(by_arn.refresh(), by_name.secret(), return_exceptions=True)
+        assert isinstance(refused, SecretNotFoundError)
+        assert not isinstance(named, BaseException)
+        assert named.arn == aws.secrets[NAME].arn
+
+
 # Prefetch; the calls themselves are tested over HTTP
 
 

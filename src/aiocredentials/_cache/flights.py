@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
-from contextvars import Context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from aiocredentials._loops import PerLoop, bookkeeping, running_loop
+from aiocredentials._loops import PerLoop, bookkeeping, detached_task, running_loop
 from aiocredentials.errors import (
     CredentialsError,
     EndpointUnreachableError,
@@ -216,13 +215,9 @@ class Flights(Generic[V]):
             self.check_open()
             for flight in flights:
                 self._register(state, flight)
-        run = _guarded(flights, fetch)
         try:
-            # In an empty context: a fetch that several callers share belongs to no caller's trace or request. Not by
-            # `context=`, since a task factory needn't know that argument.
-            task = Context().run(running_loop().create_task, run)
+            task = detached_task(_guarded(flights, fetch))
         except BaseException:
-            run.close()
             with bookkeeping:
                 self._unregister(state, flights)
             raise
