@@ -140,7 +140,7 @@ async def test_which_secret(fake: FakeSecretsManager) -> None:
         (error,) = info.value.exceptions
         assert isinstance(error, AccessDeniedError)
         assert error.secret_name == "prod/redis"
-        assert pool.stats().entries == 3
+        assert pool.stats().entries == 2
         assert (await pool.manager("prod/redis", policy=None).secret()).reveal() == "value"
 
 

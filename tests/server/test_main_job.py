@@ -134,13 +134,24 @@ async def test_provenance(manager: MakeManager, create_secret: Callable[..., Any
 
 
 @pytest.mark.parametrize("which", ["name", "ARN", "partial ARN"])
-@pytest.mark.parametrize("name", ["prod/db", "prod/with-suffix"])
+@pytest.mark.parametrize("name", ["prod/db", "prod/with-suffixes"])
 async def test_names(manager: MakeManager, create_secret: Callable[..., Any], which: str, name: str) -> None:
     """A secret is found by its name, its full ARN, and the ARN without the six characters; region and all."""
     arn = create_secret(name, CANARY, "eu-west-1")["ARN"]
     asked = {"name": name, "ARN": arn, "partial ARN": arn[:-7]}[which]
     secret = await manager(asked, "eu-west-1" if which == "name" else None).secret()
     assert (secret.name, secret.arn, secret.region, secret.reveal()) == (name, arn, "eu-west-1", CANARY)
+
+
+async def test_a_name_that_ends_like_a_suffix(manager: MakeManager, create_secret: Callable[..., Any]) -> None:
+    """Such a secret is found by its name and its full ARN. What seems its partial ARN may be another one's full ARN."""
+    arn = create_secret("prod/with-suffix", CANARY, "eu-west-1")["ARN"]
+    for asked in ("prod/with-suffix", arn):
+        assert (await manager(asked, "eu-west-1").secret()).arn == arn
+    error = await error_of(manager(arn[:-7]))
+    assert isinstance(error, SecretNotFoundError)
+    assert "AWS answered with the secret 'prod/with-suffix', whose ARN is longer" in str(error)
+    assert "give its name or its full ARN" in str(error)
 
 
 async def test_the_region_of_an_arn(manager: MakeManager, create_secret: Callable[..., Any]) -> None:

@@ -112,7 +112,7 @@ async def test_entered_twice() -> None:
         with pytest.raises(RuntimeError, match="entered already: enter it once, and share it inside of that block"):
             await pool.__aenter__()
         assert repr(pool) == "<CredentialsPool open>"
-    with pytest.raises(RuntimeError, match="entered already"):
+    with pytest.raises(PoolClosedError, match="closing is final"):
         await pool.__aenter__()
 
 

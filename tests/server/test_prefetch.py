@@ -286,15 +286,23 @@ async def test_an_answer_without_secrets(stub: StubSecretsManager, body: dict[st
 
 @pytest.mark.parametrize("body", [b"[]", {"SecretValues": [7]}], ids=range(2))
 async def test_a_batch_that_is_none(stub: StubSecretsManager, body: dict[str, Any] | bytes) -> None:
-    """An answer that isn't one is the error of each secret in it, without a word of it; they aren't asked singly."""
+    """An answer that is none says nothing of the secrets: they are asked singly, as the batch action may be missing."""
     stub.handler = batch_answer(stub, lambda _: body)
+    async with CredentialsPool(endpoint_url=stub.url, config=ONE_ATTEMPT) as pool:
+        await pool.prefetch(*names(2))
+    assert sorted(singles(stub)) == names(2)
+
+
+async def test_nothing_answers_as_it_should(stub: StubSecretsManager) -> None:
+    """Where single calls are answered no better, each secret has an error of its own, without a word of the answer."""
+    stub.handler = lambda _: Answer(body=f"<html>{CANARY}</html>".encode())
     async with CredentialsPool(endpoint_url=stub.url, config=ONE_ATTEMPT) as pool:
         found = await failures(pool.prefetch(*names(2)))
     assert [(name, type(error)) for name, error in found.items()] == [
         (name, MalformedResponseError) for name in names(2)
     ]
     assert CANARY not in str(found)
-    assert len(stub.requests) == 1
+    assert len(stub.requests) == 3
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["call", "secrets"])
