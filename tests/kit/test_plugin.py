@@ -216,6 +216,53 @@ def test_moto_secrets(run: Callable[..., pytest.RunResult]) -> None:
         run(code, *ASYNCIO).assert_outcomes(passed=3)
 
 
+OFF = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+MODULE = "aiocredentials.pytest_plugin"
+WAYS: dict[str, tuple[dict[str, str], list[str], str]] = {
+    "by itself": ({}, [], ""),
+    "autoload off, -p by name": (OFF, ["-p", "aiocredentials"], ""),
+    "autoload off, -p by module": (OFF, ["-p", MODULE], ""),
+    "-p by module": ({}, ["-p", MODULE], ""),
+    "PYTEST_PLUGINS": ({"PYTEST_PLUGINS": MODULE}, [], ""),
+    "conftest.py": ({}, [], f"pytest_plugins = ['{MODULE}']"),
+    "conftest.py and -p by name": ({}, ["-p", "aiocredentials"], f"pytest_plugins = ['{MODULE}']"),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_each_way_to_load_it(way: str, tmp_path: Path) -> None:
+    """The plugin is loaded by itself, and may be named, by its name and by its module, in each way that pytest has."""
+    variables, options, conftest = WAYS[way]
+    (tmp_path / "conftest.py").write_text(conftest)
+    (tmp_path / "test_it.py").write_text("def test_it(fake_secrets):\n    fake_secrets.set('a', 'b')\n")
+    others = [] if variables is OFF else [*NO_ASYNCIO, *NO_ANYIO]
+    answer = subprocess.run(
+        [sys.executable, "-m", "pytest", "-W", "error", "-p", "no:cacheprovider", *others, *options, "test_it.py"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=25,
+        cwd=tmp_path,
+        env=os.environ | variables,
+    )
+    assert "1 passed" in answer.stdout, answer.stdout + answer.stderr
+
+
+def test_it_can_be_left_out(tmp_path: Path) -> None:
+    """`-p no:aiocredentials` leaves the plugin out."""
+    (tmp_path / "test_it.py").write_text("def test_it(fake_secrets): ...\n")
+    options = ["-p", "no:aiocredentials", "-p", "no:cacheprovider", *NO_ASYNCIO, *NO_ANYIO]
+    answer = subprocess.run(
+        [sys.executable, "-m", "pytest", *options],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=25,
+        cwd=tmp_path,
+    )
+    assert "fixture 'fake_secrets' not found" in answer.stdout
+
+
 def test_the_fixtures_are_listed(pytester: pytest.Pytester) -> None:
     """`pytest --fixtures` tells of each."""
     listed = pytester.runpytest_inprocess("--fixtures", *STRICT, *NO_ASYNCIO).stdout.str()

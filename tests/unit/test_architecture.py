@@ -31,7 +31,7 @@ FLOORS: list[set[str]] = [
     {"_store", "_probe", "rotation"},
     {"_manager", "_pool"},
     {"__init__"},
-    {"testing", "pytest_plugin", "doctor", "integrations"},
+    {"testing", "pytest_plugin", "_pytest_entry_point", "doctor", "integrations"},
     {"_doctor_report"},
     {"__main__"},
 ]
