@@ -452,6 +452,15 @@ class AsyncCache(Generic[V]):
             new.version = old.version  # so that the next one is known to be another
             self._put(new)
 
+    def clear(self) -> None:
+        """Forget all values, versions and failures, and don't keep what fetches under way will bring."""
+        keys = set(self._entries)
+        for _, state in self._loops.living():
+            keys |= state.by_key.keys()
+        for key in keys:
+            self.invalidate(key)
+            self._remove(self._entries.get(key))
+
     async def aclose(self) -> None:
         """Cancel what is under way in all loops and forget all values; calling it again does nothing."""
         self.closed = True

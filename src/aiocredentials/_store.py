@@ -8,9 +8,11 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from weakref import WeakSet
 
 from aiocredentials._cache import HIT, STALE, AsyncCache, Reader, _Flight
 from aiocredentials._gateway import Gateway, SecretRequest
+from aiocredentials._loops import bookkeeping
 from aiocredentials.errors import AccessDeniedError, CredentialsError, MalformedResponseError, PoolClosedError
 from aiocredentials.events import (
     Evicted,
@@ -90,6 +92,8 @@ class SecretStore:
         )
         self._pooled = pooled
         self._default: Region | None = None
+        with bookkeeping:
+            _living.add(self)
 
     async def located(self, request: SecretRequest) -> SecretRequest:
         """Return the request with the region that it goes to, so that whoever asks there shares one entry."""
@@ -207,6 +211,17 @@ class SecretStore:
             failures=cache.failures,
             entries=len(cache),
         )
+
+
+_living: WeakSet[SecretStore] = WeakSet()
+
+
+def clear_all() -> None:
+    """Forget what the stores of the process have fetched: for test fixtures, between two tests."""
+    with bookkeeping:
+        stores = list(_living)
+    for store in stores:
+        store.cache.clear()
 
 
 def _about(request: SecretRequest, error: CredentialsError) -> CredentialsError:

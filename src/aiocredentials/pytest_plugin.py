@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aiocredentials import CredentialsPool
+from aiocredentials._store import clear_all
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
@@ -88,11 +89,12 @@ def _aiocredentials_moto() -> Iterator[tuple[MotoServer, SecretsEndpoint]]:
 @pytest.fixture
 def moto_secrets(
     _aiocredentials_moto: tuple[MotoServer, SecretsEndpoint], monkeypatch: pytest.MonkeyPatch
-) -> SecretsEndpoint:
+) -> Iterator[SecretsEndpoint]:
     """The server of moto, without a secret in it; during the test the environment sends every AWS SDK there.
 
-    Needs the extra `testing`. The server starts once a run. Of the AWS settings in the environment only the region's
-    stay, so no test depends on the account, or the profile, of whoever runs it.
+    Needs the extra `testing`. The server starts once per run. Of the AWS settings in the environment only
+    the region's stay, so no test depends on the account or the profile of the person who runs it. Before and
+    after the test, all managers and pools of the process forget what they fetched.
     """
     server, endpoint = _aiocredentials_moto
     server.reset()
@@ -102,4 +104,6 @@ def moto_secrets(
     nowhere = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
     for name, value in (server.environment() | nowhere).items():
         monkeypatch.setenv(name, value)
-    return endpoint
+    clear_all()
+    yield endpoint
+    clear_all()

@@ -216,6 +216,49 @@ def test_moto_secrets(run: Callable[..., pytest.RunResult]) -> None:
         run(code, *ASYNCIO).assert_outcomes(passed=3)
 
 
+def test_what_a_module_keeps_is_forgotten(run: Callable[..., pytest.RunResult]) -> None:
+    """What managers and pools of a module fetched from moto isn't served to the next test, nor is a failure."""
+    code = """
+        import pytest
+
+        from aiocredentials import AsyncCredentialsManager, CredentialsError, CredentialsPool, SecretNotFoundError
+        from aiocredentials.events import Fetched
+
+        pytestmark = pytest.mark.asyncio(loop_scope="module")
+        heard = []
+        alone = AsyncCredentialsManager("prod/database")
+        pool = CredentialsPool(listener=heard.append)
+        pooled = pool.manager("prod/database")
+
+        @pytest.mark.parametrize("user", ["first", "second"])
+        async def test_a_value(moto_secrets, user):
+            await pool.open()
+            for manager in (alone, pooled):
+                with pytest.raises(SecretNotFoundError):
+                    await manager.get()
+            heard.clear()
+            moto_secrets.set("prod/database", {"username": user})
+            alone.invalidate()
+            pool.manager("prod/database").invalidate()
+            for manager in (alone, pooled):
+                assert await manager.get() == {"username": user}
+            assert [type(event) for event in heard] == [Fetched]
+
+        async def test_another_region(moto_secrets, monkeypatch):
+            monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+            moto_secrets.set("prod/database", {"username": "third"}, region_name="eu-west-1")
+            assert await alone.get() == {"username": "third"}
+
+        async def test_without_moto(monkeypatch):
+            monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://127.0.0.1:1")
+            with pytest.raises(CredentialsError):
+                await alone.get()
+            assert pool.stats().entries == 0
+            await pool.aclose()
+    """
+    run(code, *ASYNCIO).assert_outcomes(passed=4)
+
+
 OFF = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 MODULE = "aiocredentials.pytest_plugin"
 WAYS: dict[str, tuple[dict[str, str], list[str], str]] = {
