@@ -11,6 +11,7 @@ from aiocredentials._manager import DEFAULT_TIMEOUT, AsyncCredentialsManager, ch
 from aiocredentials._policy import DEFAULT_POLICY, CachePolicy, seconds
 from aiocredentials._session import ClientSettings, PooledSession, check_name
 from aiocredentials._store import CLOCK, CacheStats, SecretStore
+from aiocredentials.events import tell_closed, tell_opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -80,6 +81,8 @@ class CredentialsPool:
         if self._prefetch:
             self._check_prefetch(self._prefetch)
         self._entered = False
+        self._listener = listener
+        self._is_announced = False
 
     @overload
     def manager(
@@ -153,12 +156,16 @@ class CredentialsPool:
         Raises `PoolClosedError` if it was closed, which is final. If prefetching fails, the pool is closed and an
         `ExceptionGroup` of mapped errors is raised.
         """
-        if self._session.open() and self._prefetch:
+        if not self._session.open():
+            return
+        if self._prefetch:
             try:
                 await self.prefetch(*self._prefetch)
             except BaseException:
                 await self.aclose()
                 raise
+        self._is_announced = True
+        tell_opened(self._listener, self)
 
     async def aclose(self) -> None:
         """Cancel what is in flight and close all clients; calling it again does nothing.
@@ -168,7 +175,12 @@ class CredentialsPool:
         try:
             await self._store.cache.aclose()
         finally:
-            await self._session.aclose()
+            try:
+                await self._session.aclose()
+            finally:
+                if self._is_announced:
+                    self._is_announced = False
+                    tell_closed(self._listener, self)
 
     async def __aenter__(self) -> Self:
         """Open the pool. Raises `RuntimeError` if it is entered already."""
