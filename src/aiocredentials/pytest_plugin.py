@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,7 +16,8 @@ from aiocredentials import CredentialsPool
 from aiocredentials._store import clear_all
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
+    from collections.abc import Iterator
+    from contextlib import AbstractAsyncContextManager
 
     from aiocredentials import CustomSession
     from aiocredentials.testing import FakeClock, FakeSecretsManager, MotoServer, SecretsEndpoint
@@ -61,11 +61,9 @@ class _Noting:
         self.loops: set[asyncio.AbstractEventLoop] = set()
         self._fake: CustomSession = fake
 
-    @asynccontextmanager
-    async def secretsmanager_client(self, region_name: str) -> AsyncGenerator[Any]:
+    def secretsmanager_client(self, region_name: str) -> AbstractAsyncContextManager[Any]:
         self.loops.add(asyncio.get_running_loop())
-        async with self._fake.secretsmanager_client(region_name) as client:
-            yield client
+        return self._fake.secretsmanager_client(region_name)
 
 
 def _run(loop: asyncio.AbstractEventLoop, coroutine: Any) -> None:  # noqa: ANN401 (a coroutine of any kind)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,8 @@ from aiocredentials.testing._seeds import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import Mapping
+    from contextlib import AbstractAsyncContextManager
 
     from aiocredentials.errors import CredentialsError
 
@@ -131,10 +132,15 @@ class FakeSecretsManager:
         self._gates.append((secret_name, gate))
         return gate
 
-    @asynccontextmanager
-    async def secretsmanager_client(self, region_name: str) -> AsyncGenerator[FakeClient]:
-        """Make a client for a region, as a `CustomSession` does; for one that can't be, raise botocore's error."""
-        yield FakeClient(region_name, self._account, self._failures, self._gates, self.calls.append)
+    def secretsmanager_client(self, region_name: str) -> AbstractAsyncContextManager[FakeClient]:
+        """Make a client for a region, as a `CustomSession` does.
+
+        Raises botocore's `InvalidRegionError` for a region that can't exist.
+        """
+        client = FakeClient(region_name, self._account, self._failures, self._gates, self.calls.append)
+        # Not a generator: a client may stay open longer than its event loop, and a loop that ends logs
+        # an error for each generator that is still open.
+        return nullcontext(client)
 
     def __repr__(self) -> str:
         """Say how much there is, and no value."""
