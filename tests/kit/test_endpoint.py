@@ -68,6 +68,30 @@ def test_a_label_that_nobody_reads_by(endpoint: SecretsEndpoint) -> None:
     assert CANARY not in str(info.value)
 
 
+def test_an_endpoint_that_keeps_the_contract(endpoint: SecretsEndpoint) -> None:
+    """Where labels move as AWS moves them, no version is put a second time, and no value is read."""
+    calls: list[str] = []
+
+    class Honest(Stubborn):
+        def update_secret_version_stage(self, **asked: Any) -> None:  # noqa: ANN401 - botocore's arguments
+            calls.append(asked["VersionStage"])
+            self.stages = {"version-a": ["AWSPREVIOUS"], "version-b": ["AWSCURRENT", "AWSPENDING"]}
+            if asked["VersionStage"] == "AWSPENDING":
+                self.stages["version-b"].remove("AWSPENDING")
+
+        def put_secret_value(self, **_: object) -> dict[str, Any]:
+            raise NotImplementedError
+
+        def get_secret_value(self, **asked: Any) -> dict[str, Any]:  # noqa: ANN401 - botocore's arguments
+            calls.append("read")
+            assert asked == {"SecretId": NAME}
+            return {**WHERE, "VersionId": "version-b"}
+
+    endpoint._clients["us-east-1"] = Honest()
+    assert endpoint.finish_rotation(NAME).version_id == "version-b"
+    assert calls == ["AWSCURRENT", "read", "AWSPENDING"]
+
+
 def test_a_label_that_is_nowhere(endpoint: SecretsEndpoint) -> None:
     """A label that got lost is named with the version that should have it."""
     client = endpoint._clients["us-east-1"]

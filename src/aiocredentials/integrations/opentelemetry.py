@@ -25,7 +25,7 @@ from opentelemetry.trace import SpanKind, StatusCode, get_tracer, set_span_in_co
 from aiocredentials.events import Fetched, FetchFailed, Refreshed, RefreshFailed, SecretEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from opentelemetry.metrics import Meter, MeterProvider
     from opentelemetry.trace import TracerProvider
@@ -195,5 +195,11 @@ _registry = _Registry()
 
 # An SDK collects in a thread of its own. A fork waits until nobody holds the lock, so that the child can take it.
 _lock = threading.RLock()
-if hasattr(os, "register_at_fork"):  # Windows has no fork
-    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
+
+
+def _no_fork(**_: object) -> None:
+    """Take the place of `os.register_at_fork` on Windows, which has no fork."""
+
+
+_register_at_fork: Callable[..., object] = getattr(os, "register_at_fork", _no_fork)
+_register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
