@@ -330,12 +330,13 @@ from aiocredentials.testing import FakeSecretsManager
 fake = FakeSecretsManager({"a": "1"})
 reader = InMemoryMetricReader()
 provider = MeterProvider([reader], shutdown_on_exit=False)
+silent = OpenTelemetryListener(meter_provider=metrics.NoOpMeterProvider())
 listeners = [OpenTelemetryListener() for _ in range(2)]
 metrics.set_meter_provider(provider)
 listeners += [OpenTelemetryListener(), OpenTelemetryListener(meter_provider=provider)]
 
 async def main():
-    for listener in listeners:
+    for listener in [silent, *listeners]:
         async with CredentialsPool(session=fake, listener=listener) as pool:
             await pool.manager("a").get()
 

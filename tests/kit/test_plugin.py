@@ -280,9 +280,17 @@ def test_what_a_module_keeps_is_forgotten(run: Callable[..., pytest.RunResult]) 
         pool = CredentialsPool(listener=heard.append)
         pooled = pool.manager("prod/database")
 
+        async def test_without_the_fixture(_aiocredentials_moto, monkeypatch):
+            server, endpoint = _aiocredentials_moto
+            for name, value in server.environment().items():
+                monkeypatch.setenv(name, value)
+            endpoint.set("prod/database", {"username": "before"})
+            await pool.open()
+            for manager in (alone, pooled):
+                assert await manager.get() == {"username": "before"}
+
         @pytest.mark.parametrize("user", ["first", "second"])
         async def test_a_value(moto_secrets, user):
-            await pool.open()
             for manager in (alone, pooled):
                 with pytest.raises(SecretNotFoundError):
                     await manager.get()
@@ -306,7 +314,7 @@ def test_what_a_module_keeps_is_forgotten(run: Callable[..., pytest.RunResult]) 
             assert pool.stats().entries == 0
             await pool.aclose()
     """
-    run(code, *ASYNCIO).assert_outcomes(passed=4)
+    run(code, *ASYNCIO).assert_outcomes(passed=5)
 
 
 OFF = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}

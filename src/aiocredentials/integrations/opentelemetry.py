@@ -178,6 +178,7 @@ class _Registry:
                 return found
             # Until a global provider is set, the API has one of its own. What was made for that moves to the global
             # one, so both share it.
+            is_stand_in = asked is in_use and type(asked).__module__.startswith("opentelemetry.metrics")
             found = (self._of_stand_in if asked is in_use else None) or _Requests()
             meter.create_observable_counter(
                 "aiocredentials.requests",
@@ -186,7 +187,7 @@ class _Registry:
                 "Reads of secrets, by where they came from.",
             )
             self._by_provider[asked] = found
-            if type(asked).__module__.startswith("opentelemetry.metrics"):
+            if is_stand_in:
                 self._of_stand_in = found
         return found
 

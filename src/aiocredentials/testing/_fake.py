@@ -138,8 +138,7 @@ class FakeSecretsManager:
         Raises botocore's `InvalidRegionError` for a region that can't exist.
         """
         client = FakeClient(region_name, self._account, self._failures, self._gates, self.calls.append)
-        # Not a generator: a client may stay open longer than its event loop, and a loop that ends logs
-        # an error for each generator that is still open.
+        # There is nothing to close. A generator would be left open where a loop ends before its pool is closed.
         return nullcontext(client)
 
     def __repr__(self) -> str:
