@@ -15,6 +15,7 @@ from aiocredentials._manager import DEFAULT_TIMEOUT, AsyncCredentialsManager, ch
 from aiocredentials._policy import DEFAULT_POLICY, CachePolicy, seconds
 from aiocredentials._session import ClientSettings, PooledSession, check_name
 from aiocredentials._store import CLOCK, CacheStats, SecretStore
+from aiocredentials.events import tell_closed, tell_opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -87,6 +88,8 @@ class CredentialsPool:
         # Callers in other loops may wait for it, and one that is cancelled must not cancel it for the others.
         self._opened: Future[None] = Future()
         self._opened.set_running_or_notify_cancel()
+        self._listener = listener
+        self._is_announced = False
 
     @overload
     def manager(
@@ -175,6 +178,9 @@ class CredentialsPool:
             raise
         finally:
             self._opened.set_result(None)
+        if not self._session.closed:
+            self._is_announced = True
+            tell_opened(self._listener, self)
 
     async def aclose(self) -> None:
         """Cancel what is in flight and close all clients; calling it again does nothing.
@@ -184,7 +190,12 @@ class CredentialsPool:
         try:
             await self._store.cache.aclose()
         finally:
-            await self._session.aclose()
+            try:
+                await self._session.aclose()
+            finally:
+                if self._is_announced:
+                    self._is_announced = False
+                    tell_closed(self._listener, self)
 
     async def __aenter__(self) -> Self:
         """Open the pool. Raises `RuntimeError` if it is entered already, and what `open` raises."""

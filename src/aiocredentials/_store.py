@@ -10,6 +10,7 @@ from collections import deque
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakSet
 
 from aiocredentials._cache import (
     FIRST_BACKOFF,
@@ -22,7 +23,7 @@ from aiocredentials._cache import (
 )
 from aiocredentials._gateway import Gateway, SecretRequest
 from aiocredentials._identifiers import Key, identifiers
-from aiocredentials._loops import running_loop
+from aiocredentials._loops import bookkeeping, running_loop
 from aiocredentials._reports import Reporter
 from aiocredentials.errors import (
     AuthenticationError,
@@ -115,6 +116,8 @@ class SecretStore:
         )
         self._pooled = pooled
         self._default: Region | None = None
+        with bookkeeping:
+            _living.add(self)
 
     async def located(self, request: SecretRequest) -> SecretRequest:
         """Return the request with the region that it goes to, so all callers that ask there share one entry."""
@@ -306,6 +309,17 @@ class SecretStore:
             failures=cache.failures,
             entries=len(cache),
         )
+
+
+_living: WeakSet[SecretStore] = WeakSet()
+
+
+def clear_all() -> None:
+    """Forget what the stores of the process have fetched: for test fixtures, between two tests."""
+    with bookkeeping:
+        stores = list(_living)
+    for store in stores:
+        store.cache.clear()
 
 
 class _News:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from aiocredentials import CredentialsPool
+from aiocredentials._store import clear_all
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
+    from collections.abc import Iterator
+    from contextlib import AbstractAsyncContextManager
 
     from aiocredentials import CustomSession
     from aiocredentials.testing import FakeClock, FakeSecretsManager, MotoServer, SecretsEndpoint
@@ -60,11 +61,9 @@ class _Noting:
         self.loops: set[asyncio.AbstractEventLoop] = set()
         self._fake: CustomSession = fake
 
-    @asynccontextmanager
-    async def secretsmanager_client(self, region_name: str) -> AsyncGenerator[Any]:
+    def secretsmanager_client(self, region_name: str) -> AbstractAsyncContextManager[Any]:
         self.loops.add(asyncio.get_running_loop())
-        async with self._fake.secretsmanager_client(region_name) as client:
-            yield client
+        return self._fake.secretsmanager_client(region_name)
 
 
 def _run(loop: asyncio.AbstractEventLoop, coroutine: Any) -> None:  # noqa: ANN401 (a coroutine of any kind)
@@ -88,11 +87,12 @@ def _aiocredentials_moto() -> Iterator[tuple[MotoServer, SecretsEndpoint]]:
 @pytest.fixture
 def moto_secrets(
     _aiocredentials_moto: tuple[MotoServer, SecretsEndpoint], monkeypatch: pytest.MonkeyPatch
-) -> SecretsEndpoint:
+) -> Iterator[SecretsEndpoint]:
     """The server of moto, without a secret in it; during the test the environment sends every AWS SDK there.
 
-    Needs the extra `testing`. The server starts once a run. Of the AWS settings in the environment only the region's
-    stay, so no test depends on the account, or the profile, of whoever runs it.
+    Needs the extra `testing`. The server starts once per run. Of the AWS settings in the environment only
+    the region's stay, so no test depends on the account or the profile of the person who runs it. Before and
+    after the test, all managers and pools of the process forget what they fetched.
     """
     server, endpoint = _aiocredentials_moto
     server.reset()
@@ -102,4 +102,6 @@ def moto_secrets(
     nowhere = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
     for name, value in (server.environment() | nowhere).items():
         monkeypatch.setenv(name, value)
-    return endpoint
+    clear_all()
+    yield endpoint
+    clear_all()

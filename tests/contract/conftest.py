@@ -92,5 +92,5 @@ def backend(
         theirs = Backend("endpoint", _endpoints(request.config.getoption("secrets_endpoint")))
         yield theirs
         for name in theirs.names:
-            with contextlib.suppress(ClientError):
+            with contextlib.suppress(ClientError, KeyError):
                 theirs.secrets.delete(name, force=True)

@@ -4,7 +4,10 @@ import asyncio
 import inspect
 import json
 import logging
+import os
 import re
+import subprocess
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -15,6 +18,8 @@ import pytest
 import uvicorn
 from fastapi import APIRouter, Depends, FastAPI, WebSocket
 from fastapi.testclient import TestClient
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -26,11 +31,14 @@ from aiocredentials import (
     CredentialsPool,
     DatabaseCredentials,
     PoolClosedError,
+    SecretFormatError,
     SecretNotFoundError,
 )
+from aiocredentials.events import Fetched, SecretEvent, fan_out
 from aiocredentials.integrations import fastapi
 from aiocredentials.integrations.fastapi import CredentialsState, credentials_lifespan, readiness, secret
-from aiocredentials.testing import MotoServer
+from aiocredentials.integrations.opentelemetry import OpenTelemetryListener
+from aiocredentials.testing import FakeSecretsManager, MotoServer
 from server.stub import Answer, StubSecretsManager
 from unit.fake_aws import CANARY, TTL, FakeAWS, pool_of
 
@@ -469,6 +477,59 @@ def test_settings_that_cannot_work_are_refused_at_once() -> None:
         credentials_lifespan(lifespan=own)  # type: ignore[arg-type]
 
 
+def test_a_listener_hears_of_the_pool() -> None:
+    """A listener among the settings gets the events of the app's pool, and learns when that opens and closes."""
+    fake, reader = FakeSecretsManager({NAME: CREDENTIALS}), InMemoryMetricReader()
+    telemetry = OpenTelemetryListener(meter_provider=MeterProvider([reader], shutdown_on_exit=False))
+    heard: list[SecretEvent] = []
+    app = FastAPI(lifespan=credentials_lifespan(session=fake, listener=fan_out(telemetry, heard.append)))
+    app.add_api_route("/ready", readiness(database=NAME))
+
+    def requests() -> list[int]:
+        data: Any = reader.get_metrics_data()
+        metrics = [one for scope in data.resource_metrics[0].scope_metrics for one in scope.metrics]
+        (counted,) = [one for one in metrics if one.name == "aiocredentials.requests"]
+        return [point.value for point in counted.data.data_points]
+
+    for start in (1, 2):
+        with TestClient(app) as client:
+            for _ in range(3):
+                client.get("/ready")
+        assert requests() == [2 * start, 0, start]
+    assert [type(event) for event in heard] == [Fetched, Fetched]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+def test_workers_that_are_forked() -> None:
+    """An app that was made, and even ran, before its workers were forked has a pool of its own in each of them."""
+    program = f"""
+import os
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from aiocredentials.integrations.fastapi import credentials_lifespan, readiness
+from aiocredentials.testing import FakeSecretsManager
+
+fake = FakeSecretsManager({{"{NAME}": "value"}})
+app = FastAPI(lifespan=credentials_lifespan(session=fake, prefetch=["{NAME}"]))
+app.add_api_route("/ready", readiness(database="{NAME}"))
+
+def run():
+    with TestClient(app) as client:
+        print(client.get("/ready").status_code, len(fake.calls), flush=True)
+
+run()
+for _ in range(2):
+    child = os.fork()
+    if child == 0:
+        run()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+run()
+"""
+    answer = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=25)
+    assert answer.stdout.split("\n") == ["200 1", "200 2", "200 2", "200 2", ""]
+
+
 def test_settings_are_the_pools() -> None:
     """The lifespan takes what the pool takes."""
     assert list(fastapi.PoolSettings.__annotations__) == list(inspect.signature(CredentialsPool).parameters)
@@ -530,7 +591,7 @@ def test_missing_is_not_ready(world: World, probed: TestClient, caplog: pytest.L
     assert world.aws.calls.count("prod/redis") == 1  # the failure is remembered
     (record,) = caplog.records
     assert re.match(
-        r"Not ready: no value for cache. SecretNotFoundError: .* Asked: secret 'prod/redis'", record.getMessage()
+        r"Not ready: no usable value for cache. SecretNotFoundError: .* Asked: secret 'prod/redis'", record.getMessage()
     )
     world.now = 10.0
     world.aws.failures["prod/redis"] = "AccessDeniedException"
@@ -553,11 +614,64 @@ def test_probes_learn_little(world: World, probed: TestClient, caplog: pytest.Lo
     assert CANARY not in caplog.text
 
 
-def test_probing_does_not_decode(world: World) -> None:
-    """A value is there or not, whatever `decode` will say of it: a wrong value doesn't take the service away."""
-    world.app.add_api_route("/ready", readiness(database=secret(NAME, int)))
+def test_probing_reads_as_routes_do(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """A value that no route could use is missing, and the probe shows no reason; the log has it, without the value."""
+    refused = secret(NAME, int)
+    world.app.add_api_route("/ready", readiness(database=refused, text=NAME))
+
+    @world.app.get("/")
+    async def route(number: Annotated[int, Depends(refused)]) -> int:
+        return number
+
     with TestClient(world.app) as client:
-        assert client.get("/ready").status_code == 200
+        for _ in range(2):
+            answer = client.get("/ready")
+            assert (answer.status_code, answer.json()["secrets"]) == (
+                503,
+                {"database": {"state": "missing", "age": None}, "text": {"state": "fresh", "age": 0.0}},
+            )
+        with pytest.raises(SecretFormatError):
+            client.get("/")
+    (record,) = caplog.records
+    assert "no usable value for database. SecretFormatError" in record.getMessage()
+    assert CANARY not in caplog.text
+
+
+def test_probing_decodes_once_per_version(world: World) -> None:
+    """Probes decode each version once, and find out when a rotation brings one that the app can't use."""
+    seen: list[int] = []
+
+    def decode(text: str) -> int:
+        number = json.loads(text)["number"]
+        seen.append(number)
+        if number == 2:
+            raise ValueError(text)
+        return int(number)
+
+    world.app.add_api_route("/ready", readiness(database=secret(NAME, decode)))
+    with TestClient(world.app) as client:
+        assert [client.get("/ready").status_code for _ in range(3)] == [200] * 3
+        world.aws.rotate(NAME)
+        world.now = TTL
+        assert [client.get("/ready").status_code for _ in range(2)] == [503] * 2
+        world.aws.rotate(NAME)
+        world.now = 2 * TTL
+        assert client.get("/ready").json()["secrets"] == {"database": {"state": "fresh", "age": 0.0}}
+    assert seen == [1, 2, 2, 3]
+
+
+def test_without_decode_probes_parse_the_json() -> None:
+    """A dependency without `decode` gives routes the parsed JSON: text that isn't JSON is missing for them."""
+    fake = FakeSecretsManager({NAME: "plain text"})
+    app = FastAPI(lifespan=credentials_lifespan(session=fake))
+    app.add_api_route("/ready", readiness(database=secret(NAME), text=secret(NAME, str), name=NAME))
+    with TestClient(app) as client:
+        secrets = client.get("/ready").json()["secrets"]
+    assert {label: one["state"] for label, one in secrets.items()} == {
+        "database": "missing",
+        "text": "fresh",
+        "name": "fresh",
+    }
 
 
 def test_a_closed_pool_is_not_ready() -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import os
 import subprocess
 import sys
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,8 +20,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from aiocredentials import AccessDeniedError, CredentialsPool, SecretNotFoundError
-from aiocredentials.events import Evicted, FetchFailed
+from aiocredentials.events import Evicted, FetchFailed, fan_out
 from aiocredentials.integrations.opentelemetry import OpenTelemetryListener
+from aiocredentials.testing import FakeSecretsManager
 from unit.fake_aws import CANARY, FakeAWS, pool_of
 from unit.virtual_time import run
 
@@ -85,12 +89,14 @@ def story(
     tell: Callable[[FakeAWS, CredentialsPool], Coroutine[Any, Any, None]],
     **options: Any,  # noqa: ANN401 - the pool's
 ) -> None:
-    """Run a story with an observed pool, in virtual time; whatever it was, no value is exported."""
+    """Run a story with a pool, in virtual time; whatever it was, no value is exported."""
 
     async def main() -> None:
         aws = FakeAWS(NAME, "prod/redis")
         async with pool_of(aws, listener=telemetry.listener, **options) as pool:
-            await tell(aws, telemetry.listener.observe(pool))
+            telemetry.listener.pool_opened(pool)
+            await tell(aws, pool)
+            telemetry.listener.pool_closed(pool)
 
     run(main(), seed=0, leave_nothing=True)
     assert CANARY not in telemetry.shown()
@@ -242,11 +248,11 @@ def test_other_events() -> None:
     telemetry = Telemetry()
     telemetry.listener(Evicted(secret_name=NAME, region_name="eu-west-1"))
     assert telemetry.spans.get_finished_spans() == ()
-    assert set(telemetry.metrics()) == {"aiocredentials.requests"}
+    assert telemetry.metrics() == {}
 
 
 def test_two_pools() -> None:
-    """One listener serves several pools: their requests add up, and observing a pool twice counts nothing twice."""
+    """One listener serves several pools: their requests add up, and a pool that is added twice counts once."""
     telemetry = Telemetry()
     for _ in range(2):
         story(telemetry, everything)
@@ -255,20 +261,131 @@ def test_two_pools() -> None:
         assert telemetry.listener.observe(pool) is pool
         await everything(_, pool)
         assert telemetry.requests() == {"hit": 6, "stale": 3, "miss": 9}
+        telemetry.listener.pool_closed(pool)
+        assert telemetry.requests() == {"hit": 6, "stale": 3, "miss": 9}
+        telemetry.listener.observe(pool)
 
     story(telemetry, twice)
     assert telemetry.requests() == {"hit": 6, "stale": 3, "miss": 9}
 
 
-def test_one_for_a_process() -> None:
-    """Of two listeners with one SDK, only the first one's pools have their requests counted: why one is advised."""
+def test_two_listeners() -> None:
+    """Listeners of one provider share its metrics: the requests of all their pools add up."""
     telemetry = Telemetry()
     first, telemetry.listener = telemetry.listener, telemetry.another()
     story(telemetry, everything)
-    assert telemetry.requests() == {"hit": 0, "stale": 0, "miss": 0}
+    assert telemetry.requests() == {"hit": 2, "stale": 1, "miss": 3}
     telemetry.listener = first
     story(telemetry, everything)
-    assert telemetry.requests() == {"hit": 2, "stale": 1, "miss": 3}
+    assert telemetry.requests() == {"hit": 4, "stale": 2, "miss": 6}
+    other = Telemetry()
+    assert other.requests() == {}
+
+
+@pytest.mark.parametrize("how", ["alone", "fanned out", "another pool's"])
+async def test_a_pool_is_counted_by_being_opened(how: str) -> None:
+    """A pool whose listener it is needs no other call, also in `fan_out`; requests between two exports are counted."""
+    telemetry = Telemetry()
+    fake = FakeSecretsManager({NAME: {"password": CANARY}})
+    listener = fan_out(lambda _: None, telemetry.listener) if how == "fanned out" else telemetry.listener
+    pool = CredentialsPool(session=fake, listener=None if how == "another pool's" else listener)
+    assert telemetry.requests() == {}
+    async with pool:
+        if how == "another pool's":
+            telemetry.listener.observe(pool)
+        assert telemetry.requests() == {"hit": 0, "stale": 0, "miss": 0}
+        for _ in range(5):
+            await pool.manager(NAME).get()
+        assert telemetry.requests() == {"hit": 4, "stale": 0, "miss": 1}
+        await pool.manager(NAME).get()
+    assert telemetry.requests() == {"hit": 5, "stale": 0, "miss": 1}
+
+
+async def test_a_pool_that_is_closed_is_let_go() -> None:
+    """Each invocation of a function may open a pool: when it is closed, its counts stay and it doesn't."""
+    telemetry = Telemetry()
+    fake = FakeSecretsManager({NAME: {"password": CANARY}})
+    pools: list[weakref.ref[CredentialsPool]] = []
+    for _ in range(3):
+        async with CredentialsPool(session=fake, listener=telemetry.listener) as pool:
+            await pool.manager(NAME).get()
+        pools.append(weakref.ref(pool))
+    del pool
+    gc.collect()
+    assert [pool() for pool in pools] == [None] * 3
+    assert telemetry.requests() == {"hit": 0, "stale": 0, "miss": 3}
+
+
+def test_the_global_provider() -> None:
+    """Listeners without a provider count together, whether made before the global one was set or after."""
+    program = """
+import asyncio
+from opentelemetry import metrics
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from aiocredentials import CredentialsPool
+from aiocredentials.integrations.opentelemetry import OpenTelemetryListener
+from aiocredentials.testing import FakeSecretsManager
+
+fake = FakeSecretsManager({"a": "1"})
+reader = InMemoryMetricReader()
+provider = MeterProvider([reader], shutdown_on_exit=False)
+silent = OpenTelemetryListener(meter_provider=metrics.NoOpMeterProvider())
+listeners = [OpenTelemetryListener() for _ in range(2)]
+metrics.set_meter_provider(provider)
+listeners += [OpenTelemetryListener(), OpenTelemetryListener(meter_provider=provider)]
+
+async def main():
+    for listener in [silent, *listeners]:
+        async with CredentialsPool(session=fake, listener=listener) as pool:
+            await pool.manager("a").get()
+
+asyncio.run(main())
+for scope in reader.get_metrics_data().resource_metrics[0].scope_metrics:
+    for metric in scope.metrics:
+        if metric.name == "aiocredentials.requests":
+            print([point.value for point in metric.data.data_points])
+"""
+    answer = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], check=True, capture_output=True, text=True, timeout=20
+    )
+    assert (answer.stdout.strip(), answer.stderr) == ("[0, 0, 4]", "")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+def test_a_fork_during_an_export() -> None:
+    """A process that forks while another thread exports has a child that counts, and doesn't hang."""
+    program = """
+import asyncio, os, threading
+from aiocredentials import CredentialsPool
+from aiocredentials.integrations import opentelemetry
+from aiocredentials.testing import FakeSecretsManager
+
+held, released = threading.Event(), threading.Event()
+
+def export():
+    with opentelemetry._lock:
+        held.set()
+        released.wait(10)
+
+async def main():
+    listener = opentelemetry.OpenTelemetryListener()
+    async with CredentialsPool(session=FakeSecretsManager({"a": "1"}), listener=listener) as pool:
+        print(await pool.manager("a").get(), flush=True)
+
+thread = threading.Thread(target=export)
+thread.start()
+held.wait(10)
+threading.Timer(0.1, released.set).start()
+child = os.fork()
+if child == 0:
+    asyncio.run(main())
+    os._exit(0)
+thread.join()
+print(os.waitpid(child, 0)[1])
+"""
+    answer = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=20)
+    assert answer.stdout.split() == ["1", "0"]
 
 
 def test_a_count_that_falls() -> None:
@@ -293,7 +410,8 @@ def test_without_an_sdk() -> None:
 
     async def main() -> None:
         async with pool_of(FakeAWS(NAME), listener=listener) as pool:
-            await listener.observe(pool).manager(NAME).get()
+            listener.pool_opened(pool)
+            await pool.manager(NAME).get()
             heard.append(trace.get_current_span().is_recording())
 
     run(main(), seed=0, leave_nothing=True)

@@ -146,8 +146,8 @@ def test_seeding_tells_what_was_made(fake: FakeSecretsManager) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
-        ("white space", "a", "The name 'white space' isn't one for AWS"),
-        ("x" * 513, "a", "isn't one for AWS: up to 512"),
+        ("white space", "a", "AWS refuses the name 'white space'"),
+        ("x" * 513, "a", "use up to 512 letters, digits"),
         ("a", "", "The value has 0 bytes: AWS keeps from 1 to 65536"),
         ("a", b"", "The value has 0 bytes"),
         ("a", "ä" * 32_769, "The value has 65538 bytes"),

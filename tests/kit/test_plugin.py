@@ -14,20 +14,24 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # What a run must not bring along: the loop of a test that is still open, a socket, a task, a warning of any kind.
-STRICT = ["-W", "error", "-p", "no:cacheprovider", "-p", "no:timeout"]
+STRICT = ["-W", "error", "-p", "no:cacheprovider", "-p", "no:timeout", "--log-cli-level=ERROR"]
 NO_ASYNCIO = ["-p", "no:asyncio"]
 NO_ANYIO = ["-p", "no:anyio"]
+# Other plugins take long to load, and are beside the point.
+ALONE = [*NO_ASYNCIO, *NO_ANYIO, "-p", "no:hypothesispytest", "-p", "no:xdist"]
 ASYNCIO = [f"--override-ini=asyncio_default_{each}_loop_scope=function" for each in ("fixture", "test")]
 ASYNCIO += ["--override-ini=asyncio_mode=auto", *NO_ANYIO]
 
 
 @pytest.fixture
 def run(pytester: pytest.Pytester) -> Callable[..., pytest.RunResult]:
-    """Return a function that runs a test file in this process, where every warning is an error."""
+    """Return a function that runs a test file in this process: no warning and no error in the log may come of it."""
 
     def run(code: str, *options: str) -> pytest.RunResult:
         pytester.makepyfile(code)
-        return pytester.runpytest_inprocess(*STRICT, *options)
+        result = pytester.runpytest_inprocess(*STRICT, *options)
+        result.stdout.no_fnmatch_line("ERROR*")
+        return result
 
     return run
 
@@ -173,6 +177,52 @@ def test_in_a_test_case(run: Callable[..., pytest.RunResult]) -> None:
     run(code, *NO_ASYNCIO, *NO_ANYIO).assert_outcomes(passed=1)
 
 
+def test_in_classes(run: Callable[..., pytest.RunResult]) -> None:
+    """Classes use the fixtures as functions do; a `unittest` class gets them by a fixture of its own."""
+    code = """
+        import asyncio
+        import unittest
+
+        import pytest
+
+        class TestPlain:
+            async def test_get(self, credentials_pool, fake_secrets):
+                fake_secrets.set("prod/database", {"username": "app"})
+                assert await credentials_pool.manager("prod/database").get() == {"username": "app"}
+
+        class Given:
+            @pytest.fixture(autouse=True)
+            def given(self, credentials_pool, fake_secrets):
+                fake_secrets.set("prod/database", {"username": "app"})
+                self.manager = credentials_pool.manager("prod/database")
+
+        class Sync(Given, unittest.TestCase):
+            def test_get(self):
+                self.assertEqual(asyncio.run(self.manager.get()), {"username": "app"})
+
+        class Async(Given, unittest.IsolatedAsyncioTestCase):
+            async def test_get(self):
+                self.assertEqual(await self.manager.get(), {"username": "app"})
+    """
+    run(code, *ASYNCIO).assert_outcomes(passed=3)
+
+
+@pytest.mark.timeout(90)
+def test_with_xdist(pytester: pytest.Pytester) -> None:
+    """Under pytest-xdist the fixtures are there in each worker."""
+    code = """
+        import pytest
+
+        @pytest.mark.parametrize("number", range(4))
+        async def test_get(credentials_pool, fake_secrets, number):
+            fake_secrets.set("prod/database", {"number": number})
+            assert await credentials_pool.manager("prod/database").get() == {"number": number}
+    """
+    pytester.makepyfile(code)
+    options = ["-W", "error", "-p", "no:cacheprovider", "-n", "2", *ASYNCIO]
+    pytester.runpytest_subprocess(*options, timeout=80).assert_outcomes(passed=4)
+
+
 def test_moto_secrets(run: Callable[..., pytest.RunResult]) -> None:
     """The server starts once, is empty for each test, and every pool is sent there, whatever profile its user has."""
     code = """
@@ -214,6 +264,104 @@ def test_moto_secrets(run: Callable[..., pytest.RunResult]) -> None:
         patch.setenv("AWS_PROFILE", "nobody")
         patch.setenv("AWS_REGION", "eu-west-1")
         run(code, *ASYNCIO).assert_outcomes(passed=3)
+
+
+def test_what_a_module_keeps_is_forgotten(run: Callable[..., pytest.RunResult]) -> None:
+    """What managers and pools of a module fetched from moto isn't served to the next test, nor is a failure."""
+    code = """
+        import pytest
+
+        from aiocredentials import AsyncCredentialsManager, CredentialsError, CredentialsPool, SecretNotFoundError
+        from aiocredentials.events import Fetched
+
+        pytestmark = pytest.mark.asyncio(loop_scope="module")
+        heard = []
+        alone = AsyncCredentialsManager("prod/database")
+        pool = CredentialsPool(listener=heard.append)
+        pooled = pool.manager("prod/database")
+
+        async def test_without_the_fixture(_aiocredentials_moto, monkeypatch):
+            server, endpoint = _aiocredentials_moto
+            for name, value in server.environment().items():
+                monkeypatch.setenv(name, value)
+            endpoint.set("prod/database", {"username": "before"})
+            await pool.open()
+            for manager in (alone, pooled):
+                assert await manager.get() == {"username": "before"}
+
+        @pytest.mark.parametrize("user", ["first", "second"])
+        async def test_a_value(moto_secrets, user):
+            for manager in (alone, pooled):
+                with pytest.raises(SecretNotFoundError):
+                    await manager.get()
+            heard.clear()
+            moto_secrets.set("prod/database", {"username": user})
+            alone.invalidate()
+            pool.manager("prod/database").invalidate()
+            for manager in (alone, pooled):
+                assert await manager.get() == {"username": user}
+            assert [type(event) for event in heard] == [Fetched]
+
+        async def test_another_region(moto_secrets, monkeypatch):
+            monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+            moto_secrets.set("prod/database", {"username": "third"}, region_name="eu-west-1")
+            assert await alone.get() == {"username": "third"}
+
+        async def test_without_moto(monkeypatch):
+            monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://127.0.0.1:1")
+            with pytest.raises(CredentialsError):
+                await alone.get()
+            assert pool.stats().entries == 0
+            await pool.aclose()
+    """
+    run(code, *ASYNCIO).assert_outcomes(passed=5)
+
+
+OFF = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+MODULE = "aiocredentials.pytest_plugin"
+WAYS: dict[str, tuple[dict[str, str], list[str], str]] = {
+    "by itself": ({}, [], ""),
+    "autoload off, -p by name": (OFF, ["-p", "aiocredentials"], ""),
+    "autoload off, -p by module": (OFF, ["-p", MODULE], ""),
+    "-p by module": ({}, ["-p", MODULE], ""),
+    "PYTEST_PLUGINS": ({"PYTEST_PLUGINS": MODULE}, [], ""),
+    "conftest.py": ({}, [], f"pytest_plugins = ['{MODULE}']"),
+    "conftest.py and -p by name": ({}, ["-p", "aiocredentials"], f"pytest_plugins = ['{MODULE}']"),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_each_way_to_load_it(way: str, tmp_path: Path) -> None:
+    """The plugin is loaded by itself, and may be named, by its name and by its module, in each way that pytest has."""
+    variables, options, conftest = WAYS[way]
+    (tmp_path / "conftest.py").write_text(conftest)
+    (tmp_path / "test_it.py").write_text("def test_it(fake_secrets):\n    fake_secrets.set('a', 'b')\n")
+    others = [] if variables is OFF else ALONE
+    answer = subprocess.run(
+        [sys.executable, "-m", "pytest", "-W", "error", "-p", "no:cacheprovider", *others, *options, "test_it.py"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=25,
+        cwd=tmp_path,
+        env=os.environ | variables,
+    )
+    assert "1 passed" in answer.stdout, answer.stdout + answer.stderr
+
+
+def test_it_can_be_left_out(tmp_path: Path) -> None:
+    """`-p no:aiocredentials` leaves the plugin out."""
+    (tmp_path / "test_it.py").write_text("def test_it(fake_secrets): ...\n")
+    options = ["-p", "no:aiocredentials", "-p", "no:cacheprovider", *ALONE]
+    answer = subprocess.run(
+        [sys.executable, "-m", "pytest", *options],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=25,
+        cwd=tmp_path,
+    )
+    assert "fixture 'fake_secrets' not found" in answer.stdout
 
 
 def test_the_fixtures_are_listed(pytester: pytest.Pytester) -> None:

@@ -31,7 +31,7 @@ FLOORS: list[set[str]] = [
     {"_store", "_probe", "rotation"},
     {"_manager", "_pool"},
     {"__init__"},
-    {"testing", "pytest_plugin", "doctor", "integrations"},
+    {"testing", "pytest_plugin", "_pytest_entry_point", "doctor", "integrations"},
     {"_doctor_report"},
     {"__main__"},
 ]
@@ -46,7 +46,13 @@ TOP = {"testing", "pytest_plugin", "doctor", "integrations", "_doctor_report", "
 PUBLIC = {"__init__", "errors", "events", "rotation"}
 # But for the doctor, who asks what no service needs to know: STS, other regions, each call by itself, the way a request
 # takes. A public way to that would be one that nobody else should use. The command line is printing and asking apart.
-ALSO = {"doctor": {"_probe"}, "_doctor_report": {"_probe", "doctor"}, "__main__": {"doctor", "_doctor_report"}}
+# The plugin clears what stores remember between two tests: no program should.
+ALSO = {
+    "pytest_plugin": {"_store"},
+    "doctor": {"_probe"},
+    "_doctor_report": {"_probe", "doctor"},
+    "__main__": {"doctor", "_doctor_report"},
+}
 # The files of the testing kit and its plugin see each other.
 KIT = {"testing", "pytest_plugin"}
 OWNERS = {

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiocredentials import CachePolicy, CredentialsError, SecretNotFoundError, ThrottledError, events
+from aiocredentials import (
+    CachePolicy,
+    CredentialsError,
+    CredentialsPool,
+    PoolClosedError,
+    SecretNotFoundError,
+    ThrottledError,
+    events,
+)
 from aiocredentials.events import (
     Evicted,
     Fetched,
@@ -22,6 +30,7 @@ from aiocredentials.events import (
     fan_out,
     tell,
 )
+from aiocredentials.testing import FakeSecretsManager
 from unit.fake_aws import CANARY, TTL, FakeAWS, pool_of
 from unit.virtual_time import run
 
@@ -223,7 +232,11 @@ def test_after_close() -> None:
     assert told(story) == []
 
 
-@pytest.mark.parametrize("error", [ValueError("mine"), asyncio.CancelledError()], ids=["error", "cancelled"])
+@pytest.mark.parametrize(
+    "error",
+    [ValueError("mine"), asyncio.CancelledError(), pytest.fail.Exception("mine"), GeneratorExit()],
+    ids=lambda error: type(error).__name__,
+)
 async def test_a_listener_that_raises(error: BaseException, caplog: pytest.LogCaptureFixture) -> None:
     """What a listener raises is logged with the name of the event, and neither fetch nor reader is hurt."""
 
@@ -288,3 +301,115 @@ def test_fan_out(caplog: pytest.LogCaptureFixture) -> None:
 def test_nobody_listens() -> None:
     """Without a listener there is nothing to do."""
     tell(None, Evicted(**WHERE))
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_what_ends_the_program_is_raised(kind: type[BaseException], caplog: pytest.LogCaptureFixture) -> None:
+    """An interrupt that arrives in a listener isn't lost, and the listeners after it are called first."""
+    heard: list[SecretEvent] = []
+
+    def interrupted(_: SecretEvent) -> None:
+        raise kind
+
+    event = Evicted(**WHERE)
+    with pytest.raises(kind):
+        fan_out(interrupted, heard.append)(event)
+    assert heard == [event]
+    assert caplog.records == []
+
+
+# Pools
+
+
+class Watcher:
+    """A listener that notes which pools open and close."""
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.seen: list[tuple[str, object]] = []
+        self._fails = fails
+
+    def __call__(self, event: SecretEvent, /) -> None:
+        """Note the kind of the event."""
+        self._note(type(event).__name__, None)
+
+    def pool_opened(self, pool: object, /) -> None:
+        """Note the pool."""
+        self._note("opened", pool)
+
+    def pool_closed(self, pool: object, /) -> None:
+        """Note the pool."""
+        self._note("closed", pool)
+
+    def _note(self, what: str, pool: object) -> None:
+        self.seen.append((what, pool))
+        if self._fails:
+            raise ValueError("mine")
+
+
+async def test_a_pool_opens_and_closes() -> None:
+    """A listener that asks for it learns once that its pool has opened, after prefetching, and once that it closed."""
+    watcher = Watcher()
+    fake = FakeSecretsManager({NAME: "value"})
+    pool = CredentialsPool(session=fake, listener=fan_out(lambda _: None, watcher), prefetch=[NAME])
+    async with pool:
+        await pool.open()
+        assert watcher.seen == [("Fetched", None), ("opened", pool)]
+    await pool.aclose()
+    assert watcher.seen[2:] == [("closed", pool)]
+
+
+async def test_a_pool_that_never_opened() -> None:
+    """A pool that couldn't open, or wasn't opened, reports neither."""
+    watcher = Watcher()
+    fake = FakeSecretsManager()
+    pool = CredentialsPool(session=fake, listener=watcher, prefetch=[NAME])
+    with pytest.RaisesGroup(SecretNotFoundError, match="could not be fetched"):
+        await pool.open()
+    await CredentialsPool(session=fake, listener=watcher).aclose()
+    assert [what for what, _ in watcher.seen] == ["FetchFailed"]
+
+
+async def test_a_watcher_that_raises(caplog: pytest.LogCaptureFixture) -> None:
+    """What these methods raise is logged, and the pool opens and closes all the same."""
+    watcher = Watcher(fails=True)
+    async with CredentialsPool(session=FakeSecretsManager({NAME: "1"}), listener=watcher) as pool:
+        assert await pool.manager(NAME).get() == 1
+    assert "closed" in repr(pool)
+    assert [record.getMessage() for record in caplog.records] == [
+        "A listener failed on pool_opened",
+        "A listener failed on Fetched",
+        "A listener failed on pool_closed",
+    ]
+
+
+async def test_a_pool_whose_closing_is_cancelled_reports_it() -> None:
+    """Closing that is cancelled still ends, and is reported."""
+    watcher = Watcher()
+    fake = FakeSecretsManager({NAME: "1"})
+    pool = CredentialsPool(session=fake, listener=watcher)
+    await pool.open()
+    gate = fake.hold()
+    reading = asyncio.create_task(pool.manager(NAME).get())
+    await gate.reached()
+    closing = asyncio.create_task(pool.aclose())
+    await asyncio.sleep(0)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    with pytest.raises(PoolClosedError):
+        await reading
+    assert watcher.seen == [("opened", pool), ("closed", pool)]
+
+
+async def test_a_listener_with_attributes_of_any_name() -> None:
+    """An attribute by such a name that can't be called is left alone."""
+
+    class Odd:
+        pool_opened = "yesterday"
+        pool_closed = None
+
+        def __call__(self, event: SecretEvent, /) -> None:
+            """Do nothing."""
+
+    async with CredentialsPool(session=FakeSecretsManager(), listener=Odd()) as pool:
+        assert "open" in repr(pool)

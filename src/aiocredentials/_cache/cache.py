@@ -191,6 +191,13 @@ class AsyncCache(Generic[V]):
             for watcher in self._watchers_of(names):
                 watcher.invalidated()
 
+    def clear(self) -> None:
+        """Forget all values, versions and failures, and keep nothing that fetches under way will bring."""
+        with bookkeeping:
+            self.flights.invalidate_all()
+            for entry in list(self._entries.values()):
+                self._remove(entry)
+
     async def aclose(self) -> None:
         """Cancel what is under way in all loops and forget all values; calling it again does nothing."""
         waiting = self.flights.close()

@@ -96,6 +96,8 @@ class Flights(Generic[V]):
         """How many there have been."""
         self._marks: dict[Hashable, int] = {}
         """The number of the last invalidation by its mark, oldest first; only those that a flight may still need."""
+        self._all_invalidated = 0
+        """The number of the last invalidation of everything."""
         self._under_way: dict[Flight[V], None] = {}
         """The flights of all loops, oldest first."""
         self.begun = 0
@@ -166,14 +168,26 @@ class Flights(Generic[V]):
         found = list(keys)
         for loop, state in self._loops.living():
             for flight in [state.by_key[key] for key in found if key in state.by_key]:
-                state.remove(flight)
-                # It may be called from any thread, and a caller may be about to wait for it in its own.
-                with contextlib.suppress(RuntimeError):  # that loop has just been closed
-                    loop.call_soon_threadsafe(self._give_up, flight)
+                self._hide(loop, state, flight)
+
+    def invalidate_all(self) -> None:
+        """Let no later caller join any fetch that is under way. Call it under the lock."""
+        self.invalidations += 1
+        self._all_invalidated = self.invalidations
+        for loop, state in self._loops.living():
+            for flight in list(state.by_key.values()):
+                self._hide(loop, state, flight)
+
+    def _hide(self, loop: asyncio.AbstractEventLoop, state: LoopFlights[V], flight: Flight[V]) -> None:
+        state.remove(flight)
+        # It may be called from any thread, and a caller may be about to wait for it in its own.
+        with contextlib.suppress(RuntimeError):  # that loop has just been closed
+            loop.call_soon_threadsafe(self._give_up, flight)
 
     def overtake(self, flight: Flight[V], marks: Iterable[Hashable]) -> bool:
         """Note, and return, whether an invalidation with one of these marks came after a flight had begun."""
-        flight.overtaken = any(self._marks.get(mark, 0) > flight.since for mark in marks)
+        last = max((self._marks.get(mark, 0) for mark in marks), default=0)
+        flight.overtaken = max(last, self._all_invalidated) > flight.since
         return flight.overtaken
 
     def close(self) -> list[asyncio.Task[None]]:

@@ -178,12 +178,16 @@ def secret(
 
 
 def readiness(**secrets: str | SecretDependency[Any]) -> Callable[[Request], Coroutine[Any, Any, JSONResponse]]:
-    """Return a route function: 200 while there is a value of each secret, 503 when one is missing.
+    """Return a route function: 200 while the app can use a value of each secret, 503 when one is missing.
 
-    `app.add_api_route("/ready", readiness(database="prod/database"))`. The answer says fresh, stale or missing, and the
-    age in seconds, under the keyword that you give; no name, version or reason: the log has these, once, at level
-    WARNING. It reads as the app reads: from memory, and by a fetch what isn't there, of which one is under way at a
-    time. A permanent failure is remembered for the policy's `negative_ttl`. With `policy=None`, each probe is a fetch.
+    `app.add_api_route("/ready", readiness(database=database))`, where `database = secret(...)`. It reads as the app
+    reads: from memory, and by a fetch what isn't there, of which one is under way at a time. A dependency is also
+    decoded, once per version, and a value that `decode` refuses is missing. A name, as in `cache="prod/redis"`, only
+    has to be there. A permanent failure is remembered for the policy's `negative_ttl`. With `policy=None`, each probe
+    is a fetch.
+
+    The answer says fresh, stale or missing, and the age in seconds, under the keyword that you give. It shows no name,
+    version or reason. The log has these, at level WARNING, once per reason.
 
     Raises `TypeError` if no secret is given, or one that can't work. The function raises `RuntimeError` if no
     `credentials_lifespan` runs. Needs secretsmanager:GetSecretValue.
@@ -191,21 +195,28 @@ def readiness(**secrets: str | SecretDependency[Any]) -> Callable[[Request], Cor
     if not secrets:
         raise TypeError('readiness() looks at no secret: name each, as in readiness(database="prod/database").')
     dependencies = {label: secret(one) if isinstance(one, str) else one for label, one in secrets.items()}
+    decoded = {label for label, one in secrets.items() if not isinstance(one, str)}
+    usable: dict[str, tuple[str, str]] = {}
     failures: dict[str, type[CredentialsError]] = {}
 
     async def look(label: str, manager: AsyncCredentialsManager[Any]) -> dict[str, str | float | None]:
         try:
             found = await manager.secret()
+            version = (found.arn, found.version_id)
+            if label in decoded and usable.get(label) != version:
+                manager.decoded(found)
+                usable[label] = version
         except CredentialsError as error:
-            if failures.get(label) is not type(error):  # a probe comes every few seconds: say it once
+            # A probe comes every few seconds: log each reason once.
+            if failures.get(label) is not type(error):
                 failures[label] = type(error)
-                logger.warning("Not ready: no value for %s. %s: %s", label, type(error).__name__, error)
+                logger.warning("Not ready: no usable value for %s. %s: %s", label, type(error).__name__, error)
             return {"state": "missing", "age": None}
         failures.pop(label, None)
         return {"state": "stale" if found.is_stale else "fresh", "age": round(found.age, 3)}
 
     async def ready(request: Request) -> JSONResponse:
-        """Say of each secret whether a value is at hand: 503 if one is missing."""
+        """Report of each secret whether the app can use a value: 503 if one is missing."""
         managers = {label: await dependency.manager(request) for label, dependency in dependencies.items()}
         found = await asyncio.gather(*(look(label, manager) for label, manager in managers.items()))
         is_ready = all(one["state"] != "missing" for one in found)

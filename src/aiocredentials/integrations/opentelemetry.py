@@ -10,42 +10,47 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import Counter
 from importlib.metadata import version
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary, WeakSet
 
 from opentelemetry.context import Context
-from opentelemetry.metrics import CallbackOptions, Observation, get_meter
+from opentelemetry.metrics import CallbackOptions, Observation, get_meter, get_meter_provider
 from opentelemetry.trace import SpanKind, StatusCode, get_tracer, set_span_in_context
 
 from aiocredentials.events import Fetched, FetchFailed, Refreshed, RefreshFailed, SecretEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.metrics import Meter, MeterProvider
     from opentelemetry.trace import TracerProvider
 
     from aiocredentials import CredentialsError, CredentialsPool
 
 __all__ = ["OpenTelemetryListener"]
 
+_RESULTS = ("hit", "stale", "miss")
+
 # Seconds: those that OpenTelemetry's semantic conventions advise for the duration of a call over HTTP.
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
 
 
 class OpenTelemetryListener:
-    """A pool's listener that counts and times what the pool does. One serves any number of pools.
+    """A pool's listener that counts and times what the pool does. One listener serves any number of pools.
 
-    Use it as `async with telemetry.observe(CredentialsPool(listener=telemetry)) as pool:`. Make one for a process: an
-    SDK keeps the callback of the first only. Without providers it takes the global ones, also those set later.
+    Use it as `CredentialsPool(listener=OpenTelemetryListener())`, or in `fan_out` with other listeners. Without
+    providers it uses the global ones, also those that are set later. Several listeners of one provider share its
+    metrics: the requests of all their pools add up.
 
-    Each secret that is fetched gives a span: of a batch, each has one. It has no parent, since a fetch may serve many
-    callers. A hit makes no event and no span. `secret_names=True` adds `aiocredentials.secret.name` to the spans,
-    the durations and the refreshes; the length of a series of metrics is then a matter of how many secrets there are.
-    An error is told by its class, AWS's code and the request's id, never by its message. No value is ever told.
+    Each secret that is fetched gives a span; of a batch, each has one. A span has no parent, because a fetch may serve
+    many callers. A hit makes no event and no span. `secret_names=True` adds `aiocredentials.secret.name` to the spans,
+    the durations and the refreshes, so each secret becomes a time series of its own. An error is reported by its class,
+    AWS's code and the request's id, never by its message. No value is ever exported.
     """
 
     def __init__(
@@ -59,15 +64,7 @@ class OpenTelemetryListener:
         meter = get_meter("aiocredentials", ours, meter_provider)
         self._tracer = get_tracer("aiocredentials", ours, tracer_provider)
         self._secret_names = secret_names
-        self._lock = threading.Lock()  # an SDK collects in a thread of its own
-        self._pools: dict[CredentialsPool, Counter[str]] = {}
-        self._requests = Counter(hit=0, stale=0, miss=0)
-        meter.create_observable_counter(
-            "aiocredentials.requests",
-            [self._observe_requests],
-            "{request}",
-            "Reads of secrets, by where they came from.",
-        )
+        self._requests = _registry.requests(meter_provider, meter)
         self._refreshes = meter.create_counter(
             "aiocredentials.refreshes", "{refresh}", "Fetches of secrets that were cached already."
         )
@@ -78,25 +75,21 @@ class OpenTelemetryListener:
             explicit_bucket_boundaries_advisory=_BUCKETS,
         )
 
+    def pool_opened(self, pool: CredentialsPool, /) -> None:
+        """Count the pool's requests from now on: hits aren't events, so its `stats()` are read on export."""
+        self._requests.add(pool)
+
+    def pool_closed(self, pool: CredentialsPool, /) -> None:
+        """Count the pool's last requests, and let go of the pool."""
+        self._requests.remove(pool)
+
     def observe(self, pool: CredentialsPool) -> CredentialsPool:
-        """Count the pool's requests too, and return the pool. Hits aren't events: its `stats()` are read on export.
+        """Count the requests of a pool that has another listener, and return the pool.
 
-        The pool is kept, also when it is closed, so that what it did last is exported too.
+        It is kept, also when it is closed. A pool whose listener this is needs no such call.
         """
-        with self._lock:
-            self._pools.setdefault(pool, Counter())
+        self._requests.add(pool)
         return pool
-
-    def _observe_requests(self, _: CallbackOptions) -> Iterator[Observation]:
-        with self._lock:
-            for pool, seen in self._pools.items():
-                stats = pool.stats()
-                now = Counter(hit=stats.hits, stale=stats.stale, miss=stats.misses)
-                self._requests.update(now - seen)  # a difference below 0 is left out: a counter never falls
-                self._pools[pool] = seen | now
-            counts = dict(self._requests)
-        for result, count in counts.items():
-            yield Observation(count, {"aiocredentials.result": result})
 
     def __call__(self, event: SecretEvent, /) -> None:
         """Take note of a fetch or a refresh, and of no other event."""
@@ -124,3 +117,90 @@ class OpenTelemetryListener:
             told = {"aiocredentials.error.code": error.code, "aws.request_id": error.request_id}
             span.set_attributes({name: fact for name, fact in told.items() if fact is not None})
         span.end(end)
+
+
+class _Requests:
+    """What one provider exports as `aiocredentials.requests`: the sum over all pools of all its listeners."""
+
+    def __init__(self) -> None:
+        self._pools: dict[CredentialsPool, Counter[str]] = {}
+        self._closed: WeakSet[CredentialsPool] = WeakSet()
+        self._counts: Counter[str] = Counter()
+
+    def add(self, pool: CredentialsPool) -> None:
+        """Count a pool, from its first request. A pool that was added before isn't counted twice."""
+        with _lock:
+            if pool in self._closed:
+                return
+            self._pools.setdefault(pool, Counter())
+            for result in _RESULTS:
+                self._counts.setdefault(result, 0)
+
+    def remove(self, pool: CredentialsPool) -> None:
+        """Count a pool for the last time."""
+        with _lock:
+            if pool in self._pools:
+                self._read(pool)
+                del self._pools[pool]
+            self._closed.add(pool)
+
+    def observe(self, _: CallbackOptions) -> Iterator[Observation]:
+        """Report the counts; nothing before there is a pool."""
+        with _lock:
+            for pool in self._pools:
+                self._read(pool)
+            counts = dict(self._counts)
+        for result, count in counts.items():
+            yield Observation(count, {"aiocredentials.result": result})
+
+    def _read(self, pool: CredentialsPool) -> None:
+        stats, seen = pool.stats(), self._pools[pool]
+        now = Counter(hit=stats.hits, stale=stats.stale, miss=stats.misses)
+        # Counters leave out a difference below 0, so what is exported never falls.
+        self._counts.update(now - seen)
+        self._pools[pool] = seen | now
+
+
+class _Registry:
+    """One `_Requests` per provider, because an SDK keeps only the first callback for an instrument."""
+
+    def __init__(self) -> None:
+        self._by_provider: WeakKeyDictionary[MeterProvider, _Requests] = WeakKeyDictionary()
+        self._of_stand_in: _Requests | None = None
+
+    def requests(self, provider: MeterProvider | None, meter: Meter) -> _Requests:
+        """Return what belongs to a provider, or to the global one if there is no argument."""
+        in_use = get_meter_provider()
+        asked = in_use if provider is None else provider
+        with _lock:
+            found = self._by_provider.get(asked)
+            if found is not None:
+                return found
+            # Until a global provider is set, the API has one of its own. What was made for that moves to the global
+            # one, so both share it.
+            is_stand_in = asked is in_use and type(asked).__module__.startswith("opentelemetry.metrics")
+            found = (self._of_stand_in if asked is in_use else None) or _Requests()
+            meter.create_observable_counter(
+                "aiocredentials.requests",
+                [found.observe],
+                "{request}",
+                "Reads of secrets, by where they came from.",
+            )
+            self._by_provider[asked] = found
+            if is_stand_in:
+                self._of_stand_in = found
+        return found
+
+
+_registry = _Registry()
+
+# An SDK collects in a thread of its own. A fork waits until nobody holds the lock, so that the child can take it.
+_lock = threading.RLock()
+
+
+def _no_fork(**_: object) -> None:
+    """Take the place of `os.register_at_fork` on Windows, which has no fork."""
+
+
+_register_at_fork: Callable[..., object] = getattr(os, "register_at_fork", _no_fork)
+_register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)

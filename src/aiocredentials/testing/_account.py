@@ -14,15 +14,23 @@ from string import ascii_letters, digits
 from typing import TYPE_CHECKING, Any
 
 from aiocredentials.testing._failures import answered
-from aiocredentials.testing._seeds import SeededVersion
+from aiocredentials.testing._seeds import (
+    CURRENT,
+    NAME,
+    PENDING,
+    PREVIOUS,
+    SeededVersion,
+    check_name,
+    missing,
+    scheduled_for_deletion,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-CURRENT, PENDING, PREVIOUS = "AWSCURRENT", "AWSPENDING", "AWSPREVIOUS"
-
 _ACCOUNT = "123456789012"
-_NAME = re.compile(r"[A-Za-z0-9/_+=.@!-]{1,512}")  # API reference, CreateSecret
+# AWS reads an ARN that ends like this as a complete one (user guide, "Partial ARN").
+_SUFFIX = re.compile(r"-[A-Za-z0-9]{6}\Z")
 _PARTITIONS = {"cn": "aws-cn", "us-gov": "aws-us-gov"}
 
 
@@ -54,18 +62,22 @@ class StoredSecret:
         return next((version for version in self.versions.values() if stage in version.stages), None)
 
     def add(self, version: Version, stage: str) -> None:
-        """Keep a new version, and give it a staging label."""
+        """Keep a new version, and give it a staging label; the first one is AWSCURRENT in any case.
+
+        API reference, PutSecretValue.
+        """
+        is_first = not self.versions
         self.versions[version.version_id] = version
         self.changed_at = version.created_at
-        if stage == CURRENT:
+        if stage == CURRENT or is_first:
             self.promote(version)
-        else:
+        if stage != CURRENT:
             self._move(stage, version)
 
     def promote(self, version: Version) -> None:
         """Make a version current. AWSPREVIOUS goes to the one that was (API reference, UpdateSecretVersionStage)."""
         before = self.labelled(CURRENT)
-        if before is not None:
+        if before is not None and before is not version:
             self._move(PREVIOUS, before)
         self._move(CURRENT, version)
         # AWSPENDING stays on the current version or goes (user guide, rotation): here it goes.
@@ -130,8 +142,7 @@ class Account:
 
     def create(self, region_name: str, name: str) -> StoredSecret:
         """Create a secret without a value. Raises `ValueError` for a name that AWS refuses."""
-        if not _NAME.fullmatch(name):
-            raise ValueError(f"The name {name!r} isn't one for AWS: up to 512 letters, digits and /_+=.@!-")
+        check_name(name)
         partition = next((end for start, end in _PARTITIONS.items() if region_name.startswith(f"{start}-")), "aws")
         suffix = "".join(self._random.choices(ascii_letters + digits, k=6))
         arn = f"arn:{partition}:secretsmanager:{region_name}:{_ACCOUNT}:secret:{name}-{suffix}"
@@ -148,13 +159,31 @@ class Account:
         """Return the secret with a name. Raises `KeyError`, with what to do, if a test forgot to create it."""
         secret = self.secrets.get((region_name, name))
         if secret is None:
-            raise KeyError(f"There is no secret {name!r} in {region_name!r}: create it by set(), in that region.")
+            raise missing(name, region_name)
+        return secret
+
+    def changeable(self, region_name: str, name: str) -> StoredSecret:
+        """Return the secret with a name, for a change of it.
+
+        Raises `KeyError` if there is none, and `ValueError` if it is scheduled for deletion.
+        """
+        secret = self.known(region_name, name)
+        if secret.deleted_at is not None:
+            raise scheduled_for_deletion(name)
         return secret
 
     def resolve(self, region_name: str, secret_id: str) -> StoredSecret | None:
-        """Find a secret by name, ARN, or ARN without its hyphen and six characters."""
-        for (region, name), secret in self.secrets.items():
-            if region == region_name and secret_id in {name, secret.arn, secret.arn[: -len("-Abc123")]}:
+        """Find a secret by name, ARN, or ARN without its hyphen and six characters.
+
+        An ARN that ends in a hyphen and six characters is a complete ARN. So a secret whose name ends like
+        that has no partial ARN.
+        """
+        secrets = [secret for (region, _), secret in self.secrets.items() if region == region_name]
+        is_partial = _SUFFIX.search(secret_id) is None
+        for secret in secrets:
+            if secret_id in {secret.name, secret.arn}:
+                return secret
+            if is_partial and secret_id == _SUFFIX.sub("", secret.arn):
                 return secret
         return None
 
@@ -169,7 +198,7 @@ class Account:
 
     def find(self, region_name: str, secret_id: str, operation: str) -> StoredSecret:
         """Return a secret as AWS looks it up. Raises AWS's errors."""
-        if not (secret_id.startswith("arn:") or _NAME.fullmatch(secret_id)):
+        if not (secret_id.startswith("arn:") or NAME.fullmatch(secret_id)):
             message = (
                 "Invalid name. Must be a valid name containing alphanumeric characters, "
                 "or any of the following: -/_+=.@!"

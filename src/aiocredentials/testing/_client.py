@@ -161,11 +161,18 @@ def _check_shortest(parameters: dict[str, Any]) -> None:
 
 
 def _check_longest(parameters: dict[str, Any], operation: str) -> None:
-    """Refuse what AWS refuses."""
+    """Refuse what AWS refuses: of a batch the whole request, also where one of its names is too long."""
     for name, (_, longest) in _LENGTHS.items():
+        rule = f"Member must have length less than or equal to {longest}"
         if len(parameters.get(name, "")) > longest:
-            message = (
-                f"1 validation error detected: Value at '{name[0].lower()}{name[1:]}' failed to satisfy constraint: "
-                f"Member must have length less than or equal to {longest}"
-            )
-            raise answered("ValidationException", operation, message)
+            raise _too_long(name, rule, operation)
+    _, longest = _LENGTHS["SecretId"]
+    if any(len(secret_id) > longest for secret_id in parameters.get("SecretIdList", ())):
+        rule = f"Member must satisfy constraint: [Member must have length less than or equal to {longest}]"
+        raise _too_long("SecretIdList", rule, operation)
+
+
+def _too_long(name: str, rule: str, operation: str) -> ClientError:
+    where = f"{name[0].lower()}{name[1:]}"
+    message = f"1 validation error detected: Value at '{where}' failed to satisfy constraint: {rule}"
+    return answered("ValidationException", operation, message)

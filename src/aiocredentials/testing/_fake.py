@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from aiocredentials.testing._account import CURRENT, PENDING, Account, StoredSecret
+from aiocredentials.testing._account import Account, StoredSecret
 from aiocredentials.testing._client import Call, FakeClient, Gate
 from aiocredentials.testing._failures import Failures
-from aiocredentials.testing._seeds import SeededVersion, Value, encoded
+from aiocredentials.testing._seeds import (
+    CURRENT,
+    PENDING,
+    SeededVersion,
+    Value,
+    encoded,
+    not_finished,
+    not_pending,
+    scheduled_for_deletion,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import Mapping
+    from contextlib import AbstractAsyncContextManager
 
     from aiocredentials.errors import CredentialsError
 
@@ -45,7 +55,7 @@ class FakeSecretsManager:
         kept = None if value is None else self._account.version(encoded(value))
         secret = self._account.secrets.get((region, name)) or self._account.create(region, name)
         if secret.deleted_at is not None:
-            raise ValueError(f"{name!r} is scheduled for deletion: restore() it first, or delete(..., force=True) it.")
+            raise scheduled_for_deletion(name)
         if kept is not None:
             secret.add(kept, CURRENT)
         return secret.seeded(kept)
@@ -53,36 +63,47 @@ class FakeSecretsManager:
     def rotate(self, name: str, value: Value, *, promote: bool = True, region_name: str | None = None) -> SeededVersion:
         """Give a secret a new version, as a rotation does; with `promote=False`, `finish_rotation` makes it current.
 
-        Raises `KeyError` if there is no such secret, `ValueError` if its rotation isn't finished, or for a value that
-        AWS refuses.
+        Raises `KeyError` if there is no such secret, and `ValueError` for a value that AWS refuses, if the
+        last rotation isn't finished, or if the secret is scheduled for deletion.
         """
-        secret = self._known(name, region_name)
-        if secret.labelled(PENDING) is not None:
-            raise ValueError(f"The rotation of {name!r} isn't finished: call finish_rotation() first.")
+        secret = self._changeable(name, region_name)
+        pending = secret.labelled(PENDING)
+        if pending is not None and pending is not secret.labelled(CURRENT):
+            raise not_finished(name)
         version = self._account.version(encoded(value))
         secret.add(version, PENDING)
         return self.finish_rotation(name, region_name=region_name) if promote else secret.seeded(version)
 
     def finish_rotation(self, name: str, *, region_name: str | None = None) -> SeededVersion:
-        """Make the AWSPENDING version current. Raises `KeyError` or `ValueError` if there is none."""
-        secret = self._known(name, region_name)
+        """Make the AWSPENDING version current.
+
+        Raises `KeyError` if there is no such secret, and `ValueError` if it has no AWSPENDING version or is
+        scheduled for deletion.
+        """
+        secret = self._changeable(name, region_name)
         version = secret.labelled(PENDING)
         if version is None:
-            raise ValueError(f"{name!r} has no AWSPENDING version: begin by rotate(..., promote=False).")
+            raise not_pending(name)
         secret.promote(version)
         secret.rotated_at = secret.changed_at = datetime.now(UTC)
         return secret.seeded(version)
 
     def delete(self, name: str, *, force: bool = False, region_name: str | None = None) -> None:
-        """Schedule a secret for deletion; with `force` it is gone at once. Raises `KeyError` if there is none."""
-        secret = self._known(name, region_name)
-        secret.deleted_at = datetime.now(UTC)
+        """Schedule a secret for deletion; with `force` it is gone at once.
+
+        Raises `KeyError` if there is no such secret, and `ValueError` if it is scheduled for deletion
+        already and `force` is False.
+        """
+        region = region_name or self.region_name
         if force:
-            del self._account.secrets[region_name or self.region_name, name]
+            self._account.known(region, name)
+            del self._account.secrets[region, name]
+        else:
+            self._changeable(name, region).deleted_at = datetime.now(UTC)
 
     def restore(self, name: str, *, region_name: str | None = None) -> None:
         """Take back that a secret is scheduled for deletion. Raises `KeyError` if there is none."""
-        self._known(name, region_name).deleted_at = None
+        self._account.known(region_name or self.region_name, name).deleted_at = None
 
     def fail_next(
         self,
@@ -111,10 +132,14 @@ class FakeSecretsManager:
         self._gates.append((secret_name, gate))
         return gate
 
-    @asynccontextmanager
-    async def secretsmanager_client(self, region_name: str) -> AsyncGenerator[FakeClient]:
-        """Make a client for a region, as a `CustomSession` does; for one that can't be, raise botocore's error."""
-        yield FakeClient(region_name, self._account, self._failures, self._gates, self.calls.append)
+    def secretsmanager_client(self, region_name: str) -> AbstractAsyncContextManager[FakeClient]:
+        """Make a client for a region, as a `CustomSession` does.
+
+        Raises botocore's `InvalidRegionError` for a region that can't exist.
+        """
+        client = FakeClient(region_name, self._account, self._failures, self._gates, self.calls.append)
+        # There is nothing to close. A generator would be left open where a loop ends before its pool is closed.
+        return nullcontext(client)
 
     def __repr__(self) -> str:
         """Say how much there is, and no value."""
@@ -122,5 +147,5 @@ class FakeSecretsManager:
             f"<FakeSecretsManager {self.region_name}, secrets: {len(self._account.secrets)}, calls: {len(self.calls)}>"
         )
 
-    def _known(self, name: str, region_name: str | None) -> StoredSecret:
-        return self._account.known(region_name or self.region_name, name)
+    def _changeable(self, name: str, region_name: str | None) -> StoredSecret:
+        return self._account.changeable(region_name or self.region_name, name)
