@@ -1,19 +1,34 @@
-"""What secrets say, with types: `DatabaseCredentials` for RDS and its like, `RedisCredentials` for Redis and Valkey.
+"""What secrets say, with types: `DatabaseCredentials` and `RedisCredentials`.
 
-The format for databases is AWS's: "JSON structure of AWS Secrets Manager secrets", in the Secrets Manager user guide.
+The format for databases is AWS's: "JSON structure of AWS Secrets Manager secrets", in the Secrets
+Manager user guide.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field, fields
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from functools import partial
 from ipaddress import IPv6Address
-from typing import Any, NoReturn, Self, cast
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    NoReturn,
+    Self,
+    TypedDict,
+    TypeVar,
+    cast,
+)
 from urllib.parse import quote
 
+from aiocredentials._validation import OUR_TYPE
 from aiocredentials.errors import SecretFormatError, describe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
 
 # Engine → scheme, and the port that AWS's page gives where the secret has none. The names with "aurora" aren't on that
 # page: the RDS API calls the engines so, and AWS's own rotation functions take them.
@@ -22,28 +37,121 @@ _ENGINES = {
     "mysql": ("mysql", 3306), "aurora-mysql": ("mysql", 3306), "mariadb": ("mariadb", 3306),
     "mongo": ("mongodb", 27017), "oracle": ("oracle", 1521), "sqlserver": ("mssql", 1433),
 }  # fmt: skip
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+._-]*")  # SQLAlchemy's have underscores, which RFC 3986 doesn't allow
-_PASSWORDS = ("password", "token", "auth_token")  # what secrets call the password for Redis, in this order
+
+# SQLAlchemy's schemes have underscores, which RFC 3986 doesn't allow.
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+._-]*")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_PLACE = re.compile(r"(\[[^]]*]|[^:]+):([0-9]{1,5})")
+
+# What secrets call the password for Redis, in this order.
+_PASSWORDS = ("password", "token", "auth_token")
+
+# What secrets of other formats call a key, in lower case and without separators → what it is
+# called here. Such a key isn't read. An error names it where the right one is missing.
+_OTHER_NAMES = {
+    other: name
+    for name, others in {
+        "username": "user username login userid uid dbuser dbusername",
+        "password": "pass password passwd pwd authtoken dbpassword dbpass",
+        "host": "host hostname server servername endpoint address url uri dbhost dbhostname",
+        "dbname": "dbname database databasename db initialdatabase",
+    }.items()
+    for other in others.split()
+}
+_LONGEST_NAME = 24
+
+_MASK = "password=***"
+
 # A UnicodeEncodeError would hold the text. A secret that was read has no surrogates; an object made by hand may.
 _quoted = partial(quote, safe="", errors="surrogatepass")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
-class _Masked:
-    """What all credentials here have in common: a mask for what isn't shown, no pickle, and no copy."""
+class _DatabaseFields(TypedDict):
+    username: str
+    password: str
+    engine: str | None
+    host: str | None
+    port: int | None
+    dbname: str | None
+
+
+class _RedisFields(TypedDict):
+    password: str
+    username: str | None
+
+
+F = TypeVar("F", bound="_DatabaseFields | _RedisFields")
+
+
+class _Found:
+    """What was read from a secret. It has no repr of its own, so that no frame shows a value."""
+
+    __slots__ = ("fields", "other_names")
+
+    def __init__(self, fields: dict[str, Any], other_names: str = "") -> None:
+        self.fields = fields
+        """The arguments for the class."""
+        self.other_names = other_names
+        """Keys that look like those which are missing, in words."""
+
+
+class _Credentials(ABC, Generic[F]):
+    """What all credentials here share: fields that can't be changed, and a mask for the password.
+
+    It is no dataclass, because serializers write each field of every dataclass that they meet.
+    """
+
+    __slots__ = ("_other_names", "_values")
+
+    _values: Callable[[], F]
+    _other_names: str
+
+    def _keep(self, values: F) -> None:
+        # A function holds the values: what dumps the slots of an object can print none of them.
+        object.__setattr__(self, "_values", lambda: values)
+        object.__setattr__(self, "_other_names", "")
+
+    @classmethod
+    def _made(cls, found: _Found | str) -> Self:
+        """Make the object. Raises `SecretFormatError` if what was found is a sentence."""
+        if isinstance(found, str):
+            raise describe(SecretFormatError, found)
+        made = cls(**found.fields)
+        object.__setattr__(made, "_other_names", found.other_names)
+        return made
+
+    @staticmethod
+    @abstractmethod
+    def _read_text(text: str) -> _Found | str:
+        """Return what the text says, or a sentence on what is wrong with it."""
+
+    @staticmethod
+    @abstractmethod
+    def _read_object(data: Mapping[str, object]) -> _Found | str:
+        """Return what a mapping says, or a sentence on what is wrong with it."""
 
     def __repr__(self) -> str:
-        shown = (f"{one.name}={getattr(self, one.name)!r}" if one.repr else f"{one.name}=***" for one in fields(self))
-        return f"{type(self).__qualname__}({', '.join(shown)})"
+        shown = {name: f"{name}={value!r}" for name, value in self._values().items()}
+        shown["password"] = _MASK
+        return f"{type(self).__qualname__}({', '.join(shown.values())})"
 
-    # Not the one that dataclass makes: for that, pytest explains a failed assert by printing the fields that differ.
+    def __dir__(self) -> list[str]:
+        """Leave the password out: what dumps all attributes finds their names here."""
+        return [name for name in super().__dir__() if name not in {"password", "_values"}]
+
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
-        return all(getattr(self, one.name) == getattr(other, one.name) for one in fields(self))
+        return self._values() == other._values()
 
     def __hash__(self) -> int:
-        return hash(tuple(getattr(self, one.name) for one in fields(self)))
+        return hash(tuple(self._values().values()))
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"{type(self).__name__} can't be changed: make another one.")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        self.__setattr__(name, None)
 
     def __copy__(self) -> Self:
         return self
@@ -52,37 +160,146 @@ class _Masked:
         return self
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError(f"{type(self).__name__} can't be pickled, so that a password is never written anywhere.")
+        raise TypeError(f"{type(self).__name__} can't be pickled, because it has a password.")
+
+    # For pydantic, which alone calls these, and whose core is there then.
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: object) -> dict[str, Any]:
+        """Let it be a field: made of an object of this class, a secret's text, or its mapping.
+
+        A dump for Python has the object itself, and one for JSON has its repr.
+        """
+        from pydantic_core import core_schema  # noqa: PLC0415 (not everybody has it)
+
+        text = core_schema.str_schema()
+        dump = core_schema.plain_serializer_function_ser_schema(
+            cls._masked,
+            return_schema=text,
+            when_used="json",
+        )
+        schema = core_schema.no_info_plain_validator_function(cls._validated, serialization=dump)
+        return {**schema}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: object, handler: object) -> dict[str, object]:
+        if getattr(handler, "mode", None) == "serialization":
+            return {"title": cls.__name__, "type": "string"}
+        return {"title": cls.__name__, "type": ["object", "string"], "writeOnly": True}
+
+    @classmethod
+    def _validated(cls, given: object) -> Self:
+        if isinstance(given, cls):
+            return given
+        found: _Found | str
+        if isinstance(given, str) and _MASK in given:
+            found = "This is a dump, which has a mask in place of the password."
+        elif isinstance(given, str):
+            found = cls._read_text(given)
+        elif isinstance(given, Mapping):
+            found = cls._read_object(cast("Mapping[str, object]", given))
+        else:
+            found = f"This is neither {cls.__name__} nor the text or the mapping of a secret."
+        if not isinstance(found, str):
+            return cls._made(found)
+
+        from pydantic_core import PydanticCustomError, ValidationError  # noqa: PLC0415 (as above)
+
+        # Pydantic wants a literal: the sentence has no placeholders that an input could fill.
+        sentence: Any = found
+        kind = PydanticCustomError(OUR_TYPE, sentence)
+        # An error of this class says itself what its input was: a mask.
+        raise ValidationError.from_exception_data(cls.__name__, [{"type": kind, "input": "***"}])
+
+    @classmethod
+    def _masked(cls, field: object) -> str:
+        # Only `model_construct` puts anything else into a field.
+        return repr(field) if isinstance(field, cls) else "***"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
-class DatabaseCredentials(_Masked):
+class DatabaseCredentials(_Credentials[_DatabaseFields]):
     """What a database secret says. Give `DatabaseCredentials.from_json` to a manager, as `decode=`.
 
-    Its repr masks the password; `as_dsn()` and `dataclasses.asdict` give it away. It can't be pickled, and a copy is
-    the same object. Other keys of the secret, such as `masterarn`, are for rotation and aren't kept.
+    Its repr masks the password, and so does all that is written of it: serializers refuse it, or
+    write its repr. The attribute `password` and `as_dsn()` are what gives the password away. It
+    can't be changed or pickled, and a copy is the same object. Other keys of the secret, such as
+    `masterarn`, are for rotation and aren't kept.
+
+    It can be a field of a pydantic model, which takes an object, the JSON of a secret, or a mapping
+    with its keys.
     """
 
-    username: str
-    password: str = field(repr=False)
-    engine: str | None = None
-    host: str | None = None
-    port: int | None = None
-    dbname: str | None = None
+    __slots__ = ()
+
+    def __init__(
+        self,
+        *,
+        username: str,
+        password: str,
+        engine: str | None = None,
+        host: str | None = None,
+        port: int | None = None,
+        dbname: str | None = None,
+    ) -> None:
+        self._keep(
+            {
+                "username": username,
+                "password": password,
+                "engine": engine,
+                "host": host,
+                "port": port,
+                "dbname": dbname,
+            },
+        )
+
+    @property
+    def username(self) -> str:
+        """The user to sign in as."""
+        return self._values()["username"]
+
+    @property
+    def password(self) -> str:
+        """The user's password."""
+        return self._values()["password"]
+
+    @property
+    def engine(self) -> str | None:
+        """The database's kind, by AWS's name for it, such as "postgres"."""
+        return self._values()["engine"]
+
+    @property
+    def host(self) -> str | None:
+        """The server's name or address; an IPv6 address has no brackets."""
+        return self._values()["host"]
+
+    @property
+    def port(self) -> int | None:
+        """The server's port, from 1 to 65535."""
+        return self._values()["port"]
+
+    @property
+    def dbname(self) -> str | None:
+        """The name of the database on that server."""
+        return self._values()["dbname"]
 
     @classmethod
     def from_json(cls, text: str) -> Self:
         """Read a secret's text.
 
-        `username` and `password` must be there, and not empty; a secret that RDS manages for a master user has nothing
-        else. The others may be missing, null or empty: then they are None. `port` is a whole number or a string of its
-        digits, from 1 to 65535. Raises `SecretFormatError`, which names the key that is wrong and shows no value.
+        `username` and `password` must be there, and not empty; a secret that RDS manages for a
+        master user has nothing else. The others may be missing, null or empty: then they are None.
+        `port` is a whole number or a string of its digits, from 1 to 65535. A port at the end of
+        `host`, as in "db.example:5432", is read as `port`, and an IPv6 address loses its brackets.
+
+        Raises:
+            SecretFormatError: It names the key that is wrong and shows no value. Where `username`
+                or `password` is missing, it names a key that looks like it, such as `user`.
+                `as_dsn()` does so for `host`.
         """
-        found = _read(text)
-        del text  # this frame is in the traceback of what is raised below
-        if isinstance(found, str):
-            raise describe(SecretFormatError, found)
-        return cls(**found)
+        found = cls._read_text(text)
+        # This frame is in the traceback of what may be raised below.
+        del text
+        return cls._made(found)
 
     def as_dsn(
         self, *, scheme: str | None = None, host: str | None = None, port: int | None = None, dbname: str | None = None
@@ -105,7 +322,7 @@ class DatabaseCredentials(_Masked):
         if not _SCHEME.fullmatch(scheme):
             raise ValueError("scheme isn't that of a URL: give it without '://', such as 'postgresql+asyncpg'.")
         if not host:
-            raise ValueError("The secret names no host; those that RDS manages for master users never do: give host=.")
+            raise ValueError(self._no_host_message)
         if (place := _place(host)) is None:
             raise ValueError("host has a colon and isn't an IPv6 address: give it without its port, which is port=.")
         if port is not None and _port(port) is None:
@@ -113,74 +330,191 @@ class DatabaseCredentials(_Masked):
         place += ("" if port is None else f":{port}") + (f"/{_quoted(dbname)}" if dbname else "")
         return f"{scheme}://{_quoted(self.username)}:{_quoted(self.password)}@{place}"
 
+    @property
+    def _no_host_message(self) -> str:
+        """What is wrong where a host is needed and neither the secret nor the caller names one."""
+        reason = self._other_names or "those that RDS manages for master users never do"
+        return f"The secret names no host; {reason}: give host=."
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
-class RedisCredentials(_Masked):
+    @staticmethod
+    def _read_text(text: str) -> _Found | str:
+        try:
+            data = json.loads(text)
+        except (TypeError, ValueError, RecursionError):
+            return "The secret isn't JSON."
+        if not isinstance(data, dict):
+            return "The secret is JSON, but not an object with the keys 'username' and 'password'."
+        return DatabaseCredentials._read_object(cast("dict[str, object]", data))
+
+    @staticmethod
+    def _read_object(data: Mapping[str, object]) -> _Found | str:
+        names = _DatabaseFields.__annotations__
+        found: dict[str, Any] = {name: data.get(name) for name in names}
+        found = {name: value for name, value in found.items() if value not in (None, "")}
+        absent = [name for name in names if name not in found]
+        other_names = _other_names(data, absent)
+        if missing := [name for name in ("username", "password") if name not in found]:
+            return _missing(" and no ".join(map(repr, missing)), other_names)
+
+        for name, value in found.items():
+            is_port = name == "port"
+            found[name] = _port(value) if is_port else _unicode(value)
+            if found[name] is None:
+                wanted = "a whole number from 1 to 65535" if is_port else "a string of Unicode text"
+                return f"The secret's {name!r} isn't {wanted}."
+        if "host" not in found:
+            return _Found(found, other_names)
+
+        place = _split_host(found["host"])
+        if place is None:
+            return (
+                "The secret's 'host' is no host: keep a name, an IP address or the path of a "
+                "socket in it, and the port as 'port'."
+            )
+        host, port = place
+        if port not in {None, found.get("port", port)}:
+            return "The secret's 'host' ends in a port that isn't its 'port'."
+        return _Found({**found, "host": host, "port": port or found.get("port")}, other_names)
+
+
+class RedisCredentials(_Credentials[_RedisFields]):
     """What a secret for Redis or Valkey says. Give `RedisCredentials.from_text` to a manager, as `decode=`.
 
-    Its repr masks the password, which `dataclasses.asdict` gives away. It can't be pickled, and a copy is the same
-    object. Without a username, the server takes the password for the user `default`.
+    Its repr masks the password, and so does all that is written of it: serializers refuse it, or
+    write its repr. The attribute `password` is what gives the password away. It can't be changed or
+    pickled, and a copy is the same object. Without a username, the server takes the password for
+    the user `default`.
+
+    It can be a field of a pydantic model, which takes an object, the text of a secret, or a mapping
+    with its keys.
     """
 
-    password: str = field(repr=False)
-    username: str | None = None
+    __slots__ = ()
+
+    def __init__(self, *, password: str, username: str | None = None) -> None:
+        self._keep({"password": password, "username": username})
+
+    @property
+    def password(self) -> str:
+        """The user's password, or the token."""
+        return self._values()["password"]
+
+    @property
+    def username(self) -> str | None:
+        """The user to sign in as; None for the user `default`."""
+        return self._values()["username"]
 
     @classmethod
     def from_text(cls, text: str) -> Self:
         """Read a secret's text: a JSON object, or nothing but the token.
 
-        An object has the password as `password`, `token` or `auth_token`; where there are several, the first of these.
-        Its `username` may be missing, null or empty. Other keys, such as ElastiCache's `user_arn`, aren't kept. Text
-        that doesn't begin with `{` is the token itself; spaces and line ends around it don't belong to it. Raises
-        `SecretFormatError`, which names the key that is wrong and shows no value.
+        An object has the password as `password`, `token` or `auth_token`; where there are several,
+        the first of these. Its `username` may be missing, null or empty. Other keys, such as
+        ElastiCache's `user_arn`, aren't kept. Text that doesn't begin with `{` is the token itself;
+        spaces and line ends around it don't belong to it.
+
+        Raises:
+            SecretFormatError: It names the key that is wrong and shows no value. A text that can't
+                be a token is refused, too: a URL, several lines, and JSON other than an object or a
+                number.
         """
-        found = _read_redis(text)
-        del text  # this frame is in the traceback of what is raised below
-        if isinstance(found, str):
-            raise describe(SecretFormatError, found)
-        return cls(**found)
+        found = cls._read_text(text)
+        # This frame is in the traceback of what may be raised below.
+        del text
+        return cls._made(found)
+
+    @staticmethod
+    def _read_text(text: str) -> _Found | str:
+        token = (_unicode(text) or "").strip()
+        if not token:
+            return "The secret is empty, or isn't Unicode text."
+        if not token.startswith("{"):
+            return _no_token(token) or _Found({"password": token})
+        try:
+            data = json.loads(token)
+        except (ValueError, RecursionError):
+            return "The secret begins like a JSON object, and isn't one."
+        return RedisCredentials._read_object(data)
+
+    @staticmethod
+    def _read_object(data: Mapping[str, object]) -> _Found | str:
+        names = ("username", *_PASSWORDS)
+        given = {name: data.get(name) for name in names}
+        given = {name: value for name, value in given.items() if value not in (None, "")}
+        key = next((name for name in _PASSWORDS if name in given), None)
+        if key is None:
+            return _missing(", no ".join(map(repr, _PASSWORDS)), _other_names(data, ["password"]))
+
+        for name in given.keys() & {"username", key}:
+            if _unicode(given[name]) is None:
+                return f"The secret's {name!r} isn't a string of Unicode text."
+        if _URL.match(str(given[key])):
+            return f"The secret's {key!r} is a URL: keep the password alone in it."
+        return _Found({"password": given[key], "username": given.get("username")})
 
 
-def _read(text: str) -> dict[str, Any] | str:
-    """Return the fields, or a sentence on what is wrong: this frame holds the text, so nothing is raised from here."""
+# Reading. These hold what a secret says, so they raise nothing: a sentence is what goes wrong.
+
+
+def _missing(keys: str, other_names: str) -> str:
+    also = f"; {other_names}" if other_names else ""
+    return f"The secret has no {keys}, or an empty one{also}."
+
+
+def _other_names(data: Mapping[str, object], missing: Collection[str]) -> str:
+    """Say which keys look like those that are missing; no other key's name is in that."""
+    found = {_meant(key): key for key in data if key not in _DatabaseFields.__annotations__}
+    pairs = [f"{found[name]!r}, not {name!r}" for name in missing if name in found]
+    return f"it has {', and '.join(pairs)}" if pairs else ""
+
+
+def _meant(key: object) -> str | None:
+    """Return by what name a key is read here, if it is one of those that others use."""
+    if not isinstance(key, str) or len(key) > _LONGEST_NAME:
+        return None
+    return _OTHER_NAMES.get(key.lower().replace("_", "").replace("-", ""))
+
+
+def _no_token(text: str) -> str | None:
+    """Say why a text that isn't an object isn't a token either; None if it may be one."""
+    if _URL.match(text):
+        return "The secret is a URL: keep the password alone, or JSON with 'username' and 'password'."
+    if len(text.splitlines()) > 1:
+        return "The secret has several lines, and a token has one."
     try:
         data = json.loads(text)
-    except (TypeError, ValueError, RecursionError):
-        return "The secret isn't JSON."
-    if not isinstance(data, dict):
-        return "The secret is JSON, but not an object with the keys 'username' and 'password'."
-    given = cast("dict[str, Any]", data)
-    found = {one.name: given[one.name] for one in fields(DatabaseCredentials) if given.get(one.name) not in (None, "")}
-    if missing := [key for key in ("username", "password") if key not in found]:
-        return f"The secret has no {' and no '.join(map(repr, missing))}, or an empty one."
-    for key, value in found.items():
-        found[key] = _port(value) if key == "port" else _unicode(value)
-        if found[key] is None:
-            what = "a whole number from 1 to 65535" if key == "port" else "a string of Unicode text"
-            return f"The secret's {key!r} isn't {what}."
-    return found
-
-
-def _read_redis(text: str) -> dict[str, str] | str:
-    """Return the fields, or a sentence on what is wrong, as `_read` does."""
-    token = (_unicode(text) or "").strip()
-    if not token:
-        return "The secret is empty, or isn't Unicode text."
-    if not token.startswith("{"):
-        return {"password": token}
-    try:
-        data = json.loads(token)
     except (ValueError, RecursionError):
-        return "The secret begins like a JSON object, and isn't one."
-    given = {key: data[key] for key in ("username", *_PASSWORDS) if data.get(key) not in (None, "")}
-    key = next((each for each in _PASSWORDS if each in given), None)
-    if key is None:
-        return f"The secret has no {', no '.join(map(repr, _PASSWORDS))}, or an empty one."
-    found = {field: given[name] for field, name in (("username", "username"), ("password", key)) if name in given}
-    for name, value in (("username", found.get("username", "")), (key, found["password"])):
-        if _unicode(value) is None:
-            return f"The secret's {name!r} isn't a string of Unicode text."
-    return found
+        return None
+    # A token may be made of digits.
+    if type(data) in {int, float}:
+        return None
+    return "The secret is JSON, but not an object: keep the token without quotes or brackets."
+
+
+def _split_host(host: str) -> tuple[str, int | None] | None:
+    """Return the host without brackets, and the port at its end; None where it isn't a host.
+
+    The path of a socket may have colons, as Google's Cloud SQL does.
+    """
+    if host.startswith("/") or _is_ipv6(host):
+        return host, None
+    match = _PLACE.fullmatch(host)
+    name = match[1] if match else host
+    port = _port(match[2]) if match else None
+    if match and port is None:
+        return None
+    if name.startswith("["):
+        address = name[1:-1]
+        return (address, port) if name.endswith("]") and _is_ipv6(address) else None
+    return None if ":" in name else (name, port)
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _port(value: object) -> int | None:
@@ -195,10 +529,7 @@ def _unicode(value: object) -> str | None:
 
 def _place(host: str) -> str | None:
     bare = host.removeprefix("[").removesuffix("]")
-    if ":" not in bare:
+    if ":" not in bare or host.startswith("/"):
         return _quoted(bare)
-    try:
-        IPv6Address(bare)
-    except ValueError:
-        return None
-    return f"[{quote(bare, safe=':')}]"  # what can be quoted here is the % of a zone, as RFC 6874 wants it
+    # What can be quoted in an address is the % of a zone, as RFC 6874 wants it.
+    return f"[{quote(bare, safe=':')}]" if _is_ipv6(bare) else None
