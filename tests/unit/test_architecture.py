@@ -42,7 +42,13 @@ TOP = {"testing", "pytest_plugin", "doctor", "integrations", "_doctor_report", "
 PUBLIC = {"__init__", "errors", "events", "rotation"}
 # But for the doctor, who asks what no service needs to know: STS, other regions, each call by itself, the way a request
 # takes. A public way to that would be one that nobody else should use. The command line is printing and asking apart.
-ALSO = {"doctor": {"_probe"}, "_doctor_report": {"_probe", "doctor"}, "__main__": {"doctor", "_doctor_report"}}
+# What pydantic says of a wrong input is told without the input in one place, for settings and for `decode`.
+ALSO = {
+    "doctor": {"_probe"},
+    "_doctor_report": {"_probe", "doctor"},
+    "__main__": {"doctor", "_doctor_report"},
+    "integrations.pydantic_settings": {"_validation"},
+}
 # The files of the testing kit and its plugin see each other.
 KIT = {"testing", "pytest_plugin"}
 OWNERS = {
