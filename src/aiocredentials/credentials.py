@@ -6,29 +6,18 @@ Manager user guide.
 
 from __future__ import annotations
 
-import json
 import re
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import partial
-from ipaddress import IPv6Address
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Generic,
-    NoReturn,
-    Self,
-    TypedDict,
-    TypeVar,
-    cast,
-)
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, TypedDict, TypeVar, cast
 from urllib.parse import quote
 
+from aiocredentials._formats import DATABASE, REDIS, Format, Found, is_ipv6, port_of
 from aiocredentials._validation import OUR_TYPE
 from aiocredentials.errors import SecretFormatError, describe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
 
 # Engine → scheme, and the port that AWS's page gives where the secret has none. The names with "aurora" aren't on that
 # page: the RDS API calls the engines so, and AWS's own rotation functions take them.
@@ -40,26 +29,6 @@ _ENGINES = {
 
 # SQLAlchemy's schemes have underscores, which RFC 3986 doesn't allow.
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+._-]*")
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-_PLACE = re.compile(r"(\[[^]]*]|[^:]+):([0-9]{1,5})")
-
-# What secrets call the password for Redis, in this order.
-_PASSWORDS = ("password", "token", "auth_token")
-
-# What secrets of other formats call a key, in lower case and without separators → what it is
-# called here. Such a key isn't read. An error names it where the right one is missing.
-_OTHER_NAMES = {
-    other: name
-    for name, others in {
-        "username": "user username login userid uid dbuser dbusername",
-        "password": "pass password passwd pwd authtoken dbpassword dbpass",
-        "host": "host hostname server servername endpoint address url uri dbhost dbhostname",
-        "dbname": "dbname database databasename db initialdatabase",
-    }.items()
-    for other in others.split()
-}
-_LONGEST_NAME = 24
-
 _MASK = "password=***"
 
 # A UnicodeEncodeError would hold the text. A secret that was read has no surrogates; an object made by hand may.
@@ -83,19 +52,7 @@ class _RedisFields(TypedDict):
 F = TypeVar("F", bound="_DatabaseFields | _RedisFields")
 
 
-class _Found:
-    """What was read from a secret. It has no repr of its own, so that no frame shows a value."""
-
-    __slots__ = ("fields", "other_names")
-
-    def __init__(self, fields: dict[str, Any], other_names: str = "") -> None:
-        self.fields = fields
-        """The arguments for the class."""
-        self.other_names = other_names
-        """Keys that look like those which are missing, in words."""
-
-
-class _Credentials(ABC, Generic[F]):
+class _Credentials(Generic[F]):
     """What all credentials here share: fields that can't be changed, and a mask for the password.
 
     It is no dataclass, because serializers write each field of every dataclass that they meet.
@@ -103,6 +60,7 @@ class _Credentials(ABC, Generic[F]):
 
     __slots__ = ("_other_names", "_values")
 
+    _format: ClassVar[Format]
     _values: Callable[[], F]
     _other_names: str
 
@@ -112,23 +70,13 @@ class _Credentials(ABC, Generic[F]):
         object.__setattr__(self, "_other_names", "")
 
     @classmethod
-    def _made(cls, found: _Found | str) -> Self:
+    def _made(cls, found: Found | str) -> Self:
         """Make the object. Raises `SecretFormatError` if what was found is a sentence."""
         if isinstance(found, str):
             raise describe(SecretFormatError, found)
         made = cls(**found.fields)
         object.__setattr__(made, "_other_names", found.other_names)
         return made
-
-    @staticmethod
-    @abstractmethod
-    def _read_text(text: str) -> _Found | str:
-        """Return what the text says, or a sentence on what is wrong with it."""
-
-    @staticmethod
-    @abstractmethod
-    def _read_object(data: Mapping[str, object]) -> _Found | str:
-        """Return what a mapping says, or a sentence on what is wrong with it."""
 
     def __repr__(self) -> str:
         shown = {name: f"{name}={value!r}" for name, value in self._values().items()}
@@ -191,13 +139,13 @@ class _Credentials(ABC, Generic[F]):
     def _validated(cls, given: object) -> Self:
         if isinstance(given, cls):
             return given
-        found: _Found | str
+        found: Found | str
         if isinstance(given, str) and _MASK in given:
             found = "This is a dump, which has a mask in place of the password."
         elif isinstance(given, str):
-            found = cls._read_text(given)
+            found = cls._format.read_text(given)
         elif isinstance(given, Mapping):
-            found = cls._read_object(cast("Mapping[str, object]", given))
+            found = cls._format.read(cast("Mapping[str, object]", given))
         else:
             found = f"This is neither {cls.__name__} nor the text or the mapping of a secret."
         if not isinstance(found, str):
@@ -230,6 +178,8 @@ class DatabaseCredentials(_Credentials[_DatabaseFields]):
     """
 
     __slots__ = ()
+
+    _format = DATABASE
 
     def __init__(
         self,
@@ -296,7 +246,7 @@ class DatabaseCredentials(_Credentials[_DatabaseFields]):
                 or `password` is missing, it names a key that looks like it, such as `user`.
                 `as_dsn()` does so for `host`.
         """
-        found = cls._read_text(text)
+        found = cls._format.read_text(text)
         # This frame is in the traceback of what may be raised below.
         del text
         return cls._made(found)
@@ -325,7 +275,7 @@ class DatabaseCredentials(_Credentials[_DatabaseFields]):
             raise ValueError(self._no_host_message)
         if (place := _place(host)) is None:
             raise ValueError("host has a colon and isn't an IPv6 address: give it without its port, which is port=.")
-        if port is not None and _port(port) is None:
+        if port is not None and port_of(port) is None:
             raise ValueError("port isn't a whole number from 1 to 65535: give a correct one as port=.")
         place += ("" if port is None else f":{port}") + (f"/{_quoted(dbname)}" if dbname else "")
         return f"{scheme}://{_quoted(self.username)}:{_quoted(self.password)}@{place}"
@@ -336,60 +286,22 @@ class DatabaseCredentials(_Credentials[_DatabaseFields]):
         reason = self._other_names or "those that RDS manages for master users never do"
         return f"The secret names no host; {reason}: give host=."
 
-    @staticmethod
-    def _read_text(text: str) -> _Found | str:
-        try:
-            data = json.loads(text)
-        except (TypeError, ValueError, RecursionError):
-            return "The secret isn't JSON."
-        if not isinstance(data, dict):
-            return "The secret is JSON, but not an object with the keys 'username' and 'password'."
-        return DatabaseCredentials._read_object(cast("dict[str, object]", data))
-
-    @staticmethod
-    def _read_object(data: Mapping[str, object]) -> _Found | str:
-        names = _DatabaseFields.__annotations__
-        found: dict[str, Any] = {name: data.get(name) for name in names}
-        found = {name: value for name, value in found.items() if value not in (None, "")}
-        absent = [name for name in names if name not in found]
-        other_names = _other_names(data, absent)
-        if missing := [name for name in ("username", "password") if name not in found]:
-            return _missing(" and no ".join(map(repr, missing)), other_names)
-
-        for name, value in found.items():
-            is_port = name == "port"
-            found[name] = _port(value) if is_port else _unicode(value)
-            if found[name] is None:
-                wanted = "a whole number from 1 to 65535" if is_port else "a string of Unicode text"
-                return f"The secret's {name!r} isn't {wanted}."
-        if "host" not in found:
-            return _Found(found, other_names)
-
-        place = _split_host(found["host"])
-        if place is None:
-            return (
-                "The secret's 'host' is no host: keep a name, an IP address or the path of a "
-                "socket in it, and the port as 'port'."
-            )
-        host, port = place
-        if port not in {None, found.get("port", port)}:
-            return "The secret's 'host' ends in a port that isn't its 'port'."
-        return _Found({**found, "host": host, "port": port or found.get("port")}, other_names)
-
 
 class RedisCredentials(_Credentials[_RedisFields]):
-    """What a secret for Redis or Valkey says. Give `RedisCredentials.from_text` to a manager, as `decode=`.
+    """What a secret for Redis or Valkey says.
 
-    Its repr masks the password, and so does all that is written of it: serializers refuse it, or
-    write its repr. The attribute `password` is what gives the password away. It can't be changed or
-    pickled, and a copy is the same object. Without a username, the server takes the password for
-    the user `default`.
+    Give `RedisCredentials.from_text` to a manager, as `decode=`. Its repr masks the password, and
+    so does all that is written of it: serializers refuse it, or write its repr. The attribute
+    `password` is what gives the password away. It can't be changed or pickled, and a copy is the
+    same object. Without a username, the server takes the password for the user `default`.
 
     It can be a field of a pydantic model, which takes an object, the text of a secret, or a mapping
     with its keys.
     """
 
     __slots__ = ()
+
+    _format = REDIS
 
     def __init__(self, *, password: str, username: str | None = None) -> None:
         self._keep({"password": password, "username": username})
@@ -418,113 +330,10 @@ class RedisCredentials(_Credentials[_RedisFields]):
                 be a token is refused, too: a URL, several lines, and JSON other than an object or a
                 number.
         """
-        found = cls._read_text(text)
+        found = cls._format.read_text(text)
         # This frame is in the traceback of what may be raised below.
         del text
         return cls._made(found)
-
-    @staticmethod
-    def _read_text(text: str) -> _Found | str:
-        token = (_unicode(text) or "").strip()
-        if not token:
-            return "The secret is empty, or isn't Unicode text."
-        if not token.startswith("{"):
-            return _no_token(token) or _Found({"password": token})
-        try:
-            data = json.loads(token)
-        except (ValueError, RecursionError):
-            return "The secret begins like a JSON object, and isn't one."
-        return RedisCredentials._read_object(data)
-
-    @staticmethod
-    def _read_object(data: Mapping[str, object]) -> _Found | str:
-        names = ("username", *_PASSWORDS)
-        given = {name: data.get(name) for name in names}
-        given = {name: value for name, value in given.items() if value not in (None, "")}
-        key = next((name for name in _PASSWORDS if name in given), None)
-        if key is None:
-            return _missing(", no ".join(map(repr, _PASSWORDS)), _other_names(data, ["password"]))
-
-        for name in given.keys() & {"username", key}:
-            if _unicode(given[name]) is None:
-                return f"The secret's {name!r} isn't a string of Unicode text."
-        if _URL.match(str(given[key])):
-            return f"The secret's {key!r} is a URL: keep the password alone in it."
-        return _Found({"password": given[key], "username": given.get("username")})
-
-
-# Reading. These hold what a secret says, so they raise nothing: a sentence is what goes wrong.
-
-
-def _missing(keys: str, other_names: str) -> str:
-    also = f"; {other_names}" if other_names else ""
-    return f"The secret has no {keys}, or an empty one{also}."
-
-
-def _other_names(data: Mapping[str, object], missing: Collection[str]) -> str:
-    """Say which keys look like those that are missing; no other key's name is in that."""
-    found = {_meant(key): key for key in data if key not in _DatabaseFields.__annotations__}
-    pairs = [f"{found[name]!r}, not {name!r}" for name in missing if name in found]
-    return f"it has {', and '.join(pairs)}" if pairs else ""
-
-
-def _meant(key: object) -> str | None:
-    """Return by what name a key is read here, if it is one of those that others use."""
-    if not isinstance(key, str) or len(key) > _LONGEST_NAME:
-        return None
-    return _OTHER_NAMES.get(key.lower().replace("_", "").replace("-", ""))
-
-
-def _no_token(text: str) -> str | None:
-    """Say why a text that isn't an object isn't a token either; None if it may be one."""
-    if _URL.match(text):
-        return "The secret is a URL: keep the password alone, or JSON with 'username' and 'password'."
-    if len(text.splitlines()) > 1:
-        return "The secret has several lines, and a token has one."
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    # A token may be made of digits.
-    if type(data) in {int, float}:
-        return None
-    return "The secret is JSON, but not an object: keep the token without quotes or brackets."
-
-
-def _split_host(host: str) -> tuple[str, int | None] | None:
-    """Return the host without brackets, and the port at its end; None where it isn't a host.
-
-    The path of a socket may have colons, as Google's Cloud SQL does.
-    """
-    if host.startswith("/") or _is_ipv6(host):
-        return host, None
-    match = _PLACE.fullmatch(host)
-    name = match[1] if match else host
-    port = _port(match[2]) if match else None
-    if match and port is None:
-        return None
-    if name.startswith("["):
-        address = name[1:-1]
-        return (address, port) if name.endswith("]") and _is_ipv6(address) else None
-    return None if ":" in name else (name, port)
-
-
-def _is_ipv6(text: str) -> bool:
-    try:
-        IPv6Address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _port(value: object) -> int | None:
-    if isinstance(value, str) and re.fullmatch("[0-9]{1,5}", value):
-        value = int(value)
-    return value if type(value) is int and 1 <= value <= 65535 else None  # noqa: PLR2004 (the last TCP port)
-
-
-def _unicode(value: object) -> str | None:
-    return value if isinstance(value, str) and not re.search("[\ud800-\udfff]", value) else None
 
 
 def _place(host: str) -> str | None:
@@ -532,4 +341,4 @@ def _place(host: str) -> str | None:
     if ":" not in bare or host.startswith("/"):
         return _quoted(bare)
     # What can be quoted in an address is the % of a zone, as RFC 6874 wants it.
-    return f"[{quote(bare, safe=':')}]" if _is_ipv6(bare) else None
+    return f"[{quote(bare, safe=':')}]" if is_ipv6(bare) else None

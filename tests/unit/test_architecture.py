@@ -24,9 +24,9 @@ FOLDER = Path(aiocredentials.__file__).parent
 # From the bottom to the top. A module may import those of lower floors, and none of its own.
 FLOORS: list[set[str]] = [
     {"errors"},
-    {"events", "_loops", "_redact", "_validation"},
+    {"events", "_formats", "_loops", "_redact", "_validation"},
     {"_policy", "_secret", "_transport"},
-    {"_cache", "_session"},
+    {"_cache", "_decode", "_session"},
     {"_gateway", "credentials"},
     {"_store", "_probe", "rotation"},
     {"_manager", "_pool"},

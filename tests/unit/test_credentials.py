@@ -266,6 +266,12 @@ def test_immutable() -> None:
     assert one == credentials()
 
 
+def test_attributes() -> None:
+    """Its attributes are listed without the password, for everything that dumps attributes by that list."""
+    assert set(FIELDS) - set(dir(credentials())) == {"password"}
+    assert "_values" not in dir(credentials())
+
+
 def test_match_by_keyword() -> None:
     """A `match` statement takes the fields by their names."""
     match credentials():

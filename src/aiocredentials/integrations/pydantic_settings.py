@@ -29,6 +29,8 @@ S = TypeVar("S", bound=BaseSettings)
 SecretSource: TypeAlias = str | tuple[str, str] | AsyncCredentialsManager[Any]
 """A secret's name, for its text; a name and a key of its JSON; or a manager, for what its `get()` returns."""
 
+# For type checkers, Json is a form that annotations have; it is a class.
+_JSON = cast("type", Json)
 _NO_INIT: Mapping[str, Any] = types.MappingProxyType({})
 # What pydantic-settings says where a variable isn't the JSON that its field needs: names alone.
 _UNREADABLE = re.compile(r'error (?:getting|parsing) value for field "([\w.-]+)" from source "(\w+)"')
@@ -293,7 +295,7 @@ def _parsed(parser: InitSettingsSource, field: FieldInfo, text: str) -> Any:  # 
 
     A field of the type `Json[...]` has the text itself, because pydantic parses it.
     """
-    if any(isinstance(each, Json) for each in field.metadata):
+    if any(isinstance(each, _JSON) for each in field.metadata):
         return text
     if parser.field_is_complex(field):
         return parser.decode_complex_value("", field, text)
