@@ -233,6 +233,13 @@ async def test_many_problems(pool: CredentialsPool, stub: StubSecretsManager) ->
     assert "strict.steps.9.level: int_parsing (secret 'x'); and 2990 more. Asked" in str(error)
 
 
+async def test_a_manager_of_bytes(pool: CredentialsPool) -> None:
+    """A manager whose `decode` takes bytes gives a field what that makes of them."""
+    manager = pool.manager("prod/token", decode=bytes.hex, binary=True)
+    settings = await load_settings(Settings, pool, {"token": manager})
+    assert settings.token.get_secret_value() == b"from AWS".hex()
+
+
 async def test_a_plain_manager(pool: CredentialsPool, stub: StubSecretsManager) -> None:
     """A manager without a decoder gives its parsed JSON; it may be of another region, another pool or of none."""
     manager = AsyncCredentialsManager("prod/redis", "us-west-2", endpoint_url=stub.url)
