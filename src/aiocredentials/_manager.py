@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import copy
-import inspect
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, Self, TypeVar, cast, overload
 
 from aiocredentials._cache import FIRST_BACKOFF, LONGEST_BACKOFF
+from aiocredentials._decode import Decoder, decoder_of
 from aiocredentials._gateway import SecretRequest, region_of
 from aiocredentials._identifiers import check_identifier
 from aiocredentials._policy import DEFAULT_POLICY, CachePolicy, seconds
 from aiocredentials._session import ClientSettings, Region, SessionPerCall, check_name
 from aiocredentials._store import SecretStore
-from aiocredentials.errors import CredentialsError, PoolClosedError, SecretFormatError, describe
+from aiocredentials.errors import CredentialsError, PoolClosedError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -58,12 +57,16 @@ class AsyncCredentialsManager(Generic[T]):
     With `pool=`, or inside of `async with manager:`, fetches share a client.
 
     `secret_name` is a name, a full or a partial ARN. The region is `region_name`, else the ARN's, the config's, the
-    session's, `AWS_DEFAULT_REGION`, `AWS_REGION`, the profile's, or us-east-1. `decode` makes an object of the text,
-    once a version. `session` is an `aioboto3.Session`, an aiobotocore `AioSession` or a `CustomSession`. `timeout` is
-    for one whole fetch (finding AWS credentials, connecting, retries, reading), in seconds or as a `timedelta`.
-    `policy=None` means no cache; without a pool, nothing is refreshed in the background. `redact_wire_logs=False`
-    leaves values and tokens in what botocore logs of our calls at level DEBUG. Raises `TypeError` or `ValueError` for
-    an argument that can't work, and for settings that the pool has.
+    session's, `AWS_DEFAULT_REGION`, `AWS_REGION`, the profile's, or us-east-1.
+
+    `decode` makes an object of the secret's text, once per version. With `binary=True` it gets the
+    secret's bytes instead; those of a text are UTF-8.
+
+    `session` is an `aioboto3.Session`, an aiobotocore `AioSession` or a `CustomSession`. `timeout` is for one whole
+    fetch (finding AWS credentials, connecting, retries, reading), in seconds or as a `timedelta`. `policy=None` means
+    no cache; without a pool, nothing is refreshed in the background. `redact_wire_logs=False` leaves values and tokens
+    in what botocore logs of our calls at level DEBUG. Raises `TypeError` or `ValueError` for an argument that can't
+    work, and for settings that the pool has.
     """
 
     @overload
@@ -74,6 +77,7 @@ class AsyncCredentialsManager(Generic[T]):
         *,
         pool: CredentialsPool | None = None,
         decode: None = None,
+        binary: Literal[False] = False,
         version_stage: str = ...,
         session: aioboto3.Session | AioSession | CustomSession | None = None,
         endpoint_url: str | None = None,
@@ -90,6 +94,24 @@ class AsyncCredentialsManager(Generic[T]):
         *,
         pool: CredentialsPool | None = None,
         decode: Callable[[str], T],
+        binary: Literal[False] = False,
+        version_stage: str = ...,
+        session: aioboto3.Session | AioSession | CustomSession | None = None,
+        endpoint_url: str | None = None,
+        config: AioConfig | None = None,
+        timeout: float | timedelta = ...,
+        policy: CachePolicy | None = ...,
+        redact_wire_logs: bool = ...,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        secret_name: str,
+        region_name: str | None = None,
+        *,
+        pool: CredentialsPool | None = None,
+        decode: Callable[[bytes], T],
+        binary: Literal[True],
         version_stage: str = ...,
         session: aioboto3.Session | AioSession | CustomSession | None = None,
         endpoint_url: str | None = None,
@@ -104,7 +126,8 @@ class AsyncCredentialsManager(Generic[T]):
         region_name: str | None = None,
         *,
         pool: CredentialsPool | None = None,
-        decode: Callable[[str], T] | None = None,
+        decode: Callable[[str], T] | Callable[[bytes], T] | None = None,
+        binary: bool = False,
         version_stage: str = "AWSCURRENT",
         session: aioboto3.Session | AioSession | CustomSession | None = None,
         endpoint_url: str | None = None,
@@ -117,12 +140,11 @@ class AsyncCredentialsManager(Generic[T]):
         check_identifier("secret_name", secret_name)
         check_name("region_name", region_name, "give a region such as 'eu-west-1', or leave it out")
         check_name("version_stage", version_stage or "", "give a staging label such as 'AWSCURRENT'")
-        _check_decode(decode)
         self.secret_name = secret_name
         self.region_name = region_name
         region = Region(region_name, "the region_name argument") if region_name else region_of(secret_name)
         self._request = SecretRequest(secret_name, region, version_stage=version_stage)
-        self._decode = decode
+        self._decode = decoder_of(decode, binary=binary)
         self._settings = ClientSettings(
             session=session, endpoint_url=endpoint_url, config=config, redact_wire_logs=redact_wire_logs
         )
@@ -170,11 +192,11 @@ class AsyncCredentialsManager(Generic[T]):
         secret = await self.secret()
         return cast("T", secret.json()) if self._decode is None else self._decoded_of(self._decode, secret)
 
-    def _decoded_of(self, decode: Callable[[str], T], secret: Secret) -> T:
+    def _decoded_of(self, decode: Decoder[T], secret: Secret) -> T:
         version = (secret.arn, secret.version_id)
         decoded = self._decoded
         if decoded is None or decoded.version != version:
-            decoded = self._decoded = _Decoded(version, _run_decode(decode, secret))
+            decoded = self._decoded = _Decoded(version, decode(secret))
         lease = None if self._reader is None else self._reader.lease
         # Read once: another thread may give the reader the lease of another version meanwhile.
         if lease is not None and lease.value is secret:
@@ -186,7 +208,7 @@ class AsyncCredentialsManager(Generic[T]):
 
         `secret` is what `secret()`, `refresh()` or `changes()` gave. Raises `SecretFormatError` if `decode` raises.
         """
-        return cast("T", secret.json()) if self._decode is None else _run_decode(self._decode, secret)
+        return cast("T", secret.json()) if self._decode is None else self._decode(secret)
 
     async def secret(self, *, version_id: str | None = None, version_stage: str | None = None) -> Secret:
         """Return the `Secret`: by the manager's staging label, or by another label or a version id that is given here.
@@ -330,27 +352,8 @@ class AsyncCredentialsManager(Generic[T]):
         return self._reader
 
 
-def _run_decode(decode: Callable[[str], T], secret: Secret) -> T:
-    try:
-        return decode(secret.reveal())
-    except SecretFormatError as error:
-        failure: CredentialsError = copy.copy(error)
-    except Exception as error:  # noqa: BLE001 (a decoder may raise anything, with the text in it)
-        what = f"decode={getattr(decode, '__qualname__', decode)!r} refused the secret: {type(error).__name__}."
-        failure = describe(SecretFormatError, what, secret_name=secret.name, region_name=secret.region)
-    # Raised here, so that neither the decoder's error nor its frames hang on ours.
-    raise failure
-
-
 def check_policy(policy: object) -> CachePolicy | None:
     """Refuse what is no policy; None is one."""
     if policy is None or isinstance(policy, CachePolicy):
         return policy
     raise TypeError(f"policy is a {type(policy).__name__}: give a CachePolicy, or None for no cache.")
-
-
-def _check_decode(decode: object) -> None:
-    if decode is not None and (not callable(decode) or inspect.iscoroutinefunction(decode)):
-        raise TypeError(
-            "decode isn't a plain function: give one that makes an object of the secret's text, without await."
-        )

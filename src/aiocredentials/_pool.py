@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import warnings
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TypeVar, cast, overload
 
 from aiocredentials._gateway import region_of
 from aiocredentials._identifiers import check_identifier
@@ -98,6 +98,7 @@ class CredentialsPool:
         region_name: str | None = None,
         *,
         decode: None = None,
+        binary: Literal[False] = False,
         version_stage: str = ...,
         policy: CachePolicy | None = ...,
     ) -> AsyncCredentialsManager[Any]: ...
@@ -108,6 +109,18 @@ class CredentialsPool:
         region_name: str | None = None,
         *,
         decode: Callable[[str], T],
+        binary: Literal[False] = False,
+        version_stage: str = ...,
+        policy: CachePolicy | None = ...,
+    ) -> AsyncCredentialsManager[T]: ...
+    @overload
+    def manager(
+        self,
+        secret_name: str,
+        region_name: str | None = None,
+        *,
+        decode: Callable[[bytes], T],
+        binary: Literal[True],
         version_stage: str = ...,
         policy: CachePolicy | None = ...,
     ) -> AsyncCredentialsManager[T]: ...
@@ -116,21 +129,25 @@ class CredentialsPool:
         secret_name: str,
         region_name: str | None = None,
         *,
-        decode: Callable[[str], Any] | None = None,
+        decode: Callable[[str], Any] | Callable[[bytes], Any] | None = None,
+        binary: bool = False,
         version_stage: str = "AWSCURRENT",
         policy: CachePolicy | None = DEFAULT_POLICY,
     ) -> AsyncCredentialsManager[Any]:
         """Return the view of one secret, given by name or ARN; without `policy=` it has the pool's. Makes no call.
 
-        Raises `TypeError` or `ValueError` for an argument that can't work.
+        `decode` makes an object of the secret's text; with `binary=True`, of its bytes. Raises `TypeError` or
+        `ValueError` for an argument that can't work.
         """
-        # Two calls, since each overload of the constructor takes one kind of `decode`.
-        if decode is None:
-            return AsyncCredentialsManager(
-                secret_name, region_name, pool=self, version_stage=version_stage, policy=policy
-            )
         return AsyncCredentialsManager(
-            secret_name, region_name, pool=self, decode=decode, version_stage=version_stage, policy=policy
+            secret_name,
+            region_name,
+            pool=self,
+            # One of the constructor's overloads takes these two; which one, this method's own callers know.
+            decode=cast("Callable[[str], Any]", decode),
+            binary=cast("Literal[False]", binary),
+            version_stage=version_stage,
+            policy=policy,
         )
 
     async def prefetch(self, *secret_names: str) -> None:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
+_NOT_TEXT = "The secret is binary and not UTF-8 text: use reveal_bytes(), or decode= and binary=True."
+_NOT_JSON = "The secret isn't JSON. For its text, give the manager decode=str, or call reveal()."
+
+
 class Secret:
     """One immutable version of one secret, with its provenance.
 
@@ -82,6 +86,11 @@ class Secret:
         return self._clock() - self._born
 
     @property
+    def is_binary(self) -> bool:
+        """Whether the value is bytes (AWS's SecretBinary), and not text (SecretString)."""
+        return isinstance(self._value, bytes)
+
+    @property
     def is_stale(self) -> bool:
         """Whether it has reached the TTL that it was fetched under, and so isn't fresh any more."""
         return self.age >= self._ttl
@@ -97,7 +106,7 @@ class Secret:
             return self._value.decode()
         except UnicodeDecodeError:
             pass  # Its .object is the whole value: ours is made and raised outside of this block.
-        raise self._format_error("The secret is binary and not UTF-8 text: use reveal_bytes().")
+        raise self._format_error(_NOT_TEXT)
 
     def reveal_bytes(self) -> bytes:
         """Return the value as bytes; text is encoded as UTF-8.
@@ -123,13 +132,15 @@ class Secret:
         except (ValueError, RecursionError):
             # JSONDecodeError.doc is the whole value, and this frame is in the traceback of what is raised below.
             del text
-        raise self._format_error("The secret isn't JSON.")
+        raise self._format_error(_NOT_JSON)
 
     def _format_error(self, what: str) -> CredentialsError:
         return describe(SecretFormatError, what, secret_name=self.name, region_name=self.region)
 
     def __repr__(self) -> str:
-        return f"<Secret {self.name!r} version {self.version_id!r} {'/'.join(self.version_stages)} value=***>"
+        # A label is what somebody chose: `repr` escapes what would change a log or a terminal.
+        stages = "/".join(repr(stage)[1:-1] for stage in self.version_stages)
+        return f"<Secret {self.name!r} version {self.version_id!r} {stages} value=***>"
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         message = f"A Secret can't be changed: {name!r} was fixed when it was fetched."

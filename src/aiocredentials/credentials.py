@@ -1,19 +1,23 @@
-"""What secrets say, with types: `DatabaseCredentials` for RDS and its like, `RedisCredentials` for Redis and Valkey.
+"""What secrets say, with types: `DatabaseCredentials` and `RedisCredentials`.
 
-The format for databases is AWS's: "JSON structure of AWS Secrets Manager secrets", in the Secrets Manager user guide.
+The format for databases is AWS's: "JSON structure of AWS Secrets Manager secrets", in the Secrets
+Manager user guide.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
 from functools import partial
-from ipaddress import IPv6Address
-from typing import Any, NoReturn, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, TypedDict, TypeVar, cast
 from urllib.parse import quote
 
+from aiocredentials._formats import DATABASE, REDIS, Format, Found, is_ipv6, port_of
+from aiocredentials._validation import OUR_TYPE
 from aiocredentials.errors import SecretFormatError, describe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # Engine → scheme, and the port that AWS's page gives where the secret has none. The names with "aurora" aren't on that
 # page: the RDS API calls the engines so, and AWS's own rotation functions take them.
@@ -22,28 +26,80 @@ _ENGINES = {
     "mysql": ("mysql", 3306), "aurora-mysql": ("mysql", 3306), "mariadb": ("mariadb", 3306),
     "mongo": ("mongodb", 27017), "oracle": ("oracle", 1521), "sqlserver": ("mssql", 1433),
 }  # fmt: skip
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+._-]*")  # SQLAlchemy's have underscores, which RFC 3986 doesn't allow
-_PASSWORDS = ("password", "token", "auth_token")  # what secrets call the password for Redis, in this order
+
+# SQLAlchemy's schemes have underscores, which RFC 3986 doesn't allow.
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+._-]*")
+_MASK = "password=***"
+
 # A UnicodeEncodeError would hold the text. A secret that was read has no surrogates; an object made by hand may.
 _quoted = partial(quote, safe="", errors="surrogatepass")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
-class _Masked:
-    """What all credentials here have in common: a mask for what isn't shown, no pickle, and no copy."""
+class _DatabaseFields(TypedDict):
+    username: str
+    password: str
+    engine: str | None
+    host: str | None
+    port: int | None
+    dbname: str | None
+
+
+class _RedisFields(TypedDict):
+    password: str
+    username: str | None
+
+
+F = TypeVar("F", bound="_DatabaseFields | _RedisFields")
+
+
+class _Credentials(Generic[F]):
+    """What all credentials here share: fields that can't be changed, and a mask for the password.
+
+    It is no dataclass, because serializers write each field of every dataclass that they meet.
+    """
+
+    __slots__ = ("_other_names", "_values")
+
+    _format: ClassVar[Format]
+    _values: Callable[[], F]
+    _other_names: str
+
+    def _keep(self, values: F) -> None:
+        # A function holds the values: what dumps the slots of an object can print none of them.
+        object.__setattr__(self, "_values", lambda: values)
+        object.__setattr__(self, "_other_names", "")
+
+    @classmethod
+    def _made(cls, found: Found | str) -> Self:
+        """Make the object. Raises `SecretFormatError` if what was found is a sentence."""
+        if isinstance(found, str):
+            raise describe(SecretFormatError, found)
+        made = cls(**found.fields)
+        object.__setattr__(made, "_other_names", found.other_names)
+        return made
 
     def __repr__(self) -> str:
-        shown = (f"{one.name}={getattr(self, one.name)!r}" if one.repr else f"{one.name}=***" for one in fields(self))
-        return f"{type(self).__qualname__}({', '.join(shown)})"
+        shown = {name: f"{name}={value!r}" for name, value in self._values().items()}
+        shown["password"] = _MASK
+        return f"{type(self).__qualname__}({', '.join(shown.values())})"
 
-    # Not the one that dataclass makes: for that, pytest explains a failed assert by printing the fields that differ.
+    def __dir__(self) -> list[str]:
+        """Leave the password out: what dumps all attributes finds their names here."""
+        return [name for name in super().__dir__() if name not in {"password", "_values"}]
+
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
-        return all(getattr(self, one.name) == getattr(other, one.name) for one in fields(self))
+        return self._values() == other._values()
 
     def __hash__(self) -> int:
-        return hash(tuple(getattr(self, one.name) for one in fields(self)))
+        return hash(tuple(self._values().values()))
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"{type(self).__name__} can't be changed: make another one.")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        self.__setattr__(name, None)
 
     def __copy__(self) -> Self:
         return self
@@ -52,37 +108,148 @@ class _Masked:
         return self
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError(f"{type(self).__name__} can't be pickled, so that a password is never written anywhere.")
+        raise TypeError(f"{type(self).__name__} can't be pickled, because it has a password.")
+
+    # For pydantic, which alone calls these, and whose core is there then.
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: object) -> dict[str, Any]:
+        """Let it be a field: made of an object of this class, a secret's text, or its mapping.
+
+        A dump for Python has the object itself, and one for JSON has its repr.
+        """
+        from pydantic_core import core_schema  # noqa: PLC0415 (not everybody has it)
+
+        text = core_schema.str_schema()
+        dump = core_schema.plain_serializer_function_ser_schema(
+            cls._masked,
+            return_schema=text,
+            when_used="json",
+        )
+        schema = core_schema.no_info_plain_validator_function(cls._validated, serialization=dump)
+        return {**schema}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: object, handler: object) -> dict[str, object]:
+        if getattr(handler, "mode", None) == "serialization":
+            return {"title": cls.__name__, "type": "string"}
+        return {"title": cls.__name__, "type": ["object", "string"], "writeOnly": True}
+
+    @classmethod
+    def _validated(cls, given: object) -> Self:
+        if isinstance(given, cls):
+            return given
+        found: Found | str
+        if isinstance(given, str) and _MASK in given:
+            found = "This is a dump, which has a mask in place of the password."
+        elif isinstance(given, str):
+            found = cls._format.read_text(given)
+        elif isinstance(given, Mapping):
+            found = cls._format.read(cast("Mapping[str, object]", given))
+        else:
+            found = f"This is neither {cls.__name__} nor the text or the mapping of a secret."
+        if not isinstance(found, str):
+            return cls._made(found)
+
+        from pydantic_core import PydanticCustomError, ValidationError  # noqa: PLC0415 (as above)
+
+        # Pydantic wants a literal: the sentence has no placeholders that an input could fill.
+        sentence: Any = found
+        kind = PydanticCustomError(OUR_TYPE, sentence)
+        # An error of this class says itself what its input was: a mask.
+        raise ValidationError.from_exception_data(cls.__name__, [{"type": kind, "input": "***"}])
+
+    @classmethod
+    def _masked(cls, field: object) -> str:
+        # Only `model_construct` puts anything else into a field.
+        return repr(field) if isinstance(field, cls) else "***"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
-class DatabaseCredentials(_Masked):
+class DatabaseCredentials(_Credentials[_DatabaseFields]):
     """What a database secret says. Give `DatabaseCredentials.from_json` to a manager, as `decode=`.
 
-    Its repr masks the password; `as_dsn()` and `dataclasses.asdict` give it away. It can't be pickled, and a copy is
-    the same object. Other keys of the secret, such as `masterarn`, are for rotation and aren't kept.
+    Its repr masks the password, and so does all that is written of it: serializers refuse it, or
+    write its repr. The attribute `password` and `as_dsn()` are what gives the password away. It
+    can't be changed or pickled, and a copy is the same object. Other keys of the secret, such as
+    `masterarn`, are for rotation and aren't kept.
+
+    It can be a field of a pydantic model, which takes an object, the JSON of a secret, or a mapping
+    with its keys.
     """
 
-    username: str
-    password: str = field(repr=False)
-    engine: str | None = None
-    host: str | None = None
-    port: int | None = None
-    dbname: str | None = None
+    __slots__ = ()
+
+    _format = DATABASE
+
+    def __init__(
+        self,
+        *,
+        username: str,
+        password: str,
+        engine: str | None = None,
+        host: str | None = None,
+        port: int | None = None,
+        dbname: str | None = None,
+    ) -> None:
+        self._keep(
+            {
+                "username": username,
+                "password": password,
+                "engine": engine,
+                "host": host,
+                "port": port,
+                "dbname": dbname,
+            },
+        )
+
+    @property
+    def username(self) -> str:
+        """The user to sign in as."""
+        return self._values()["username"]
+
+    @property
+    def password(self) -> str:
+        """The user's password."""
+        return self._values()["password"]
+
+    @property
+    def engine(self) -> str | None:
+        """The database's kind, by AWS's name for it, such as "postgres"."""
+        return self._values()["engine"]
+
+    @property
+    def host(self) -> str | None:
+        """The server's name or address; an IPv6 address has no brackets."""
+        return self._values()["host"]
+
+    @property
+    def port(self) -> int | None:
+        """The server's port, from 1 to 65535."""
+        return self._values()["port"]
+
+    @property
+    def dbname(self) -> str | None:
+        """The name of the database on that server."""
+        return self._values()["dbname"]
 
     @classmethod
     def from_json(cls, text: str) -> Self:
         """Read a secret's text.
 
-        `username` and `password` must be there, and not empty; a secret that RDS manages for a master user has nothing
-        else. The others may be missing, null or empty: then they are None. `port` is a whole number or a string of its
-        digits, from 1 to 65535. Raises `SecretFormatError`, which names the key that is wrong and shows no value.
+        `username` and `password` must be there, and not empty; a secret that RDS manages for a
+        master user has nothing else. The others may be missing, null or empty: then they are None.
+        `port` is a whole number or a string of its digits, from 1 to 65535. A port at the end of
+        `host`, as in "db.example:5432", is read as `port`, and an IPv6 address loses its brackets.
+
+        Raises:
+            SecretFormatError: It names the key that is wrong and shows no value. Where `username`
+                or `password` is missing, it names a key that looks like it, such as `user`.
+                `as_dsn()` does so for `host`.
         """
-        found = _read(text)
-        del text  # this frame is in the traceback of what is raised below
-        if isinstance(found, str):
-            raise describe(SecretFormatError, found)
-        return cls(**found)
+        found = cls._format.read_text(text)
+        # This frame is in the traceback of what may be raised below.
+        del text
+        return cls._made(found)
 
     def as_dsn(
         self, *, scheme: str | None = None, host: str | None = None, port: int | None = None, dbname: str | None = None
@@ -105,100 +272,73 @@ class DatabaseCredentials(_Masked):
         if not _SCHEME.fullmatch(scheme):
             raise ValueError("scheme isn't that of a URL: give it without '://', such as 'postgresql+asyncpg'.")
         if not host:
-            raise ValueError("The secret names no host; those that RDS manages for master users never do: give host=.")
+            raise ValueError(self._no_host_message)
         if (place := _place(host)) is None:
             raise ValueError("host has a colon and isn't an IPv6 address: give it without its port, which is port=.")
-        if port is not None and _port(port) is None:
+        if port is not None and port_of(port) is None:
             raise ValueError("port isn't a whole number from 1 to 65535: give a correct one as port=.")
         place += ("" if port is None else f":{port}") + (f"/{_quoted(dbname)}" if dbname else "")
         return f"{scheme}://{_quoted(self.username)}:{_quoted(self.password)}@{place}"
 
+    @property
+    def _no_host_message(self) -> str:
+        """What is wrong where a host is needed and neither the secret nor the caller names one."""
+        reason = self._other_names or "those that RDS manages for master users never do"
+        return f"The secret names no host; {reason}: give host=."
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
-class RedisCredentials(_Masked):
-    """What a secret for Redis or Valkey says. Give `RedisCredentials.from_text` to a manager, as `decode=`.
 
-    Its repr masks the password, which `dataclasses.asdict` gives away. It can't be pickled, and a copy is the same
-    object. Without a username, the server takes the password for the user `default`.
+class RedisCredentials(_Credentials[_RedisFields]):
+    """What a secret for Redis or Valkey says.
+
+    Give `RedisCredentials.from_text` to a manager, as `decode=`. Its repr masks the password, and
+    so does all that is written of it: serializers refuse it, or write its repr. The attribute
+    `password` is what gives the password away. It can't be changed or pickled, and a copy is the
+    same object. Without a username, the server takes the password for the user `default`.
+
+    It can be a field of a pydantic model, which takes an object, the text of a secret, or a mapping
+    with its keys.
     """
 
-    password: str = field(repr=False)
-    username: str | None = None
+    __slots__ = ()
+
+    _format = REDIS
+
+    def __init__(self, *, password: str, username: str | None = None) -> None:
+        self._keep({"password": password, "username": username})
+
+    @property
+    def password(self) -> str:
+        """The user's password, or the token."""
+        return self._values()["password"]
+
+    @property
+    def username(self) -> str | None:
+        """The user to sign in as; None for the user `default`."""
+        return self._values()["username"]
 
     @classmethod
     def from_text(cls, text: str) -> Self:
         """Read a secret's text: a JSON object, or nothing but the token.
 
-        An object has the password as `password`, `token` or `auth_token`; where there are several, the first of these.
-        Its `username` may be missing, null or empty. Other keys, such as ElastiCache's `user_arn`, aren't kept. Text
-        that doesn't begin with `{` is the token itself; spaces and line ends around it don't belong to it. Raises
-        `SecretFormatError`, which names the key that is wrong and shows no value.
+        An object has the password as `password`, `token` or `auth_token`; where there are several,
+        the first of these. Its `username` may be missing, null or empty. Other keys, such as
+        ElastiCache's `user_arn`, aren't kept. Text that doesn't begin with `{` is the token itself;
+        spaces and line ends around it don't belong to it.
+
+        Raises:
+            SecretFormatError: It names the key that is wrong and shows no value. A text that can't
+                be a token is refused, too: a URL, several lines, and JSON other than an object or a
+                number.
         """
-        found = _read_redis(text)
-        del text  # this frame is in the traceback of what is raised below
-        if isinstance(found, str):
-            raise describe(SecretFormatError, found)
-        return cls(**found)
-
-
-def _read(text: str) -> dict[str, Any] | str:
-    """Return the fields, or a sentence on what is wrong: this frame holds the text, so nothing is raised from here."""
-    try:
-        data = json.loads(text)
-    except (TypeError, ValueError, RecursionError):
-        return "The secret isn't JSON."
-    if not isinstance(data, dict):
-        return "The secret is JSON, but not an object with the keys 'username' and 'password'."
-    given = cast("dict[str, Any]", data)
-    found = {one.name: given[one.name] for one in fields(DatabaseCredentials) if given.get(one.name) not in (None, "")}
-    if missing := [key for key in ("username", "password") if key not in found]:
-        return f"The secret has no {' and no '.join(map(repr, missing))}, or an empty one."
-    for key, value in found.items():
-        found[key] = _port(value) if key == "port" else _unicode(value)
-        if found[key] is None:
-            what = "a whole number from 1 to 65535" if key == "port" else "a string of Unicode text"
-            return f"The secret's {key!r} isn't {what}."
-    return found
-
-
-def _read_redis(text: str) -> dict[str, str] | str:
-    """Return the fields, or a sentence on what is wrong, as `_read` does."""
-    token = (_unicode(text) or "").strip()
-    if not token:
-        return "The secret is empty, or isn't Unicode text."
-    if not token.startswith("{"):
-        return {"password": token}
-    try:
-        data = json.loads(token)
-    except (ValueError, RecursionError):
-        return "The secret begins like a JSON object, and isn't one."
-    given = {key: data[key] for key in ("username", *_PASSWORDS) if data.get(key) not in (None, "")}
-    key = next((each for each in _PASSWORDS if each in given), None)
-    if key is None:
-        return f"The secret has no {', no '.join(map(repr, _PASSWORDS))}, or an empty one."
-    found = {field: given[name] for field, name in (("username", "username"), ("password", key)) if name in given}
-    for name, value in (("username", found.get("username", "")), (key, found["password"])):
-        if _unicode(value) is None:
-            return f"The secret's {name!r} isn't a string of Unicode text."
-    return found
-
-
-def _port(value: object) -> int | None:
-    if isinstance(value, str) and re.fullmatch("[0-9]{1,5}", value):
-        value = int(value)
-    return value if type(value) is int and 1 <= value <= 65535 else None  # noqa: PLR2004 (the last TCP port)
-
-
-def _unicode(value: object) -> str | None:
-    return value if isinstance(value, str) and not re.search("[\ud800-\udfff]", value) else None
+        found = cls._format.read_text(text)
+        # This frame is in the traceback of what may be raised below.
+        del text
+        return cls._made(found)
 
 
 def _place(host: str) -> str | None:
     bare = host.removeprefix("[").removesuffix("]")
-    if ":" not in bare:
+    if ":" not in bare or host.startswith("/"):
         return _quoted(bare)
-    try:
-        IPv6Address(bare)
-    except ValueError:
-        return None
-    return f"[{quote(bare, safe=':')}]"  # what can be quoted here is the % of a zone, as RFC 6874 wants it
+    # What can be quoted in an address is the % of a zone, as RFC 6874 wants it.
+    return f"[{quote(bare, safe=':')}]" if is_ipv6(bare) else None

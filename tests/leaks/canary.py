@@ -177,10 +177,8 @@ def of_process() -> Iterator[tuple[str, str]]:
             yield "a future", repr(thing)
         elif issubclass(kind, aiohttp.ClientResponse):
             yield "a response in memory", repr(thing)  # what it has in its attributes is aiohttp's, and so is the class
-        elif kind.__module__.startswith("aiocredentials") and kind.__name__ != "DatabaseCredentials":
+        elif kind.__module__.startswith("aiocredentials"):
             yield f"{kind.__qualname__} in memory", f"{thing!r} {getattr(thing, '__dict__', '')!r}"
-        elif kind.__name__ == "DatabaseCredentials":
-            yield "DatabaseCredentials in memory", repr(thing)
 
 
 class LogKeeper(logging.Handler):

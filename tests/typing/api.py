@@ -14,6 +14,7 @@ from aiocredentials import (
     CredentialsError,
     CredentialsPool,
     DatabaseCredentials,
+    RedisCredentials,
     Secret,
     SecretDeletedError,
     SecretDescription,
@@ -68,6 +69,8 @@ async def per_call() -> None:
     assert_type((await decoded.get()).user, str)
     assert_type(await decoded.retrieve_secret_string(), Any)
     assert_type(await AsyncCredentialsManager("prod/port", decode=int).get(), int)
+    assert_type(await AsyncCredentialsManager("prod/text", decode=str).get(), str)
+    assert_type(await AsyncCredentialsManager("prod/text", decode=str.upper, binary=False).get(), str)
 
     assert_type(await decoded.secret(), Secret)
     assert_type(await decoded.secret(version_id="1", version_stage="AWSPREVIOUS"), Secret)
@@ -83,6 +86,43 @@ async def per_call() -> None:
         pass
     async with decoded as entered:
         assert_type(entered, AsyncCredentialsManager[Database])
+
+
+def keystore(data: bytes) -> Database:
+    """Read bytes."""
+    return Database(data.hex())
+
+
+async def in_bytes(pool: CredentialsPool) -> None:
+    """With `binary=True` the decoder takes bytes, and the type is still the decoder's."""
+    alone = AsyncCredentialsManager("prod/keystore", decode=keystore, binary=True)
+    assert_type(alone, AsyncCredentialsManager[Database])
+    assert_type(await alone.get(), Database)
+    assert_type(await AsyncCredentialsManager("prod/keystore", decode=bytes, binary=True).get(), bytes)
+    assert_type(pool.manager("prod/keystore", decode=keystore, binary=True), AsyncCredentialsManager[Database])
+    assert_type(await pool.manager("prod/keystore", decode=bytes, binary=True).get(), bytes)
+    assert_type(await pool.manager("prod/keystore", decode=lambda data: data.hex(), binary=True).get(), str)
+    assert_type(pool.manager("prod/keystore", decode=keystore, binary=True).decoded(await alone.secret()), Database)
+
+
+def credentials(database: DatabaseCredentials, redis: RedisCredentials) -> str:
+    """The fields have types, none can be set, and all are given by name."""
+    assert_type((database.username, database.password), tuple[str, str])
+    assert_type((database.engine, database.host, database.dbname), tuple[str | None, str | None, str | None])
+    assert_type(database.port, int | None)
+    assert_type((redis.password, redis.username), tuple[str, str | None])
+    assert_type(DatabaseCredentials.from_json("{}"), DatabaseCredentials)
+    assert_type(RedisCredentials.from_text("{}"), RedisCredentials)
+    assert_type(database.as_dsn(host="db.example"), str)
+    database.host = "db.example"  # type: ignore[misc]
+    redis.password = ""  # type: ignore[misc]
+    DatabaseCredentials("app", "password")  # type: ignore[call-arg]
+    DatabaseCredentials(username="app")  # type: ignore[call-arg]
+    match database:
+        case DatabaseCredentials(username=user, port=int(port)):
+            return f"{user} {port + 1}"
+        case _:
+            return database.username
 
 
 async def pooled() -> None:
@@ -173,6 +213,7 @@ def secrets(secret: Secret) -> None:
     assert_type(secret.created_at, datetime | None)
     assert_type(secret.fetched_at, datetime)
     assert_type((secret.age, secret.is_stale), tuple[float, bool])
+    assert_type(secret.is_binary, bool)
 
 
 @map_client_errors(logging.getLogger(__name__))
@@ -233,6 +274,12 @@ def misuse(pool: CredentialsPool) -> None:
     AsyncCredentialsManager()  # type: ignore[call-overload]
     AsyncCredentialsManager("x", region_name=1)  # type: ignore[call-overload]
     pool.manager("x", timeout=1)  # type: ignore[call-overload]
+    pool.manager("x", decode=keystore)  # type: ignore[arg-type]
+    pool.manager("x", decode=Database.from_json, binary=True)  # type: ignore[call-overload]
+    pool.manager("x", binary=True)  # type: ignore[call-overload]
+    AsyncCredentialsManager("x", decode=keystore)  # type: ignore[arg-type]
+    AsyncCredentialsManager("x", decode=Database.from_json, binary=True)  # type: ignore[call-overload]
+    AsyncCredentialsManager("x", binary=True)  # type: ignore[call-overload]
     CachePolicy(60)  # type: ignore[call-arg]
     CachePolicy().ttl = 1  # type: ignore[misc]
     CachePolicy(tll=1)  # type: ignore[call-arg]

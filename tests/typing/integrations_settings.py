@@ -9,7 +9,7 @@ from opentelemetry.trace import get_tracer_provider
 from pydantic import SecretStr  # noqa: TC002 (a model's annotations are needed when it is made)
 from pydantic_settings import BaseSettings
 
-from aiocredentials import CredentialsPool, DatabaseCredentials
+from aiocredentials import CredentialsPool, DatabaseCredentials, RedisCredentials
 from aiocredentials.events import Fetched, FetchFailed, Listener, Refreshed, RefreshFailed, SecretEvent, fan_out
 from aiocredentials.integrations.opentelemetry import OpenTelemetryListener
 from aiocredentials.integrations.pydantic_settings import SecretSource, load_settings
@@ -19,6 +19,7 @@ class Settings(BaseSettings):
     """What a service has."""
 
     database: DatabaseCredentials
+    redis: RedisCredentials | None = None
     redis_password: SecretStr
 
 
@@ -32,6 +33,8 @@ async def settings(pool: CredentialsPool) -> None:
     assert_type(await load_settings(Settings, pool, {"redis_password": "prod/redis"}), Settings)
     manager = pool.manager("prod/database", decode=DatabaseCredentials.from_json)
     await load_settings(Settings, pool, {"database": manager, "redis_password": ("prod/redis", "password")})
+    keystore = pool.manager("prod/keystore", decode=bytes.hex, binary=True)
+    assert_type((await load_settings(Settings, pool, {"redis_password": keystore})).database, DatabaseCredentials)
     await load_settings(Settings, pool, {}, environment="loses", init={"_env_file": None})
     await load_settings(Settings, pool, {"database": b"prod/database"})  # type: ignore[dict-item]
     await load_settings(Settings, pool, {}, environment="never")  # type: ignore[arg-type]

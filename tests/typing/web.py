@@ -26,6 +26,7 @@ database = secret("prod/database", DatabaseCredentials.from_json)
 assert_type(database, SecretDependency[DatabaseCredentials])
 assert_type(secret("prod/redis"), SecretDependency[Any])
 assert_type(secret("prod/port", int, region_name="eu-west-1", version_stage="AWSPENDING"), SecretDependency[int])
+assert_type(secret("prod/keystore", bytes.hex, binary=True), SecretDependency[str])
 named: SecretDependency[DatabaseCredentials] = secret("prod/database", DatabaseCredentials.from_json)
 
 
@@ -105,6 +106,9 @@ def misuse() -> None:
     """What would be refused, type checkers refuse before."""
     secret(1)  # type: ignore[call-overload]
     secret("x", "not a function")  # type: ignore[call-overload]
+    secret("x", bytes.hex)  # type: ignore[arg-type]
+    secret("x", str.upper, binary=True)  # type: ignore[call-overload]
+    secret("x", binary=True)  # type: ignore[call-overload]
     database.secret_name = "x"  # type: ignore[misc]
     readiness("prod/database")  # type: ignore[call-arg]
     credentials_lifespan(ttl=60)  # type: ignore[call-arg]

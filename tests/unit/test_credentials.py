@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import json
 import pickle
 import pprint
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CANARY = "hunter2-canary"
+FIELDS = ("username", "password", "engine", "host", "port", "dbname")
 HOST = "db.abc123.eu-west-1.rds.amazonaws.com"
 
 
@@ -108,7 +108,10 @@ REFUSED = {
     "no username": (json.dumps({"password": CANARY}), "The secret has no 'username', or an empty one."),
     "no password": (json.dumps({"username": CANARY}), "The secret has no 'password', or an empty one."),
     "neither": (json.dumps({CANARY: CANARY}), "The secret has no 'username' and no 'password', or an empty one."),
-    "other case": (json.dumps({"username": "a", "Password": CANARY}), "The secret has no 'password', or an empty one."),
+    "other case": (
+        json.dumps({"username": "a", "Password": CANARY}),
+        "The secret has no 'password', or an empty one; it has 'Password', not 'password'.",
+    ),
     "empty username": (text(username=""), "The secret has no 'username', or an empty one."),
     "empty password": (text(password="", host=CANARY), "The secret has no 'password', or an empty one."),
     "null password": (text(password=None, host=CANARY), "The secret has no 'password', or an empty one."),
@@ -117,6 +120,19 @@ REFUSED = {
     "host is an object": (text(host={"name": CANARY}), "The secret's 'host' isn't a string of Unicode text."),
     "engine is a bool": (text(engine=False), "The secret's 'engine' isn't a string of Unicode text."),
     "dbname is a number": (text(dbname=7), "The secret's 'dbname' isn't a string of Unicode text."),
+    "another username": (
+        json.dumps({"User_Name": "a", "password": CANARY}),
+        "The secret has no 'username', or an empty one; it has 'User_Name', not 'username'.",
+    ),
+    "all by other names": (
+        json.dumps({"login": CANARY, "pwd": CANARY, CANARY: 1}),
+        "The secret has no 'username' and no 'password', or an empty one; it has 'login', not 'username', and 'pwd',",
+    ),
+    "a key that is too long": (
+        json.dumps({"u" + "_" * 24 + "ser": "a", "password": CANARY}),
+        "The secret has no 'username', or an empty one. Compare",
+    ),
+    "host and two ports": (text(host=f"{HOST}:5433"), "The secret's 'host' ends in a port that isn't its 'port'."),
     "surrogate": (text(password=CANARY + "\udc80"), "The secret's 'password' isn't a string of Unicode text."),
 }
 
@@ -147,6 +163,42 @@ def test_any_text(secret: str) -> None:
     assert type(caught(DatabaseCredentials.from_json, secret)) is SecretFormatError
 
 
+HOST_FORMS: dict[str, tuple[str, int | None]] = {
+    "db.example": ("db.example", None),
+    "db.example:5433": ("db.example", 5433),
+    "10.0.0.1:5433": ("10.0.0.1", 5433),
+    "::1": ("::1", None),
+    "[::1]": ("::1", None),
+    "[2001:db8::1]:5433": ("2001:db8::1", 5433),
+    "fe80::1%eth0": ("fe80::1%eth0", None),
+    "/var/run/postgresql": ("/var/run/postgresql", None),
+    "/cloudsql/project:region:instance": ("/cloudsql/project:region:instance", None),
+    "a.example,b.example": ("a.example,b.example", None),
+}
+
+
+@pytest.mark.parametrize(("host", "found"), HOST_FORMS.items())
+def test_host_forms(host: str, found: tuple[str, int | None]) -> None:
+    """A port at the end of the host becomes the port, and an IPv6 address loses its brackets."""
+    one = DatabaseCredentials.from_json(text(host=host, port=None))
+    assert (one.host, one.port) == found
+    again = DatabaseCredentials.from_json(text(host=host, port=found[1] or 5432))
+    assert (again.host, again.port) == (found[0], found[1] or 5432)
+
+
+NO_HOSTS = ["db.example:", ":5432", "db.example:0", "db.example:65536", "db.example:http", "a:5432,b:5432", "[db]"]
+NO_HOSTS += ["[db]:5432", "[::1", "[::1]:", "[::1]:0", "::1]", f"postgresql://app:{CANARY}@db.example/shop"]
+
+
+@pytest.mark.parametrize("host", NO_HOSTS)
+def test_no_host(host: str) -> None:
+    """A host that no driver could resolve is refused where the secret is read, and isn't shown."""
+    error = caught(DatabaseCredentials.from_json, text(host=host))
+    assert type(error) is SecretFormatError
+    assert str(error).startswith("The secret's 'host' is no host: keep a name, an IP address or the path of a socket")
+    assert CANARY not in everything(error)
+
+
 ODD = ["app", "", "o'neill", 'say "hi"', "new\nline", "\x1b[2J", "{password}", "%s", "password=", "ünï", "\udc80"]
 
 
@@ -164,15 +216,20 @@ def test_repr_masks_the_password(odd: str) -> None:
 
 
 def test_subclass_masks_too() -> None:
-    """A dataclass made of it, with a repr of its own, doesn't show the password, and is never equal to its parent."""
+    """A subclass reads a secret into itself, shows no password, and is never equal to its parent."""
 
-    @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
     class Child(DatabaseCredentials):
-        pool_size: int = 5
+        """Has a method more, and room for attributes."""
+
+        def place(self) -> str:
+            return f"{self.host}:{self.port}"
 
     child = Child.from_json(text())
-    assert (type(child), child.pool_size) == (Child, 5)
-    assert CANARY not in repr(child)
+    assert (type(child), child.place()) == (Child, f"{HOST}:5432")
+    assert repr(child).endswith(
+        f".Child(username='app', password=***, engine='postgres', host={HOST!r}, port=5432, dbname=None)"
+    )
+    assert vars(child) == {}
     assert child != DatabaseCredentials.from_json(text())
 
 
@@ -184,7 +241,7 @@ def test_equality() -> None:
     changes += [{"port": 1}, {"dbname": None}]
     for change in changes:
         assert credentials() != credentials(**change)
-    assert credentials() != dataclasses.astuple(credentials())
+    assert credentials() != ("app", CANARY, "postgres", HOST, 5432, "shop")
 
 
 def test_a_failed_comparison_shows_no_password() -> None:
@@ -198,15 +255,30 @@ def test_a_failed_comparison_shows_no_password() -> None:
 
 
 def test_immutable() -> None:
-    """No field can be set or deleted; `dataclasses.replace` makes a changed one."""
+    """No field can be set or deleted, no attribute added, and no slot changed."""
     one = credentials()
-    for field in dataclasses.fields(one):
-        with pytest.raises(dataclasses.FrozenInstanceError):
-            setattr(one, field.name, None)
-        with pytest.raises(dataclasses.FrozenInstanceError):
-            delattr(one, field.name)
+    for name in (*FIELDS, "other", "_values"):
+        with pytest.raises(AttributeError, match="DatabaseCredentials can't be changed: make another one"):
+            setattr(one, name, None)
+        with pytest.raises(AttributeError, match="DatabaseCredentials can't be changed"):
+            delattr(one, name)
     assert not hasattr(one, "__dict__")
-    assert dataclasses.replace(one, host="replica") == credentials(host="replica")
+    assert one == credentials()
+
+
+def test_attributes() -> None:
+    """Its attributes are listed without the password, for everything that dumps attributes by that list."""
+    assert set(FIELDS) - set(dir(credentials())) == {"password"}
+    assert "_values" not in dir(credentials())
+
+
+def test_match_by_keyword() -> None:
+    """A `match` statement takes the fields by their names."""
+    match credentials():
+        case DatabaseCredentials(username="app", port=int(port), host=str(host)):
+            assert (port, host) == (5432, HOST)
+        case _:
+            raise AssertionError("it doesn't match")
 
 
 def test_keyword_only() -> None:
@@ -250,7 +322,8 @@ def test_dsn_of_engine(engine: str, dsn: str) -> None:
     """Each engine has its scheme and its usual port; the secret's own port goes first, and so does a scheme."""
     one = DatabaseCredentials(username="app", password="p", engine=engine, host="h")
     assert one.as_dsn() == dsn
-    assert dataclasses.replace(one, port=7).as_dsn().endswith("@h:7")
+    other = DatabaseCredentials(username="app", password="p", engine=engine, host="h", port=7)
+    assert other.as_dsn().endswith("@h:7")
     assert one.as_dsn(scheme="a+b_c") == "a+b_c" + dsn[dsn.index(":") :]
 
 
@@ -269,7 +342,35 @@ def test_dsn_of_a_managed_secret() -> None:
     assert one.as_dsn(scheme="postgresql", host="h", port=5433, dbname="d") == "postgresql://admin:p@h:5433/d"
 
 
+NO_HOST = {
+    "nothing": ({}, "The secret names no host; those that RDS manages for master users never do: give host=."),
+    "other keys": (
+        {"masterarn": CANARY, CANARY: CANARY},
+        "The secret names no host; those that RDS manages for master users never do: give host=.",
+    ),
+    "another name": ({"Host-Name": HOST}, "The secret names no host; it has 'Host-Name', not 'host': give host=."),
+    "two other names": (
+        {"endpoint": HOST, "database": "shop", "host": ""},
+        "The secret names no host; it has 'endpoint', not 'host', and 'database', not 'dbname': give host=.",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NO_HOST)
+def test_no_host_in_the_secret(name: str) -> None:
+    """Where the secret calls its host by another name, the error says so; the secret is read all the same."""
+    keys, says = NO_HOST[name]
+    one = DatabaseCredentials.from_json(json.dumps({"username": "app", "password": CANARY, "engine": "mysql"} | keys))
+    assert one._no_host_message == says
+    with pytest.raises(ValueError, match="names no host") as refused:
+        one.as_dsn()
+    assert str(refused.value) == says
+    assert one.as_dsn(host="h") == f"mysql://app:{CANARY}@h:3306"
+    assert one == DatabaseCredentials(username="app", password=CANARY, engine="mysql")
+
+
 HOSTS = {
+    "/cloudsql/a:b:c": "%2Fcloudsql%2Fa%3Ab%3Ac",
     "db.example.com": "db.example.com",
     "10.0.0.1": "10.0.0.1",
     "::1": "[::1]",

@@ -42,14 +42,17 @@ SHAPES: dict[str, tuple[str, str | None]] = {
     CANARY: (CANARY, None),
     f"{CANARY}\n": (CANARY, None),
     "12345678": ("12345678", None),
-    '"quoted"': ('"quoted"', None),
+    "1e5": ("1e5", None),
+    "two words": ("two words", None),
+    "a:b@c:6379": ("a:b@c:6379", None),
+    '"half quoted': ('"half quoted', None),
     "[token]": ("[token]", None),
 }
 
 
 @pytest.mark.parametrize(("text", "found"), SHAPES.items())
 def test_shapes(text: str, found: tuple[str, str | None]) -> None:
-    """An object with one of the keys is read, and any other text is the token."""
+    """An object with one of the keys is read, and any other text that can be one is the token."""
     one = RedisCredentials.from_text(text)
     assert (one.password, one.username) == found
 
@@ -64,6 +67,21 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "no password": (json.dumps({"username": CANARY}), "The secret has no 'password', no 'token', no 'auth_token', or"),
     "null": (json.dumps({"username": CANARY, "password": None}), "The secret has no 'password'"),
     "number": (json.dumps({"token": 8675309, "username": CANARY}), "The secret's 'token' isn't a string of Unicode"),
+    "another name": (
+        json.dumps({"pass": CANARY}),
+        "The secret has no 'password', no 'token', no 'auth_token', or an empty one; it has 'pass', not 'password'.",
+    ),
+    "a URL": (f"redis://:{CANARY}@host:6379/0", "The secret is a URL: keep the password, or JSON with"),
+    "a URL with TLS": (f" rediss://app:{CANARY}@host\n", "The secret is a URL"),
+    "a URL of Valkey": (f"valkey://{CANARY}", "The secret is a URL"),
+    "a socket": (f"unix:///run/redis.sock?password={CANARY}", "The secret is a URL"),
+    "a URL in an object": (json.dumps({"password": f"REDIS://:{CANARY}@host"}), "The secret's 'password' is a URL"),
+    "lines": (f"app\n{CANARY}", "The secret has several lines, and a token has one."),
+    "lines of Windows": (f"user: app\r\npassword: {CANARY}\r\n", "The secret has several lines"),
+    "an array": (json.dumps([CANARY]), "The secret is JSON, but not an object: keep the token without quotes"),
+    "quoted": (json.dumps(CANARY), "The secret is JSON, but not an object"),
+    "nothing": ("null", "The secret is JSON, but not an object"),
+    "a truth": ("true", "The secret is JSON, but not an object"),
     "a list": (json.dumps({"username": [CANARY], "password": CANARY}), "The secret's 'username' isn't a string"),
 }
 

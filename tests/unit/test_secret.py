@@ -54,6 +54,24 @@ def test_nothing_shows_it(value: str | bytes, show: str) -> None:
     assert CANARY not in shown
 
 
+ODD = ["\n2026-01-01 ERROR", "\x1b[2J", "a\tb", "\u202egreen", "it's", "grün"]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=ascii)
+def test_what_others_chose_is_escaped(odd: str) -> None:
+    """A label, a name or an id of a version can't end a line of a log or change a terminal."""
+    shown = repr(secret(version_stages=("AWSCURRENT", odd), version_id=odd, name=odd))
+    assert shown.isprintable()
+    assert shown.startswith("<Secret ")
+    assert shown.endswith(f"AWSCURRENT/{repr(odd)[1:-1]} value=***>")
+
+
+def test_binary() -> None:
+    """It says whether its value is bytes, also where these are text."""
+    assert secret(b"text").is_binary is True
+    assert secret("text").is_binary is False
+
+
 def test_immutable() -> None:
     """No attribute can be set or deleted, the private ones neither, and none can be added."""
     one = secret()
@@ -128,7 +146,7 @@ def test_json_of_bytes_that_are_no_text() -> None:
         (b"\xff" + CANARY.encode(), Secret.reveal, "binary and not UTF-8 text: use reveal_bytes()"),
         (b"\xff" + CANARY.encode(), Secret.json, "binary and not UTF-8 text"),
         ("\udc80" + CANARY, Secret.reveal_bytes, "lone surrogate"),
-        (CANARY, Secret.json, "isn't JSON"),
+        (CANARY, Secret.json, "isn't JSON. For its text, give the manager decode=str, or call reveal()."),
         (f'{{"password": "{CANARY}"', Secret.json, "isn't JSON"),
         (f'"{CANARY}" trailing', Secret.json, "isn't JSON"),
         ("", Secret.json, "isn't JSON"),

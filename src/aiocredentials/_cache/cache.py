@@ -84,7 +84,11 @@ class AsyncCache(Generic[V]):
         self._group_of = group_of
         self._version_of = version_of
         self._rng = rng
-        self._share_of = share_of or (lambda _: rng())
+
+        def random_share(_: V) -> float:
+            return rng()
+
+        self._share_of: Callable[[V], float] = share_of or random_share
         # Hits and stale reads of the leases that have ended.
         self._counts = [0, 0]
         self._entries: dict[Hashable, Entry[V]] = {}

@@ -10,9 +10,9 @@ import inspect
 import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar, Unpack, cast, overload
 
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse
@@ -112,8 +112,10 @@ class SecretDependency(Generic[T]):
     """
 
     secret_name: str
-    decode: Callable[[str], T] | None = None
+    # The repr of a function may show what it was made of, such as the arguments of a `functools.partial`.
+    decode: Callable[[str], T] | Callable[[bytes], T] | None = field(default=None, repr=False)
     _: KW_ONLY
+    binary: bool = False
     region_name: str | None = None
     version_stage: str = "AWSCURRENT"
 
@@ -122,8 +124,20 @@ class SecretDependency(Generic[T]):
         AsyncCredentialsManager(
             self.secret_name,
             self.region_name,
-            decode=cast("Callable[[str], T]", self.decode),  # None does as well, by another overload
+            # One of the overloads takes these two: which one, the caller of `secret()` knows.
+            decode=cast("Callable[[str], T]", self.decode),
+            binary=cast("Literal[False]", self.binary),
             version_stage=self.version_stage,
+        )
+        try:
+            hash(self)
+        except TypeError:
+            pass
+        else:
+            return
+        raise TypeError(
+            "decode can't be hashed, and each request looks its manager up by it: give a function, or give the "
+            "object's class a __hash__, as dataclass(frozen=True) does."
         )
 
     async def __call__(self, connection: HTTPConnection) -> T:
@@ -149,6 +163,7 @@ class SecretDependency(Generic[T]):
                 self.secret_name,
                 self.region_name,
                 decode=cast("Callable[[str], T]", self.decode),  # as above
+                binary=cast("Literal[False]", self.binary),
                 version_stage=self.version_stage,
             )
         return manager
@@ -156,25 +171,46 @@ class SecretDependency(Generic[T]):
 
 @overload
 def secret(
-    secret_name: str, decode: None = None, *, region_name: str | None = None, version_stage: str = ...
+    secret_name: str,
+    decode: None = None,
+    *,
+    binary: Literal[False] = False,
+    region_name: str | None = None,
+    version_stage: str = ...,
 ) -> SecretDependency[Any]: ...
 @overload
 def secret(
-    secret_name: str, decode: Callable[[str], T], *, region_name: str | None = None, version_stage: str = ...
+    secret_name: str,
+    decode: Callable[[str], T],
+    *,
+    binary: Literal[False] = False,
+    region_name: str | None = None,
+    version_stage: str = ...,
+) -> SecretDependency[T]: ...
+@overload
+def secret(
+    secret_name: str,
+    decode: Callable[[bytes], T],
+    *,
+    binary: Literal[True],
+    region_name: str | None = None,
+    version_stage: str = ...,
 ) -> SecretDependency[T]: ...
 def secret(
     secret_name: str,
-    decode: Callable[[str], Any] | None = None,
+    decode: Callable[[str], Any] | Callable[[bytes], Any] | None = None,
     *,
+    binary: bool = False,
     region_name: str | None = None,
     version_stage: str = "AWSCURRENT",
 ) -> SecretDependency[Any]:
     """Return a dependency on one secret, by name or ARN: `Depends(secret("prod/database", decode))`.
 
-    Give it a name, as in `database = secret(...)`, and tests replace it by `app.dependency_overrides[database]`.
-    Raises `TypeError` or `ValueError` for an argument that can't work.
+    `decode` takes the secret's text; with `binary=True`, its bytes. Give the dependency a name, as in
+    `database = secret(...)`, and tests replace it by `app.dependency_overrides[database]`. Raises `TypeError` or
+    `ValueError` for an argument that can't work.
     """
-    return SecretDependency(secret_name, decode, region_name=region_name, version_stage=version_stage)
+    return SecretDependency(secret_name, decode, binary=binary, region_name=region_name, version_stage=version_stage)
 
 
 def readiness(**secrets: str | SecretDependency[Any]) -> Callable[[Request], Coroutine[Any, Any, JSONResponse]]:

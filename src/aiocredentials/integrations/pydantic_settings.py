@@ -10,16 +10,16 @@ import types
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar, Union, cast, get_args, get_origin
 
-from pydantic import AliasChoices, BaseModel, ValidationError
+from pydantic import AliasChoices, BaseModel, Json, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsError
 
 from aiocredentials import AsyncCredentialsManager, CredentialsError, PoolClosedError, SecretFormatError
+from aiocredentials._validation import listed, place_of, problems_of, words_of
 from aiocredentials.errors import describe
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-    from dataclasses import Field
 
     from aiocredentials import CredentialsPool, Secret
 
@@ -29,6 +29,8 @@ S = TypeVar("S", bound=BaseSettings)
 SecretSource: TypeAlias = str | tuple[str, str] | AsyncCredentialsManager[Any]
 """A secret's name, for its text; a name and a key of its JSON; or a manager, for what its `get()` returns."""
 
+# For type checkers, Json is a form that annotations have; it is a class.
+_JSON = cast("type", Json)
 _NO_INIT: Mapping[str, Any] = types.MappingProxyType({})
 # What pydantic-settings says where a variable isn't the JSON that its field needs: names alone.
 _UNREADABLE = re.compile(r'error (?:getting|parsing) value for field "([\w.-]+)" from source "(\w+)"')
@@ -265,7 +267,7 @@ def _build(
             told = _UNREADABLE.fullmatch(str(error)) if isinstance(error, SettingsError) else None
             unreadable = _Problem(told[1], f"unreadable in {told[2]}", []) if told else None
             problems.append(unreadable or _Problem("all", type(error).__name__, targets))
-    what = f"{settings_class.__name__} can't be built: {'; '.join(dict.fromkeys(map(str, problems)))}."
+    what = f"{settings_class.__name__} can't be built: {listed(map(str, problems))}."
     names = {target.manager.secret_name for problem in problems for target in problem.targets}
     if not names:
         return SecretFormatError(f"{what} No secret has a part in it; what was given is left out here on purpose.")
@@ -289,7 +291,12 @@ def _value(parser: InitSettingsSource, target: _Target, got: Any) -> tuple[Any, 
 
 
 def _parsed(parser: InitSettingsSource, field: FieldInfo, text: str) -> Any:  # noqa: ANN401 (any value)
-    """Do as pydantic-settings does with a variable's text: JSON for what isn't simple, and a try for unions with it."""
+    """Do as pydantic-settings does with a variable's text: JSON for what isn't simple, and a try for unions with it.
+
+    A field of the type `Json[...]` has the text itself, because pydantic parses it.
+    """
+    if any(isinstance(each, _JSON) for each in field.metadata):
+        return text
     if parser.field_is_complex(field):
         return parser.decode_complex_value("", field, text)
     if any(parser.field_is_complex(FieldInfo.from_annotation(kind)) for kind in _kinds(field)):
@@ -337,29 +344,13 @@ def _problems(
     error: ValidationError, settings_class: type[BaseSettings], targets: Sequence[_Target]
 ) -> Iterator[_Problem]:
     """Say what is wrong by pydantic's word for it: its messages, contexts and inputs may have values."""
-    names = set(_names(settings_class, []))
-    for each in error.errors(include_url=False, include_context=False, include_input=False):
-        first, *steps = each["loc"] or ("all",)
-        # Further in, what is neither a field nor an index may be a key of the secret's own, and so a part of the input.
-        place = [str(first), *(str(step) if isinstance(step, int) or step in names else "*" for step in steps)]
+    words = set(words_of(settings_class.__pydantic_core_schema__))
+    for loc, what in problems_of(error):
+        # The first step is a field or a variable: no secret has a part in its name.
+        first, *steps = loc or ("all",)
+        place = place_of([first, *steps], words | {str(first)})
         # Of a field itself, of something in it, and of something that it is in.
         origins = [
-            one for one in targets if all(step in keys for step, keys in zip(each["loc"], one.path, strict=False))
+            target for target in targets if all(step in keys for step, keys in zip(loc, target.path, strict=False))
         ]
-        yield _Problem(".".join(place), each["type"], origins)
-
-
-def _names(kind: Any, seen: list[object]) -> Iterator[str]:  # noqa: ANN401 (an annotation may be anything)
-    """Yield what fields are called, in a model and in all that it is made of."""
-    if any(kind is each for each in seen):
-        return
-    seen.append(kind)
-    fields: dict[str, Field[Any]] = getattr(kind, "__dataclass_fields__", {})
-    yield from fields
-    parts: list[Any] = [*get_args(kind), *(one.type for one in fields.values())]
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        for name, field in kind.model_fields.items():
-            yield from {name, *_keys(kind, name, field)}
-            parts.append(field.annotation)
-    for each in parts:
-        yield from _names(each, seen)
+        yield _Problem(place, what, origins)
