@@ -27,8 +27,8 @@ FLOORS: list[set[str]] = [
     {"events", "_loops", "_redact"},
     {"_policy", "_secret", "_transport"},
     {"_cache", "_session"},
-    {"_gateway", "credentials"},
-    {"_store", "_probe", "rotation"},
+    {"_gateway", "credentials", "_news", "_refusals"},
+    {"_store", "_probe", "rotation", "_databases"},
     {"_manager", "_pool"},
     {"__init__"},
     {"testing", "pytest_plugin", "doctor", "integrations"},
@@ -42,7 +42,15 @@ TOP = {"testing", "pytest_plugin", "doctor", "integrations", "_doctor_report", "
 PUBLIC = {"__init__", "errors", "events", "rotation"}
 # But for the doctor, who asks what no service needs to know: STS, other regions, each call by itself, the way a request
 # takes. A public way to that would be one that nobody else should use. The command line is printing and asking apart.
-ALSO = {"doctor": {"_probe"}, "_doctor_report": {"_probe", "doctor"}, "__main__": {"doctor", "_doctor_report"}}
+# The adapters for databases share what a user's own code has no use for.
+ALSO = {
+    "doctor": {"_probe"},
+    "_doctor_report": {"_probe", "doctor"},
+    "__main__": {"doctor", "_doctor_report"},
+    "integrations.asyncpg": {"_databases"},
+    "integrations.psycopg": {"_databases"},
+    "integrations.sqlalchemy": {"_databases"},
+}
 # The files of the testing kit and its plugin see each other.
 KIT = {"testing", "pytest_plugin"}
 OWNERS = {
