@@ -80,7 +80,8 @@ class _Known:
 
     async def likely(self, manager: RotatingSecret[Any]) -> Secret:
         """Return the current version; or the accepted one, if the current one was refused."""
-        self.current = current = await manager.secret()
+        current = await manager.secret()
+        self.current = current
         accepted = self.accepted
         # Other refused versions are of no use any more: there would be one per rotation, as long as
         # the process lives.
@@ -231,11 +232,10 @@ class _Connecting(Generic[C, R]):
         while True:
             findings = known.findings
             secret = await self._in_time(known.likely(self._manager))
-            if secret is None:
-                made = await self._attempt_at_last()
-            else:
-                made = await self._attempt(secret)
-            if made:
+            if secret is None and self._refusal is not None:
+                self._give_up()
+            # If the time is up, what was current is tried once, so there is a refusal to raise.
+            if made := await self._attempt(secret or cast("Secret", known.current)):
                 return made[0]
             if secret is None:
                 self._give_up()
@@ -251,13 +251,6 @@ class _Connecting(Generic[C, R]):
                 known.searching.release()
             if self._is_over():
                 self._give_up()
-
-    async def _attempt_at_last(self) -> tuple[R] | None:
-        """Try once what was current, if this caller has met no refusal yet that it could raise."""
-        current = self._known.current
-        if self._refusal is None and current is not None:
-            return await self._attempt(current)
-        return None
 
     async def _in_time(self, awaitable: Awaitable[R2]) -> R2 | None:
         """Return the result; None if the budget is spent first."""
@@ -307,8 +300,8 @@ class _Connecting(Generic[C, R]):
         clock = running_loop().time
         deadline = cast("float", self._deadline)
         tried = {version_id}
-        while not (made := await self._round(tried)) and (now := clock()) < deadline:
-            pause = min(self._known.pause(), deadline - now)
+        while not (made := await self._round(tried)):
+            pause = min(self._known.pause(), deadline - clock())
             await wait_for_news(self._manager, pause, self._refused)
             if self._is_over():
                 break

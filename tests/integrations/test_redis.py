@@ -60,6 +60,11 @@ async def whoami(client: Redis) -> str:
     return answer if isinstance(answer, str) else answer.decode()
 
 
+async def refusals(admin: Redis) -> int:
+    """Return how often the server has refused a login."""
+    return sum(int(each["count"] if "count" in each else each[b"count"]) for each in await admin.acl_log())
+
+
 async def renewed(client: Redis) -> str:
     """Close the connections, and return the user of a new one."""
     await client.connection_pool.disconnect()
@@ -147,17 +152,17 @@ async def test_refused_throughout(
     """A password that is never taken ends in redis-py's own error within the budget, once, and it shows no value."""
     secret = await rotating_redis.create()
     secret.versions[0] = (secret.username, VALUE)
-    client = use_credentials(Redis(host=HOST, port=redis_server.port), secret.manager, budget=0.3)
+    await secret.manager.get()
+    client = use_credentials(Redis(host=HOST, port=redis_server.port), secret.manager, budget=1)
     await redis_admin.acl_log_reset()
     with LogKeeper() as log:
         async with client:
             began = time.monotonic()
             with pytest.raises(AuthenticationError) as refused:
                 await client.ping()
-            assert 0.3 <= time.monotonic() - began < 2
+            assert 1 <= time.monotonic() - began < 3
     assert "the server refused each version that was tried" in refused.value.__notes__[0]
-    attempts = sum(int(each["count"]) for each in await redis_admin.acl_log())
-    assert 2 <= attempts <= 8
+    assert 2 <= await refusals(redis_admin) <= 8
     assert secret.fetches <= 8
     refused.value.__traceback__ = None  # redis-py's frames have the password among their locals
     assert_silent(of_error(refused.value))
@@ -319,18 +324,28 @@ async def test_another_retry(rotating_redis: RotatingSecrets, redis_server: Redi
         assert connection.retry.get_retries() == 20
 
 
-async def test_one_budget_for_several_servers(rotating_redis: RotatingSecrets, redis_server: RedisServer) -> None:
-    """Where a client tries one server after the other, as a cluster's does, it takes one budget for all."""
+# redis-py 7.3 warns of what its own cluster client does.
+@pytest.mark.filterwarnings("ignore:Call to '__init__' function with deprecated usage:DeprecationWarning")
+async def test_one_budget_for_several_servers(
+    rotating_redis: RotatingSecrets, redis_server: RedisServer, redis_admin: Redis, cluster_server: RedisServer
+) -> None:
+    """Where a client tries one server after the other, as a cluster's does, only the first one is searched for."""
     secret = await rotating_redis.create()
     secret.versions[0] = (secret.username, "wrong")
-    nodes = [ClusterNode(HOST, redis_server.port), ClusterNode("localhost", redis_server.port)]
-    client = use_credentials(RedisCluster(startup_nodes=nodes), secret.manager, budget=0.4)
-    began = time.monotonic()
-    with pytest.raises(RedisClusterException) as refused:
-        await client.initialize()
-    assert 0.4 <= time.monotonic() - began < 0.8
-    assert is_auth_error(refused.value)
-    await client.aclose()
+    await secret.manager.get()
+    nodes = [ClusterNode(HOST, server.port) for server in (redis_server, cluster_server)]
+    client = use_credentials(RedisCluster(startup_nodes=nodes), secret.manager, budget=1)
+    async with Redis(host=HOST, port=cluster_server.port, password=cluster_server.admin_password) as other_admin:
+        for admin in (redis_admin, other_admin):
+            await admin.acl_log_reset()
+        began = time.monotonic()
+        with pytest.raises(RedisClusterException) as refused:
+            await client.initialize()
+        assert time.monotonic() - began >= 1
+        assert is_auth_error(refused.value)
+        await client.aclose()
+        attempts = [await refusals(admin) for admin in (redis_admin, other_admin)]
+    assert min(attempts) == 1 < max(attempts)
     # A later command has a budget of its own.
     pool = use_credentials(ConnectionPool(host=HOST, port=redis_server.port), secret.manager, budget=0.4)
     async with aclosing(pool):
@@ -390,7 +405,7 @@ async def test_reauthenticate_in_the_window(
         await secret.manager.refresh()
         for _ in range(5):
             assert await whoami(client) == before
-        assert sum(int(each["count"]) for each in await redis_admin.acl_log()) == 1
+        assert await refusals(redis_admin) == 1
         await secret.set_at_server()
         secret.versions[-2] = (before, "gone")
         await secret.set_at_server(-2)

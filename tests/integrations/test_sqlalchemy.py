@@ -128,8 +128,8 @@ async def test_no_host(place: Place, url: str, monkeypatch: pytest.MonkeyPatch) 
             monkeypatch.setenv("PGHOST", place.server.host)
             assert (await who(engine))[0] == "app"
         monkeypatch.delenv("PGHOST")
-        hosts = f"?host={place.server.host}:{place.server.port}&host={place.server.host}:{place.server.port}"
-        async with create_async_engine(manager, f"{url}/postgres{hosts}") as engine:
+        query = f"?host={place.server.host}&port={place.server.port}"
+        async with create_async_engine(manager, f"{url}/postgres{query}") as engine:
             assert (await who(engine))[0] == "app"
 
 
