@@ -56,6 +56,10 @@ class RotatingSecrets:
         labels = self._labels[name]
         labels["AWSPREVIOUS"], labels["AWSCURRENT"] = labels["AWSCURRENT"], labels.pop("AWSPENDING")
 
+    def labels(self, name: str) -> set[str]:
+        """Return the labels that are on a version."""
+        return set(self._labels[name])
+
     def _add(self, name: str, fields: dict[str, Any]) -> str:
         version_id = f"version-{next(self._numbers):024d}"
         self._versions[name][version_id] = json.dumps(fields)
@@ -79,6 +83,18 @@ class RotatingSecrets:
                 "CreatedDate": CREATED,
             }
         )
+
+
+class Rules:
+    """The server's pg_hba.conf, and what was in it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.text = path.read_text()
+
+    def write(self, text: str) -> None:
+        """Change it."""
+        self._path.write_text(text)
 
 
 @dataclass
@@ -139,6 +155,24 @@ class Place:
         """Wait until the server has refused a role's password this often since the fixture was made."""
         while self.log().count(f'password authentication failed for user "{role}"') < times:
             await self.superuser.execute("SELECT 1")  # the loop goes on, and so do those who are refused
+
+    @asynccontextmanager
+    async def rejecting(self, role: str) -> AsyncIterator[None]:
+        """Have pg_hba.conf refuse a role, whatever its password is, while the block lasts."""
+        rules = Rules(Path(await self.superuser.fetchval("SHOW hba_file")))
+        try:
+            rules.write(f"host all {role} 0.0.0.0/0 reject\n{rules.text}")
+            await self._reload()
+            yield
+        finally:
+            rules.write(rules.text)
+            await self._reload()
+
+    async def _reload(self) -> None:
+        since = await self.superuser.fetchval("SELECT pg_conf_load_time()")
+        await self.superuser.execute("SELECT pg_reload_conf()")
+        while await self.superuser.fetchval("SELECT pg_conf_load_time()") == since:
+            """The server hasn't read it."""
 
     def log(self) -> str:
         """Return what the server has written since the fixture was made."""

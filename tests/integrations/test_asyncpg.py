@@ -62,7 +62,7 @@ async def test_first_connection(place: Place) -> None:
 
 
 async def test_what_the_caller_says_goes_first(place: Place) -> None:
-    """Host, port and database of the caller go before those of the secret; a DSN says all of them."""
+    """Host, port and database of the caller go before those of the secret, each for itself."""
     await place.app()
     place.secrets.create("db", place.fields("app", CANARY, host="db.invalid", port=1))
     server = place.server
@@ -72,6 +72,68 @@ async def test_what_the_caller_says_goes_first(place: Place) -> None:
             assert await pool.fetchval("SHOW application_name") == "mine"
         async with create_pool(manager, host=server.host, port=server.port, min_size=1) as pool:
             assert await pool.fetchval("SELECT current_user") == "app"
+
+
+@pytest.mark.parametrize(
+    ("dsn", "secret"),
+    [
+        ("postgresql:///?application_name=mine", {}),
+        ("postgresql://?application_name=mine", {}),
+        ("postgresql://{host}/?application_name=mine", {"host": "db.invalid"}),
+        ("postgresql://{host}:{port}?application_name=mine", {"host": "db.invalid", "port": 1}),
+        ("postgresql://{host}:{port},{host}:{port}?application_name=mine", {"host": None, "port": None}),
+        ("postgresql:///postgres?application_name=mine", {"dbname": "nowhere"}),
+        ("postgresql://?application_name=mine&dbname=postgres", {"dbname": "nowhere"}),
+        ("postgresql:///?application_name=mine&host={host}:{port}", {"host": "db.invalid", "port": 1}),
+        ("postgresql:///?application_name=mine&host={host}&port={port}", {"host": "db.invalid", "port": 1}),
+        ("postgresql://:@/?application_name=mine", {}),
+    ],
+)
+async def test_a_dsn_merges(place: Place, dsn: str, secret: dict[str, Any]) -> None:
+    """What a DSN doesn't say of host, port and database, the secret says, each for itself."""
+    await place.app()
+    place.secrets.create("db", place.fields("app", CANARY, **secret))
+    dsn = dsn.format(host=place.server.host, port=place.server.port)
+    async with place.manager() as manager:
+        connection = await connect(manager, dsn)
+        assert await connection.fetchval("SELECT current_database()") == "postgres"
+        assert await connection.fetchval("SHOW application_name") == "mine"
+        await connection.close()
+
+
+async def test_no_host(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A secret without a host isn't signed in with at this machine: the caller or PGHOST has to name one."""
+    monkeypatch.delenv("PGHOST", raising=False)
+    await place.app()
+    place.secrets.create("db", {"username": "app", "password": CANARY, "hostname": place.server.host})
+    where = {"port": place.server.port, "database": "postgres"}
+    async with place.manager() as manager:
+        for dsn in (None, "postgresql:///postgres"):
+            with pytest.raises(ValueError, match=r"names no host; .* give host="):
+                await connect(manager, dsn, **where)
+            with pytest.raises(ValueError, match="names no host"):
+                async with create_pool(manager, dsn, host=None, **where):
+                    """Isn't reached."""
+        monkeypatch.setenv("PGHOST", place.server.host)
+        connection = await connect(manager, **where)
+        await connection.close()
+    assert "password" not in place.log()
+
+
+async def test_what_is_none_is_not_given(place: Place) -> None:
+    """Options that are None are as if they weren't there: libraries hand all of them on."""
+    await place.app()
+    nothing = dict.fromkeys(("user", "password", "host", "port", "database"))
+    async with place.manager() as manager, create_pool(manager, min_size=1, **nothing) as pool:
+        assert await pool.fetchval("SELECT current_user") == "app"
+
+
+async def test_how_to_connect_is_the_adapters() -> None:
+    """A `connect` of the caller's own is refused with a sentence."""
+    manager: Any = object()
+    with pytest.raises(ValueError, match=r"leave out connect=\."):
+        async with create_pool(manager, connect=asyncpg.connect):
+            """Isn't reached."""
 
 
 @pytest.mark.parametrize(
@@ -115,6 +177,7 @@ async def test_a_password_that_stays_wrong(place: Place, caplog: pytest.LogCaptu
             async with create_pool(manager, budget=0.2):
                 """Isn't reached."""
     assert "Compare its user and password with the server's" in caught.value.__notes__[0]
+    assert """It said: InvalidPasswordError: password authentication failed for user "app\"""" in caplog.text
     assert CANARY not in f"{caught.value!r} {caplog.text}"
     for frame, _ in traceback.walk_tb(caught.value.__traceback__):
         if "aiocredentials" in frame.f_code.co_filename:
@@ -130,6 +193,9 @@ async def test_other_errors(place: Place) -> None:
         with pytest.raises(ConnectionRefusedError):
             async with create_pool(manager, port=1):
                 """Isn't reached."""
+        async with place.rejecting("app"):
+            with pytest.raises(asyncpg.InvalidAuthorizationSpecificationError, match=r"pg_hba\.conf"):
+                await connect(manager)
     assert place.secrets.fetches["db"] == 1
 
 
@@ -166,6 +232,24 @@ async def test_a_rotation_renews_the_connections(place: Place) -> None:
         assert {await pool.fetchval("SELECT current_user") for _ in range(4)} == {"app2"}
     assert await place.all_closed()
     assert await place.all_closed("app2")
+
+
+async def test_a_rotation_while_it_opens(place: Place) -> None:
+    """A rotation that is fetched while the first connections are made isn't missed: they are replaced."""
+    await place.app()
+    await place.role("app2", "new")
+
+    async def init(_: object) -> None:
+        if "AWSPREVIOUS" not in place.secrets.labels("db"):
+            place.secrets.pend("db", place.fields("app2", "new"))
+            place.secrets.promote("db")
+            await manager.refresh()
+
+    async with place.manager() as manager, create_pool(manager, init=init, min_size=2, max_size=2) as pool:
+        while await pool.fetchval("SELECT current_user") != "app2":
+            """The listener hasn't run."""
+        assert {await pool.fetchval("SELECT current_user") for _ in range(4)} == {"app2"}
+        assert await place.all_closed()
 
 
 @pytest.mark.parametrize("stages", [("AWSPENDING",), ()])

@@ -22,6 +22,7 @@ from aiocredentials.integrations.psycopg import connect, create_pool  # noqa: E4
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from aiocredentials import DatabaseCredentials
     from integrations.postgres import Place
@@ -94,6 +95,109 @@ async def test_what_the_caller_says_goes_first(place: Place) -> None:
             assert connection.info.port == server.port
 
 
+async def test_no_host(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A secret without a host isn't signed in with at this machine: the caller or the environment has to name one."""
+    for name in ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGSERVICEFILE"):
+        monkeypatch.delenv(name, raising=False)
+    await place.app()
+    place.secrets.create("db", {"username": "app", "password": CANARY, "hostname": place.server.host})
+    where = {"port": place.server.port, "dbname": "postgres"}
+    async with place.manager() as manager:
+        with pytest.raises(ValueError, match=r"names no host; .* give host="):
+            await connect(manager, "sslmode=prefer", **where)
+        with pytest.raises(ValueError, match="names no host"):
+            async with create_pool(manager, kwargs={**where, "host": None}):
+                """Isn't reached."""
+        async with await connect(manager, hostaddr=place.server.host, **where) as connection:
+            assert connection.info.user == "app"
+        for name in ("PGHOST", "PGHOSTADDR"):
+            monkeypatch.setenv(name, place.server.host)
+            async with await connect(manager, **where) as connection:
+                assert connection.info.user == "app"
+            monkeypatch.delenv(name)
+
+
+@pytest.mark.parametrize("by_environment", [True, False])
+async def test_a_service(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, by_environment: bool
+) -> None:
+    """A service of libpq's service file names the host where the secret has none."""
+    await place.app()
+    place.secrets.create("db", {"username": "app", "password": CANARY})
+    service = f"[mine]\nhost={place.server.host}\nport={place.server.port}\ndbname=postgres\n"
+    (tmp_path / "services").write_text(service)
+    monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
+    conninfo = "service=mine"
+    if by_environment:
+        monkeypatch.setenv("PGSERVICE", "mine")
+        conninfo = ""
+    async with place.manager() as manager, await connect(manager, conninfo) as connection:
+        assert connection.info.port == place.server.port
+
+
+async def test_what_is_none_is_not_given(place: Place) -> None:
+    """Options that are None are as if they weren't there: libraries hand all of them on."""
+    await place.app()
+    nothing = dict.fromkeys(("user", "password", "host", "port", "dbname"))
+    async with place.manager() as manager:
+        async with await connect(manager, **nothing, prepare_threshold=None) as connection:
+            assert connection.info.user == "app"
+            assert connection.prepare_threshold is None
+        async with create_pool(manager, kwargs=nothing, min_size=1) as pool:
+            assert (await who(pool))[0] == "app"
+
+
+async def async_name() -> str:
+    """Return a conninfo, later."""
+    return "application_name=mine"
+
+
+async def async_options() -> dict[str, Any]:
+    """Return options, later."""
+    return {"autocommit": True}
+
+
+@pytest.mark.parametrize("conninfo", [lambda: "application_name=mine", async_name], ids=["sync", "async"])
+@pytest.mark.parametrize("kwargs", [lambda: {"autocommit": True}, async_options], ids=["sync", "async"])
+async def test_callables(place: Place, conninfo: Callable[[], Any], kwargs: Callable[[], Any]) -> None:
+    """Callables for conninfo and kwargs, which psycopg_pool knows, are asked for each connection."""
+    await place.app()
+    async with (
+        place.manager() as manager,
+        create_pool(manager, conninfo, kwargs=kwargs, min_size=1) as pool,
+        pool.connection() as one,
+    ):
+        assert one.autocommit
+        assert (await (await one.execute("SHOW application_name")).fetchone()) == ("mine",)
+
+
+async def test_callables_that_fail(place: Place) -> None:
+    """What a callable raises, and a password that it returns, is told to those that wait for a connection, at once."""
+    await place.app()
+
+    def failing() -> str:
+        raise LookupError("no conninfo")
+
+    async with place.manager() as manager:
+        with pytest.raises(LookupError, match="no conninfo"):
+            async with create_pool(manager, failing):
+                """Isn't reached."""
+        with pytest.raises(ValueError, match="come from the secret"):
+            async with create_pool(manager, kwargs=lambda: {"password": CANARY}):
+                """Isn't reached."""
+
+
+async def test_opening_is_the_blocks(place: Place) -> None:
+    """`open=False` is refused with a sentence, since the block opens the pool; `open=True` asks for nothing else."""
+    manager: Any = object()
+    with pytest.raises(ValueError, match=r"leave out open=\."):
+        async with create_pool(manager, open=False):
+            """Isn't reached."""
+    await place.app()
+    async with place.manager() as manager, create_pool(manager, min_size=1, open=True) as pool:
+        assert (await who(pool))[0] == "app"
+
+
 @pytest.mark.parametrize(
     ("conninfo", "kwargs"),
     [
@@ -140,6 +244,9 @@ async def test_a_password_that_stays_wrong(place: Place, caplog: pytest.LogCaptu
         assert not isinstance(caught.value, psycopg_pool.PoolTimeout)
         assert "Compare its user and password with the server's" in caught.value.__notes__[0]
         assert CANARY not in f"{caught.value!r} {caught.value.__cause__!r} {caplog.text}"
+        assert CANARY not in f"{vars(caught.value)} {caught.value.pgconn!r}"
+        assert caught.value.pgconn.used_password
+    assert 'FATAL: password authentication failed for user "app"' in caplog.text
 
 
 async def test_a_refusal_before_the_budget_is_spent(place: Place) -> None:
@@ -180,6 +287,13 @@ async def test_other_errors(place: Place) -> None:
             await connect(manager, dbname="nowhere")
         with pytest.raises(psycopg.OperationalError, match=r"[Cc]onnection refused"):
             await connect(manager, port=1)
+        with pytest.raises(psycopg.OperationalError, match="invalid sslmode value") as caught:
+            await connect(manager, sslmode="maybe")
+        with pytest.raises(psycopg.OperationalError, match="closed"):
+            caught.value.pgconn.password  # noqa: B018 (libpq's own object, which had it)
+        async with place.rejecting("app"):
+            with pytest.raises(psycopg.OperationalError, match=r"pg_hba\.conf"):
+                await connect(manager)
     assert place.secrets.fetches["db"] == 1
 
 
@@ -213,6 +327,67 @@ async def test_a_rotation_renews_the_connections(place: Place) -> None:
         assert await place.all_closed()
         assert (await who(pool))[0] == "app2"
         assert not old & await place.sessions("app2")
+
+
+class Rotating(psycopg.AsyncConnection[Any]):
+    """A connection during whose making, once, a rotation is fetched and acted on."""
+
+    rotate: Callable[[], Any]
+
+    @classmethod
+    async def connect(cls, *args: Any, **options: Any) -> Any:  # noqa: ANN401
+        """Connect, and then be slow."""
+        connection = await super().connect(*args, **options)
+        await Rotating.rotate()
+        return connection
+
+
+async def rotate_once(place: Place, manager: AsyncCredentialsManager[DatabaseCredentials]) -> None:
+    """Rotate, and fetch that, if it wasn't done yet."""
+    if "AWSPREVIOUS" not in place.secrets.labels("db"):
+        place.secrets.pend("db", place.fields("app2", "new"))
+        place.secrets.promote("db")
+        await manager.refresh()
+
+
+async def test_a_rotation_while_it_opens(place: Place) -> None:
+    """A rotation that is fetched while the first connections are made isn't missed: they are replaced."""
+    await place.app()
+    await place.role("app2", "new")
+
+    async def configure(_: object) -> None:
+        await rotate_once(place, manager)
+
+    async with place.manager() as manager, create_pool(manager, configure=configure, min_size=2) as pool:
+        while (await who(pool))[0] != "app2":
+            """The listener hasn't run."""
+        assert await place.all_closed()
+
+
+async def test_a_rotation_while_it_connects(place: Place) -> None:
+    """A connection that was begun before a rotation, and is made after it, isn't taken for a new one."""
+    await place.app()
+    await place.role("app2", "new")
+    renewed = asyncio.Event()
+
+    async def rotate() -> None:
+        await rotate_once(place, manager)
+        await renewed.wait()
+
+    Rotating.rotate = rotate
+    async with (
+        place.manager() as manager,
+        create_pool(manager, min_size=0, max_size=1, connection_class=Rotating) as pool,
+    ):
+        drain = pool.drain
+
+        async def drained() -> None:
+            await drain()
+            renewed.set()
+
+        pool.drain = drained
+        assert (await who(pool))[0] == "app2"
+        assert await place.all_closed()
 
 
 @pytest.mark.parametrize("stages", [("AWSPENDING",), ()])
@@ -307,11 +482,12 @@ async def test_the_secrets_pool_is_closed_first(place: Place) -> None:
     await pool.__aexit__(None, None, None)
 
 
-async def test_without_a_cache(place: Place) -> None:
-    """A manager without a policy serves too; rotations are met as connections are made."""
+async def test_without_a_cache(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    """A manager without a policy serves too; rotations are met as connections are made, which is one warning."""
     await place.app()
     async with place.manager(policy=None) as manager, create_pool(manager, min_size=1) as pool:
         assert (await who(pool))[0] == "app"
+    assert [record.levelname for record in caplog.records if "aren't watched" in record.message] == ["WARNING"]
 
 
 async def test_an_error_that_cant_be_copied(place: Place) -> None:

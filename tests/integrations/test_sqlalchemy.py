@@ -114,6 +114,50 @@ async def test_what_the_caller_says_goes_first(place: Place, url: str) -> None:
         assert (await connection.execute(text("SHOW application_name"))).scalar() == "mine"
 
 
+async def test_no_host(place: Place, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A secret without a host isn't signed in with at this machine: the URL or PGHOST has to name one."""
+    for name in ("PGHOST", "PGHOSTADDR", "PGSERVICE"):
+        monkeypatch.delenv(name, raising=False)
+    await place.app()
+    place.secrets.create("db", {"username": "app", "password": CANARY, "hostname": place.server.host})
+    where = {"port": place.server.port}
+    async with place.manager() as manager:
+        async with create_async_engine(manager, f"{url}/postgres", connect_args={"host": None, **where}) as engine:
+            with pytest.raises(ValueError, match=r"names no host; .* give host="):
+                await who(engine)
+            monkeypatch.setenv("PGHOST", place.server.host)
+            assert (await who(engine))[0] == "app"
+        monkeypatch.delenv("PGHOST")
+        query = f"?host={place.server.host}&port={place.server.port}"
+        async with create_async_engine(manager, f"{url}/postgres{query}") as engine:
+            assert (await who(engine))[0] == "app"
+
+
+async def test_what_is_none_is_not_given(place: Place, url: str) -> None:
+    """User, password and place that are None are as if they weren't there: libraries hand all of them on."""
+    await place.app()
+    nothing = dict.fromkeys(("user", "password", "host", "port", "dbname" if "psycopg" in url else "database"))
+    async with place.manager() as manager, create_async_engine(manager, url, connect_args=nothing) as engine:
+        assert (await who(engine))[0] == "app"
+
+
+@pytest.mark.parametrize("name", ["creator", "async_creator"])
+async def test_how_to_connect_is_the_adapters(url: str, name: str) -> None:
+    """A creator of the caller's own is refused with a sentence."""
+    manager: Any = object()
+    with pytest.raises(ValueError, match=r"leave out creator= and async_creator=\."):
+        async with create_async_engine(manager, url, **{name: lambda: None}):
+            """Isn't reached."""
+
+
+async def test_a_host_with_a_port(url: str) -> None:
+    """A host that holds its port is refused with what to do."""
+    manager: Any = object()
+    with pytest.raises(ValueError, match=r"give it without its port, which is port=\."):
+        async with create_async_engine(manager, url, connect_args={"host": "db.example:5432"}):
+            """Isn't reached."""
+
+
 async def test_the_dialects_own_options(place: Place) -> None:
     """Options that the dialect takes for itself do reach it, as in a URL without a creator."""
     pytest.importorskip("asyncpg")
@@ -164,7 +208,7 @@ async def test_without_decode(place: Place, url: str) -> None:
 
 
 async def test_a_password_that_stays_wrong(place: Place, url: str, caplog: pytest.LogCaptureFixture) -> None:
-    """When the budget is spent, the server's refusal comes, and no value with it.
+    """When the budget is spent, the server's refusal comes, and no value with it, in a chain of any length.
 
     SQLAlchemy 2.1 and psycopg's dialect wrap it as a `DBAPIError`; 2.0 lets asyncpg's own error through.
     """
@@ -176,6 +220,9 @@ async def test_a_password_that_stays_wrong(place: Place, url: str, caplog: pytes
             await who(engine)
     assert is_auth_error(caught.value)
     assert CANARY not in f"{caught.value!r} {caught.value.__cause__!r} {caplog.text}"
+    orig = getattr(caught.value, "orig", caught.value)
+    assert CANARY not in f"{vars(orig)}"
+    assert caplog.text.count("the server refused version") == 1
 
 
 async def test_other_errors(place: Place, url: str) -> None:
@@ -213,6 +260,36 @@ async def test_a_rotation_renews_the_connections(place: Place, url: str) -> None
             assert (await held.execute(text("SELECT pg_backend_pid()"))).scalar() == old
         assert {(await who(engine))[0] for _ in range(3)} == {"app2"}
     assert await place.all_closed("app2")
+
+
+async def test_a_rotation_while_it_connects(place: Place, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that was begun before a rotation, and is made after it, isn't taken for a new one."""
+    await place.app()
+    await place.role("app2", "new")
+    async with place.manager() as manager, create_async_engine(manager, url, pool_size=2) as engine:
+        owner: Any = pytest.importorskip(engine.dialect.driver)
+        if engine.dialect.driver == "psycopg":
+            owner = owner.AsyncConnection
+        connect, began, renewed = owner.connect, [0], asyncio.Event()
+
+        async def slow(*args: Any, **options: Any) -> Any:  # noqa: ANN401
+            began[0] += 1
+            connection = await connect(*args, **options)
+            if began[0] == 2:
+                place.secrets.pend("db", place.fields("app2", "new"))
+                place.secrets.promote("db")
+                await manager.refresh()
+                await renewed.wait()
+            return connection
+
+        monkeypatch.setattr(owner, "connect", slow)
+        async with engine.connect() as first:
+            assert (await first.execute(text("SELECT current_user"))).scalar() == "app"
+            event.listen(engine.sync_engine, "soft_invalidate", lambda *_: renewed.set())
+            async with engine.connect() as second:
+                assert (await second.execute(text("SELECT current_user"))).scalar() == "app2"
+        assert began[0] == 3
+        assert (await who(engine))[0] == "app2"
 
 
 @pytest.mark.parametrize("stages", [("AWSPENDING",), ()])

@@ -27,8 +27,8 @@ FLOORS: list[set[str]] = [
     {"events", "_formats", "_loops", "_redact", "_validation"},
     {"_policy", "_secret", "_transport"},
     {"_cache", "_decode", "_session", "_reports"},
-    {"_gateway", "credentials"},
-    {"_store", "_probe", "rotation"},
+    {"_gateway", "credentials", "_news", "_refusals"},
+    {"_store", "_probe", "rotation", "_databases"},
     {"_manager", "_pool"},
     {"__init__"},
     {"testing", "pytest_plugin", "_pytest_entry_point", "doctor", "integrations"},
@@ -48,12 +48,16 @@ PUBLIC = {"__init__", "errors", "events", "rotation"}
 # takes. A public way to that would be one that nobody else should use. The command line is printing and asking apart.
 # What pydantic says of a wrong input is told without the input in one place, for settings and for `decode`.
 # The plugin clears what stores remember between two tests: no program should.
+# The adapters for databases share what a user's own code has no use for.
 ALSO = {
     "pytest_plugin": {"_store"},
     "doctor": {"_probe"},
     "_doctor_report": {"_probe", "doctor"},
     "__main__": {"doctor", "_doctor_report"},
+    "integrations.asyncpg": {"_databases"},
+    "integrations.psycopg": {"_databases"},
     "integrations.pydantic_settings": {"_validation"},
+    "integrations.sqlalchemy": {"_databases"},
 }
 # The files of the testing kit and its plugin see each other.
 KIT = {"testing", "pytest_plugin"}

@@ -1,26 +1,26 @@
-"""asyncpg: connections that have the current user and password, also while these are being changed."""
+"""asyncpg: connections that have the current user and password, also while these change."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 
-from aiocredentials import DatabaseCredentials
+from aiocredentials._databases import checked, given, place
 from aiocredentials.rotation import OTHER_STAGES, connect_through_rotation, rotations_watched
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
     from datetime import timedelta
 
+    from aiocredentials import DatabaseCredentials, Secret
     from aiocredentials.rotation import RotatingSecret
 
 __all__ = ["connect", "create_pool"]
-
-_LOGIN = {"user", "password"}
 
 
 async def connect(
@@ -31,19 +31,28 @@ async def connect(
     stages: Sequence[str] = OTHER_STAGES,
     **options: Any,  # noqa: ANN401 (asyncpg's)
 ) -> asyncpg.Connection[asyncpg.Record]:
-    """Return a connection with the secret's user and password, as `asyncpg.connect` does; the caller closes it.
+    """Return a connection with the secret's user and password, as `asyncpg.connect` does.
 
-    `manager` has `decode=DatabaseCredentials.from_json`. Host, port and database are those of `options`, else of the
-    secret; with a `dsn` it says all of this. `budget`, in seconds or as a `timedelta`, and `stages` are those of
-    `connect_through_rotation`, which also says what is raised. Raises `ValueError` where the caller gives a user or a
-    password. Needs secretsmanager:GetSecretValue.
+    The caller closes it. Host, port and database are those of `options` and `dsn`, each one the
+    secret's if they don't name it. An option that is None isn't given.
+
+    Args:
+        manager: a manager with `decode=DatabaseCredentials.from_json`.
+        dsn: asyncpg's.
+        budget: as for `connect_through_rotation`, in seconds or as a `timedelta`.
+        stages: as for `connect_through_rotation`.
+        options: asyncpg's, without user and password.
+
+    Raises:
+        ValueError: if the caller gives a user or a password, or if nobody names a host: the secret,
+            the caller, or the environment as `PGHOST`. asyncpg would go to this machine.
+        Exception: what `connect_through_rotation` raises. Needs secretsmanager:GetSecretValue.
     """
-    _refuse_login(dsn, options)
+    options = _given(dsn, options)
+    named = options.keys() | _named(dsn)
 
     async def attempt(credentials: DatabaseCredentials) -> asyncpg.Connection[asyncpg.Record]:
-        where = _where(credentials)
-        if dsn is not None:
-            where = {}
+        where = place(checked(credentials), named, database="database", variables=("PGHOST",))
         said: dict[str, Any] = {**where, **options, "user": credentials.username}
         return await asyncpg.connect(dsn, **said, password=credentials.password)
 
@@ -59,35 +68,63 @@ async def create_pool(
     stages: Sequence[str] = OTHER_STAGES,
     **options: Any,  # noqa: ANN401 (asyncpg's)
 ) -> AsyncGenerator[asyncpg.Pool[asyncpg.Record]]:
-    """Open an `asyncpg.Pool` for the length of a block; each new connection is made as `connect` makes it.
+    """Open an `asyncpg.Pool` for the length of a block; its connections are made as by `connect`.
 
-    `options` are those of `asyncpg.create_pool`, without `connect`. When a fetch brings a new version of the secret,
-    older connections are replaced as they are next acquired; a query that runs isn't touched. Raises what `connect`
-    raises if the first connections can't be made, and then leaves none open. Leaving the block waits, as asyncpg does,
-    until all connections are released.
+    When a new version of the secret is fetched, older connections are replaced as they are next
+    acquired; a query that runs isn't touched. No version is missed that is fetched between the
+    first connection and the end of the block. Leaving the block waits, as asyncpg does, until all
+    connections are released.
+
+    Args:
+        manager: a manager with `decode=DatabaseCredentials.from_json`.
+        dsn: asyncpg's.
+        budget: as for `connect_through_rotation`, in seconds or as a `timedelta`.
+        stages: as for `connect_through_rotation`.
+        options: those of `asyncpg.create_pool`, without `connect`, user and password.
+
+    Raises:
+        Exception: what `connect` raises, if the first connections can't be made. Then none is left
+            open.
     """
-    _refuse_login(dsn, options)
+    if "connect" in options:
+        raise ValueError("The adapter connects by itself: leave out connect=.")
+    options = _given(dsn, options)
     opening = _Opening()
+    opened = asyncio.Event()
 
-    async def bridged(dsn: str | None = None, **given: Any) -> asyncpg.Connection[asyncpg.Record]:  # noqa: ANN401
+    async def bridged(
+        dsn: str | None = None,
+        **options: Any,  # noqa: ANN401 (asyncpg's)
+    ) -> asyncpg.Connection[asyncpg.Record]:
         opening.began()
-        return opening.made(await connect(manager, dsn, budget=budget, stages=stages, **given))
+        return opening.made(await connect(manager, dsn, budget=budget, stages=stages, **options))
 
+    async def renew(_: Secret) -> None:
+        # What was connected before the pool was open is older as well.
+        await opened.wait()
+        await pool.expire_connections()
+
+    pool = asyncpg.create_pool(dsn, connect=bridged, **options)
     try:
-        pool = await asyncpg.create_pool(dsn, connect=bridged, **options)
-    except BaseException:
-        await opening.undo()
-        raise
-    opening.over()
-    try:
-        async with rotations_watched(manager, lambda _: pool.expire_connections()):
+        async with rotations_watched(manager, renew):
+            try:
+                await pool
+            except BaseException:
+                await opening.undo()
+                raise
+            opening.over()
+            opened.set()
             yield pool
     finally:
-        await pool.close()
+        if opened.is_set():
+            await pool.close()
 
 
 class _Opening:
-    """What is under way until a pool is open: asyncpg leaves the other connections alone when one can't be made."""
+    """What is under way until a pool is open.
+
+    When one of the first connections can't be made, asyncpg leaves the others alone.
+    """
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any] | None] | None = set()
@@ -98,7 +135,10 @@ class _Opening:
         if self._tasks is not None:
             self._tasks.add(asyncio.current_task())
 
-    def made(self, connection: asyncpg.Connection[asyncpg.Record]) -> asyncpg.Connection[asyncpg.Record]:
+    def made(
+        self,
+        connection: asyncpg.Connection[asyncpg.Record],
+    ) -> asyncpg.Connection[asyncpg.Record]:
         """Note a connection."""
         if self._tasks is not None:
             self._connections.append(connection)
@@ -112,7 +152,8 @@ class _Opening:
     async def undo(self) -> None:
         """End the tasks, but for the one that runs this, and cut the connections."""
         try:
-            tasks = [task for task in self._tasks or () if task and task is not asyncio.current_task()]
+            me = asyncio.current_task()
+            tasks = [task for task in self._tasks or () if task and task is not me]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -122,15 +163,26 @@ class _Opening:
             self.over()
 
 
-def _where(credentials: DatabaseCredentials) -> dict[str, Any]:
-    """Return what the secret says of the server; here and not later, since a dict's AttributeError would hold it."""
-    if not isinstance(cast("object", credentials), DatabaseCredentials):
-        raise TypeError("The manager gives no DatabaseCredentials: make it with decode=DatabaseCredentials.from_json.")
-    where = {"host": credentials.host, "port": credentials.port, "database": credentials.dbname}
-    return {name: value for name, value in where.items() if value is not None}
-
-
-def _refuse_login(dsn: str | None, options: dict[str, Any]) -> None:
+def _given(dsn: str | None, options: dict[str, Any]) -> dict[str, Any]:
     parts = urlsplit(dsn or "")
-    if _LOGIN & (options.keys() | parse_qs(parts.query).keys()) or "@" in parts.netloc:
-        raise ValueError("User and password come from the secret: leave them out of the arguments and of the dsn.")
+    query = parse_qs(parts.query)
+    user = parts.netloc.rpartition("@")[0].strip(":")
+    login = {"user": user or query.get("user"), "password": query.get("password")}
+    where = "the arguments and of the dsn"
+    given(login, where)
+    return given(options, where)
+
+
+def _named(dsn: str | None) -> set[str]:
+    """Return what a dsn says of the server, by the names of asyncpg's options."""
+    parts = urlsplit(dsn or "")
+    query = parse_qs(parts.query)
+    hosts = parts.netloc.rpartition("@")[2] or query.get("host", [""])[-1]
+    named = set(query)
+    if hosts:
+        named.add("host")
+    if any(re.search(r":\d+$", host) for host in hosts.split(",")):
+        named.add("port")
+    if "dbname" in query or parts.path.strip("/"):
+        named.add("database")
+    return named

@@ -1,16 +1,18 @@
-"""SQLAlchemy: an async engine whose new connections have the current user and password, also while these change."""
+"""SQLAlchemy: an async engine whose connections have the current user and password.
+
+That holds also while these change.
+"""
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from sqlalchemy import URL, event
 from sqlalchemy.ext import asyncio as sqlalchemy_asyncio
 
-from aiocredentials import DatabaseCredentials
+from aiocredentials._databases import checked, complete, given, place
 from aiocredentials.rotation import OTHER_STAGES, connect_through_rotation, rotations_watched
 
 if TYPE_CHECKING:
@@ -21,12 +23,16 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
     from sqlalchemy.pool import ConnectionPoolEntry
 
-    from aiocredentials import Secret
+    from aiocredentials import DatabaseCredentials, Secret
     from aiocredentials.rotation import RotatingSecret
 
 __all__ = ["create_async_engine"]
 
-_DRIVERS = ("asyncpg", "psycopg")
+# The drivers, the name that each has for the database, and where it finds a host by itself.
+_DRIVERS = {
+    "asyncpg": ("database", ("PGHOST",)),
+    "psycopg": ("dbname", ("PGHOST", "PGHOSTADDR", "PGSERVICE")),
+}
 
 
 @asynccontextmanager
@@ -38,20 +44,35 @@ async def create_async_engine(
     stages: Sequence[str] = OTHER_STAGES,
     **options: Any,  # noqa: ANN401 (SQLAlchemy's)
 ) -> AsyncGenerator[AsyncEngine]:
-    """Make an engine for the length of a block; its connections have the secret's user and password.
+    """Make an engine for the length of a block; it connects as the user that the secret names.
 
-    `url` is `postgresql+asyncpg://` or `postgresql+psycopg://`; what it doesn't say of host, port and database, the
-    secret says. `options` are those of SQLAlchemy's `create_async_engine`, without `creator` and `async_creator`;
-    listeners to its event `do_connect` aren't called. `manager` has `decode=DatabaseCredentials.from_json`. `budget`,
-    in seconds or as a `timedelta`, and `stages` are those of `connect_through_rotation`.
+    Making it connects to nothing, but looks at the secret, for 2 seconds at most. When a new
+    version is fetched, older connections are replaced as they are next checked out; one that is in
+    use isn't touched. No version is missed that is fetched between the first connection and the end
+    of the block. Then the engine is disposed of.
 
-    When a fetch brings a new version of the secret, older connections are replaced as they are next checked out; one
-    that is in use isn't touched. At the end of the block the engine is disposed of. Making it connects to nothing;
-    connecting raises what `connect_through_rotation` raises. Raises `ValueError` for a user or a password in the URL or
-    in `connect_args`, and for another driver. Needs secretsmanager:GetSecretValue.
+    Args:
+        manager: a manager with `decode=DatabaseCredentials.from_json`.
+        url: `postgresql+asyncpg://` or `postgresql+psycopg://`. If it doesn't name the host, port
+            or database, the secret does.
+        budget: as for `connect_through_rotation`, in seconds or as a `timedelta`.
+        stages: as for `connect_through_rotation`.
+        options: those of SQLAlchemy's `create_async_engine`, without `creator` and `async_creator`.
+            Listeners to SQLAlchemy's event `do_connect` aren't called.
+
+    Raises:
+        ValueError: for a user or a password in the URL or in `connect_args`, for another driver,
+            and for `creator` or `async_creator`. Connecting raises it if nobody names a host: the
+            secret, the URL, or the environment as `PGHOST` (for psycopg also `PGHOSTADDR` and
+            `PGSERVICE`). The driver would go to this machine.
+        Exception: connecting raises what `connect_through_rotation` raises. Needs
+            secretsmanager:GetSecretValue.
     """
+    if not {"creator", "async_creator"}.isdisjoint(options):
+        raise ValueError("The adapter connects by itself: leave out creator= and async_creator=.")
     login = _Login(manager, budget, stages)
-    # The creator that SQLAlchemy makes for async_creator; its own leaves out what the URL and connect_args say.
+    # It is the creator that SQLAlchemy makes for async_creator, except that SQLAlchemy's own leaves
+    # out what the URL and connect_args say.
     engine: AsyncEngine = sqlalchemy_asyncio.create_async_engine(
         url, creator=lambda: login.connect(engine.dialect), **options
     )
@@ -64,6 +85,7 @@ async def create_async_engine(
     event.listen(engine.sync_engine, "connect", note)
 
     async def expire(_: Secret) -> None:
+        login.renewals += 1
         for entry in tuple(entries):
             entry.invalidate(soft=True)
 
@@ -71,59 +93,80 @@ async def create_async_engine(
         async with rotations_watched(manager, expire):
             yield engine
     finally:
-        disposing = asyncio.create_task(engine.dispose())
-        try:
-            await asyncio.shield(disposing)
-        except asyncio.CancelledError:
-            await disposing
-            raise
+        await complete(engine.dispose())
 
 
 class _Login:
-    """Connects for one engine: where the URL says, as whom the secret says."""
+    """Connects for one engine: where the URL says, as the user that the secret names."""
 
     def __init__(
-        self, manager: RotatingSecret[DatabaseCredentials], budget: float | timedelta, stages: Sequence[str]
+        self,
+        manager: RotatingSecret[DatabaseCredentials],
+        budget: float | timedelta,
+        stages: Sequence[str],
     ) -> None:
-        self._manager, self._budget, self._stages = manager, budget, stages
+        self._manager = manager
+        self._budget = budget
+        self._stages = stages
+        self.renewals = 0
+        """How often the connections were replaced because of a new version."""
         self._arguments: Sequence[str] = ()
         self._options: dict[str, Any] = {}
 
     def given(self, engine: AsyncEngine, connect_args: Mapping[str, Any]) -> None:
-        """Take what the caller said; raises `ValueError` for what can't be."""
-        if engine.dialect.driver not in _DRIVERS:
-            raise ValueError(f"The driver is {engine.dialect.driver}: give a URL with {' or '.join(_DRIVERS)}.")
+        """Keep what the caller gave; raises `ValueError` for what can't be."""
+        driver = engine.dialect.driver
+        if driver not in _DRIVERS:
+            drivers = " or ".join(_DRIVERS)
+            raise ValueError(f"The driver is {driver}: give a URL with {drivers}.")
         self._arguments, options = engine.dialect.create_connect_args(engine.url)
-        self._options = {**options, **connect_args}
-        if {"user", "password"} & self._options.keys():
-            raise ValueError("User and password come from the secret: leave them out of the URL and of connect_args.")
+        where = "the URL and of connect_args"
+        self._options = {**given(options, where), **given(connect_args, where)}
 
     def connect(self, dialect: Dialect) -> Any:  # noqa: ANN401 (a DBAPI's connection)
-        """Be the engine's creator: the dialect takes its own options, and hands on those of the driver."""
+        """Be the engine's creator: the dialect takes its own options, and hands on the driver's."""
 
         async def bridged(*arguments: str, **options: Any) -> Any:  # noqa: ANN401
-            async def attempt(credentials: DatabaseCredentials) -> Any:  # noqa: ANN401
-                said = {**_where(dialect, credentials), **options, "user": credentials.username}
-                return await _connect_of(dialect)(*arguments, **said, password=credentials.password)
-
-            return await connect_through_rotation(self._manager, attempt, budget=self._budget, stages=self._stages)
+            return await self._newest(dialect, arguments, options)
 
         dbapi: Any = dialect.dbapi
         return dbapi.connect(*self._arguments, async_creator_fn=bridged, **self._options)
 
+    async def _newest(
+        self,
+        dialect: Dialect,
+        arguments: Sequence[str],
+        options: Mapping[str, Any],
+    ) -> Any:  # noqa: ANN401 (a driver's connection)
+        """Make a connection that isn't older than the last rotation that was acted on."""
+        database, variables = _DRIVERS[dialect.driver]
+
+        async def attempt(credentials: DatabaseCredentials) -> Any:  # noqa: ANN401
+            where = place(checked(credentials), options, database=database, variables=variables)
+            said = {**where, **options, "user": credentials.username}
+            connect = _connect_of(dialect)
+            return await connect(*arguments, **said, password=credentials.password)
+
+        while True:
+            renewals = self.renewals
+            made = await connect_through_rotation(
+                self._manager,
+                attempt,
+                budget=self._budget,
+                stages=self._stages,
+            )
+            if renewals == self.renewals:
+                return made
+            # The engine's pool hadn't an entry for it, which could have been marked as old.
+            await made.close()
+
 
 def _connect_of(dialect: Dialect) -> Callable[..., Awaitable[Any]]:
-    """Return the driver's function: SQLAlchemy keeps the driver's module as an attribute that has its name."""
+    """Return the driver's function.
+
+    SQLAlchemy keeps the driver's module as an attribute that has its name.
+    """
     module: Any = getattr(dialect.dbapi, dialect.driver)
     owner: Any = module.AsyncConnection if dialect.driver == "psycopg" else module
     connect: Callable[..., Awaitable[Any]] = owner.connect
     return connect
-
-
-def _where(dialect: Dialect, credentials: DatabaseCredentials) -> Mapping[str, Any]:
-    """Return what the secret says of the server, in the driver's words."""
-    # First of all, since an AttributeError of a dict would hold the dict.
-    if not isinstance(cast("object", credentials), DatabaseCredentials):
-        raise TypeError("The manager gives no DatabaseCredentials: make it with decode=DatabaseCredentials.from_json.")
-    place = URL.create(dialect.name, host=credentials.host, port=credentials.port, database=credentials.dbname)
-    return dialect.create_connect_args(place)[1]

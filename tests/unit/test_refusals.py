@@ -1,0 +1,296 @@
+"""That a server refused user or password is recognized by its facts, and repeated without a value."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import pytest
+
+from aiocredentials import CredentialsError, Secret, errors, rotation
+from aiocredentials._refusals import is_auth_error, remove_passwords, words_of
+from leaks.canary import VALUE, leaked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Coded(Exception):  # noqa: N818 (an error only by its codes)
+    """An error with whatever attributes."""
+
+    def __init__(self, *args: object, **attributes: object) -> None:
+        super().__init__(*args)
+        self.__dict__.update(attributes)
+
+
+def redis_error(name: str, message: str = "") -> Exception:
+    """Make an error as redis-py has it."""
+    return type(name, (Exception,), {"__module__": "redis.exceptions"})(message)  # type: ignore[no-any-return]
+
+
+def caused(error: Exception, by: Exception) -> Exception:
+    """Chain an error."""
+    error.__cause__ = by
+    return error
+
+
+def raised_while_handling(error: Exception, context: Exception) -> Exception:
+    """Make an error that was raised while another was handled."""
+    error.__context__ = context
+    return error
+
+
+# What MySQL, Redis and libraries that keep an SQLSTATE say.
+CODED: list[tuple[BaseException, bool]] = [
+    (Coded(sqlstate="28P01"), True),
+    (Coded(sqlstate="28000"), True),
+    (Coded('role "app_clone" is not permitted to log in', sqlstate="28000"), True),
+    (Coded("no pg_hba.conf entry for host", sqlstate="28000"), False),
+    (Coded("kein pg_hba.conf-Eintrag für Host", sqlstate="28000"), False),
+    (Coded("no certificate", sqlstate="28000", server_source_function="ClientAuthentication"), False),
+    (Coded("PAM failed", sqlstate="28000", server_source_function="auth_failed"), True),
+    (caused(Coded(sqlstate="28000"), Coded("no pg_hba.conf entry", sqlstate="28000")), False),
+    (Coded(sqlstate="3D000"), False),
+    (Coded(sqlstate="53300"), False),
+    (Coded(sqlstate="08006"), False),
+    (Coded("password authentication failed"), False),
+    (Coded(1045, "Access denied for user"), True),
+    (Coded(1698, "Access denied for user"), True),
+    (Coded(1044, "Access denied for user to database"), False),
+    (Coded("1045 (28000)", errno=1045, sqlstate="28000"), True),
+    (Coded("1044 (42000)", errno=1044, sqlstate="42000"), False),
+    (Coded(1049, "Unknown database"), False),
+    (Coded(True, "not a code"), False),  # noqa: FBT003 (an argument of an exception)
+    (OSError(1045, "not MySQL's"), False),
+    (redis_error("AuthenticationError", "invalid username-password pair or user is disabled."), True),
+    (redis_error("ResponseError", "WRONGPASS invalid username-password pair"), True),
+    (redis_error("ResponseError", "NOAUTH Authentication required."), True),
+    (redis_error("ConnectionError", "Connection refused"), False),
+    (type("AuthenticationError", (Exception,), {})(), False),
+    (errors.AuthenticationError("AWS refused"), False),
+    (errors.AuthenticationError("WRONGPASS"), False),
+    (Coded(orig=Coded(sqlstate="28P01")), True),
+    (Coded(orig="not an exception"), False),
+    (caused(Coded(), Coded(orig=caused(Coded(), Coded(sqlstate="28000")))), True),
+    (caused(Coded(), ValueError()), False),
+    (raised_while_handling(Coded(), Coded(sqlstate="28P01")), False),
+    (ExceptionGroup("several", [ValueError()]), False),
+    (asyncio.CancelledError(), False),
+]
+
+
+@pytest.mark.parametrize(("error", "expected"), CODED, ids=range(len(CODED)))
+def test_codes(error: BaseException, expected: bool) -> None:  # noqa: FBT001 (of the table)
+    """The servers' refusals are known by their codes; what no password mends, and all else, isn't one."""
+    assert is_auth_error(error) is expected
+
+
+def test_it_is_public() -> None:
+    """The function that users import is this one."""
+    assert rotation.is_auth_error is is_auth_error
+
+
+# What psycopg raises has an SQLSTATE of None. The first word of a server's message is the severity.
+WORDS: list[tuple[str, bool]] = [
+    ('FATAL:  password authentication failed for user "app"', True),
+    ('FATAL:  role "app" does not exist', True),
+    ('FATAL:  role "app" is not permitted to log in', True),
+    ("fe_sendauth: no password supplied", True),
+    ("FATAL:  SASL authentication failed", True),
+    ("FATAL:  The password that was provided for the role app is wrong.", True),
+    ("FATAL:  This RDS proxy has no credentials for the role app. Check them.", True),
+    ('FATAL:  database "shop" does not exist', False),
+    ("server closed the connection unexpectedly", False),
+    ("connection timeout expired", False),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), WORDS)
+@pytest.mark.parametrize("facts", [{}, {"pgconn": None}, {"pgconn": SimpleNamespace(used_password=False)}])
+def test_words(facts: dict[str, Any], text: str, expected: bool) -> None:  # noqa: FBT001 (of the table)
+    """Where psycopg knows no more, PostgreSQL's English words are enough, and other words are no refusal."""
+    assert is_auth_error(Coded(text, sqlstate=None, **facts)) is expected
+
+
+# What servers say once they have asked for a password, of a user "app" and a database "shop".
+ANSWERS: list[tuple[str, bool]] = [
+    ('FATAL:  PAM authentication failed for user "app"', True),
+    ('FATAL:  LDAP authentication failed for user "app"', True),
+    ("FATAL:  Passwort-Authentifizierung für Benutzer »app« fehlgeschlagen", True),
+    ('FATAL:  ユーザー"app"のパスワード認証に失敗しました', True),
+    ("ВАЖНО:  пользователь «app» не прошёл проверку подлинности", True),
+    ("FATAL:  Ihr Zugang ist gesperrt", True),
+    ('FATAL:  database "shop" does not exist', False),
+    ("FATAL:  Datenbank »shop« existiert nicht", False),
+    ("FATAL:  Datenbank »app« existiert nicht", True),
+    ('FATAL:  permission denied for database "app"', False),
+    ('FATAL:  too many connections for role "app"', False),
+    ("FATAL:  remaining connection slots are reserved for roles with the SUPERUSER attribute", False),
+    ('FATAL:  unrecognized configuration parameter "app"', False),
+    ("server closed the connection unexpectedly", False),
+    ("timeout expired", False),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), ANSWERS)
+def test_what_libpq_knows(text: str, expected: bool) -> None:  # noqa: FBT001 (of the table)
+    """If a password was used and the server answered, it is a refusal in each language, but not after the login."""
+    pgconn = SimpleNamespace(used_password=True, user=b"app", db=b"shop")
+    text = f'connection failed: connection to server at "shop", port 5432 failed: {text}'
+    assert is_auth_error(Coded(text, sqlstate=None, pgconn=pgconn)) is expected
+    pgconn.used_password = False
+    assert not is_auth_error(Coded(text, sqlstate=None, pgconn=pgconn))
+
+
+def test_a_connection_that_raises() -> None:
+    """What psycopg doesn't say any more of a connection is no fact, and no error."""
+
+    class Finished:
+        @property
+        def used_password(self) -> bool:
+            raise LookupError
+
+    assert not is_auth_error(Coded("FATAL:  nein", sqlstate=None, pgconn=Finished()))
+
+
+def test_a_chain_that_is_a_circle() -> None:
+    """Causes that go round end the search for codes, and don't hide one."""
+    first, second = Coded(), Coded()
+    first.__cause__, second.__cause__ = second, first
+    assert not is_auth_error(first)
+    second.__dict__["orig"] = Coded(sqlstate="28P01", orig=first)
+    assert is_auth_error(first)
+
+
+# What an error keeps
+
+
+class Finished(SimpleNamespace):
+    """A finished connection, as psycopg hangs it on an error: an object whose repr shows all."""
+
+    def finish(self) -> None:
+        """Do nothing."""
+
+
+def test_no_password_stays_in_an_error() -> None:
+    """The password that psycopg keeps in its error is removed, also below an error of SQLAlchemy."""
+    info = [SimpleNamespace(keyword=b"password", val=VALUE.encode())]
+    pgconn = Finished(status=1, password=VALUE.encode(), info=info, used_password=True)
+    inner = Coded("FATAL:  no", sqlstate=None, pgconn=pgconn)
+    outer = Coded(orig=inner)
+    assert leaked(repr(vars(inner))) is not None
+    remove_passwords(outer)
+    assert leaked(repr(vars(inner))) is None
+    assert pgconn.used_password
+
+
+def test_a_connection_that_never_began() -> None:
+    """Where psycopg keeps libpq's own object, which can't be changed, that is finished."""
+
+    class Broken:
+        status = 1
+        is_finished = False
+
+        @property
+        def password(self) -> bytes:
+            if self.is_finished:
+                raise LookupError
+            return VALUE.encode()
+
+        def finish(self) -> None:
+            self.is_finished = True
+
+    pgconn = Broken()
+    remove_passwords(Coded(pgconn=pgconn))
+    with pytest.raises(LookupError):
+        repr(pgconn.password)
+
+
+def test_an_open_connection_stays() -> None:
+    """A connection that is open is its owner's: it isn't touched."""
+    pgconn = Finished(status=0, password=b"p")
+    remove_passwords(Coded(pgconn=pgconn))
+    assert pgconn.password == b"p"
+    remove_passwords(Coded(pgconn=object()))
+
+
+# What is repeated of a refusal
+
+
+def secret_of(value: str | bytes) -> Secret:
+    """Make a version."""
+    return Secret(
+        value,
+        name="prod/db",
+        arn="arn:aws:secretsmanager:eu-west-1:123456789012:secret:prod/db-AbCdEf",
+        region="eu-west-1",
+        version_id="v1",
+        version_stages=("AWSCURRENT",),
+        created_at=None,
+        fetched_at=datetime.now(UTC),
+        born=0.0,
+    )
+
+
+def test_the_servers_words() -> None:
+    """What the server said stays readable: user, host and database are in the secret, too, and are shown."""
+    fields = {"username": "app", "password": VALUE, "host": "db.example", "dbname": "shop", "env": "app"}
+    words = words_of(LookupError('user "app", host "db.example", database "shop"'), secret_of(json.dumps(fields)))
+    assert words == 'LookupError: user "app", host "db.example", database "shop"'
+    assert words_of(LookupError(), secret_of("{}")) == "LookupError"
+
+
+@pytest.mark.parametrize("spelled", [str, repr, ascii, lambda text: quote(text, safe="")], ids=range(4))
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps({"username": "app", "password": VALUE}),
+        json.dumps({"app": {"users": [{"name": "app", "pw": VALUE}]}}),
+        VALUE,
+        VALUE.encode(),
+        f"\n{VALUE} \n",
+    ],
+    ids=range(5),
+)
+def test_no_value_is_repeated(text: str | bytes, spelled: Callable[[str], str]) -> None:
+    """A driver that puts the password into its error doesn't bring it into the log, however it is spelled."""
+    words = words_of(LookupError(f"refused: {spelled(VALUE)} is wrong"), secret_of(text))
+    assert leaked(words) is None
+    assert "***" in words
+
+
+@pytest.mark.parametrize("password", ["x", 12345, "\ud800secret"])
+def test_odd_passwords(password: object) -> None:
+    """A short password, a number and text that isn't Unicode are removed as well."""
+    secret = secret_of(json.dumps({"password": password}))
+    assert words_of(LookupError(f"<{password}>"), secret) == "LookupError: <***>"
+
+
+def test_a_binary_secret() -> None:
+    """A secret that isn't text hides itself, and nothing else."""
+    secret = secret_of(b"\xff\x00secret")
+    assert words_of(LookupError("refused \xff\x00secret"), secret) == "LookupError: refused ***"
+
+
+def test_a_secret_that_is_too_deep() -> None:
+    """JSON that Python can't read is taken for a token; a depth that it reads is no error either."""
+    for text in ("[" * 100_000, '{"a":' * 900 + '"12345678"' + "}" * 900):
+        assert words_of(LookupError("refused 12345678"), secret_of(text)).startswith("LookupError: refused")
+
+
+def test_one_line() -> None:
+    """What others wrote comes into the log as one line without control characters, and not at any length."""
+    words = words_of(LookupError("first\nsecond\tthird \x1b[31m\u202e für" + "!" * 10_000), secret_of("{}"))
+    assert words.startswith(r"LookupError: first second third \x1b[31m\u202e für!!!")
+    assert words.isprintable()
+    assert len(words) < 350
+    assert words.endswith("...")
+
+
+def test_ours_is_no_refusal() -> None:
+    """An error of this library is about AWS, also if its text is a server's."""
+    assert not is_auth_error(CredentialsError("no pg_hba.conf entry"))
