@@ -56,6 +56,7 @@ class Service:
     """Secrets Manager under a sky; it is the source of clients, and the client."""
 
     closed = False
+    profile: str | None = None
 
     def __init__(self) -> None:
         self.sky: Sky = "clear"
