@@ -81,6 +81,8 @@ def _partial(failure: Failure) -> Finding:
     if failure.field("provider") == "env":
         what = f"the environment variable {missing} isn't set, but another one of the AWS credentials is"
         return Finding(what, f"Set {missing}, or unset the other one.")
+    if failure.field("provider") == "explicit":
+        return Finding(f"the session was given no {missing}", f"Give it {missing} as well.")
     if failure.field("provider") == "assume-role":
         what = f"{failure.where} has a role_arn, but no {missing}"
         return Finding(what, f"Add {missing} to the profile.")
@@ -125,6 +127,9 @@ def _misconfigured(failure: Failure) -> Finding:
     if differs := _DIFFERS.match(words):
         # botocore prints both values.
         words = f"{differs[1]} differs between {failure.where} and its sso-session"
+    if "assume role with web identity" in words:
+        what = f"the environment or {failure.where} names a web identity token file, but no role"
+        return Finding(what, "Set AWS_ROLE_ARN, or role_arn in the profile.")
     return Finding(words, f"Correct {failure.where} in the config file.")
 
 
@@ -194,7 +199,7 @@ def _not_retrieved(failure: Failure) -> Finding:
         what = "the EC2 metadata service returned none, or not all of them"
         advice = "Check that the instance has a role, and that its metadata service can be reached."
     else:
-        what = f"'{provider}' has none for {failure.where}{_why(failure)}"
+        what = f"their source '{provider}' has none for {failure.where}{_why(failure)}"
         advice = DOCTOR
     return Finding(what, advice, transient=True)
 
@@ -202,7 +207,7 @@ def _not_retrieved(failure: Failure) -> Finding:
 def _program_refused(failure: Failure) -> Finding:
     words = str(getattr(failure.error, "kwargs", {}).get("error_msg", ""))
     if _VERSION.fullmatch(words):
-        what = f"{_PROGRAM} ({failure.where}) prints another Version than 1"
+        what = f"{_PROGRAM} ({failure.where}) prints a Version other than 1"
         return Finding(what, "Install one that prints Version 1.")
     if missing := _MISSING_KEY.fullmatch(words):
         return Finding(f"{_PROGRAM} ({failure.where}) prints no {missing[1]}", _BY_HAND)
@@ -303,7 +308,7 @@ def _of_a_parameter(failure: Failure) -> Finding | None:
         what = "the web identity token in the file of AWS_WEB_IDENTITY_TOKEN_FILE is empty, or too short"
         return Finding(what, "Check the program that writes that file.", transient=True)
     settings = ", ".join(_SETTINGS_OF.get(name, name) for name in names) or "one of the settings"
-    return Finding(f"STS or SSO can't be asked with this value: {settings} ({failure.where})", "Correct it.")
+    return Finding(f"the value of {settings} is malformed, or out of range ({failure.where})", "Correct it.")
 
 
 def _of_a_file(failure: Failure) -> Finding | None:

@@ -12,7 +12,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, NamedTuple
 
-from aiocredentials.errors import one_line, shown
+from aiocredentials.errors import LONGEST_SENTENCE, one_line, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -69,7 +69,7 @@ class Failure(NamedTuple):
     def field(self, name: str) -> str:
         """Return what botocore's error has under this name, fit for a message."""
         fields: Mapping[str, object] = getattr(self.error, "kwargs", {})
-        return one_line(str(fields.get(name, ""))).rstrip(".")
+        return one_line(str(fields.get(name, "")), LONGEST_SENTENCE).rstrip(".")
 
 
 def explained(failure: Failure, table: Mapping[str, Explain]) -> Finding | None:

@@ -39,6 +39,11 @@ LoginError = type("LoginError", (BotoCoreError,), {"fmt": CANARY})
             "No token (profile 'dev')",
         ),
         (newer("LoginInsufficientPermissions", LoginError), AuthenticationError, "Allow it signin:CreateOAuth2Token"),
+        (
+            botocore_error("PartialCredentialsError", provider="explicit", cred_var="aws_secret_access_key"),
+            AuthenticationError,
+            "the session was given no aws_secret_access_key",
+        ),
         (botocore_error("ConfigNotFound"), AuthenticationError, "there is no file '/etc/aws/config'"),
         (botocore_error("UnknownCredentialError", name="x"), AuthenticationError, "there is no credential_source 'x'"),
         (botocore_error("RefreshWithMFAUnsupportedError"), AuthenticationError, "profile 'dev' needs a code of an MFA"),
@@ -63,7 +68,7 @@ LoginError = type("LoginError", (BotoCoreError,), {"fmt": CANARY})
         (
             botocore_error("CredentialRetrievalError", provider="from-tomorrow"),
             CredentialSourceError,
-            "'from-tomorrow' has none for profile 'dev'. ",
+            "their source 'from-tomorrow' has none for profile 'dev'. ",
         ),
         (botocore_error("ConfigParseError", error=ValueError(CANARY)), AuthenticationError, "can't be parsed. "),
     ],
@@ -116,7 +121,7 @@ def test_settings(error: BaseException, words: str) -> None:
 def test_a_parameter_of_the_chain_without_a_name() -> None:
     """Where botocore's report names no parameter, the sentence is whole all the same."""
     mapped = map_error(through("aiobotocore.credentials", botocore_error("ParamValidationError")))
-    assert "STS or SSO can't be asked with this value: one of the settings (the default profile)" in str(mapped)
+    assert "the value of one of the settings is malformed, or out of range (the default profile)" in str(mapped)
     assert CANARY not in everything(mapped)
 
 

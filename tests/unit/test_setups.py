@@ -143,19 +143,19 @@ SETUPS = {
     "credential_source with nothing in it": Setup(
         f"[profile p]\n{ROLE}credential_source = Ec2InstanceMetadata\n",
         CredentialSourceError,
-        ("'Ec2InstanceMetadata' has none for profile 'p'",),
+        ("their source 'Ec2InstanceMetadata' has none for profile 'p'",),
         PROFILE_IN_USE,
     ),
     "role_arn that is none": Setup(
         f"[profile p]\nrole_arn = {CANARY[:5]}\nsource_profile = b\n{BASE}",
         AuthenticationError,
-        ("STS or SSO can't be asked with this value: role_arn (or AWS_ROLE_ARN) (profile 'p')",),
+        ("the value of role_arn (or AWS_ROLE_ARN) is malformed, or out of range (profile 'p')",),
         PROFILE_IN_USE,
     ),
     "duration_seconds that is too short": Setup(
         f"[profile p]\n{ROLE}source_profile = b\nduration_seconds = 10\n{BASE}",
         AuthenticationError,
-        ("can't be asked with this value: duration_seconds",),
+        ("the value of duration_seconds is malformed, or out of range",),
         PROFILE_IN_USE,
     ),
     # Web identity
@@ -180,7 +180,7 @@ SETUPS = {
     "token file without a role": Setup(
         "",
         AuthenticationError,
-        ("the AWS_ROLE_ARN env var is set",),
+        ("the environment or the default profile names a web identity token file, but no role", "Set AWS_ROLE_ARN"),
         {"AWS_WEB_IDENTITY_TOKEN_FILE": "/dev/null"},
     ),
     # Programs
@@ -199,7 +199,7 @@ SETUPS = {
     "program of another version": Setup(
         "[profile p]\n" + HELPER.format(out=r"{\"Version\": 2}", code=0),
         AuthenticationError,
-        ("the program in credential_process (profile 'p') prints another Version than 1",),
+        ("the program in credential_process (profile 'p') prints a Version other than 1",),
         PROFILE_IN_USE,
     ),
     "program that prints half of it": Setup(
