@@ -13,7 +13,6 @@ import re
 import socket
 import ssl
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
-from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -102,7 +101,7 @@ _BY_CODE = _registry({
     EndpointUnreachableError: "RequestTimeout",
 })  # fmt: skip
 
-# What isn't about AWS credentials (those are in `_findings.CREDENTIALS`), by the name of the class, so that one which
+# What isn't about AWS credentials (those are in `CREDENTIALS`), by the name of the class, so that one which
 # only a newer botocore has can stand here as well. A class that isn't here goes by its nearest base that is.
 # ConnectionError is the name of botocore's and of the built-in one; TimeoutError is asyncio's as well.
 _BY_CLASS = _registry({
@@ -159,6 +158,7 @@ _REGION = f"{InvalidRegionError.advice} Upper and lower case count."
 _PROXY = "Put the user and the password that the proxy wants into its URL: HTTPS_PROXY, or proxies of the config."
 _CA_BUNDLE = "Check AWS_CA_BUNDLE, ca_bundle in the profile, and verify and client_cert of the config."
 
+_HOST = re.compile(r"https?://(?:[^/@]*@)?([^/@:]+)")
 _CODE = re.compile(r"[\w.-]+")
 _DELETED = re.compile(r"marked (for deletion|deleted)|was deleted|scheduled for deletion", re.IGNORECASE)
 _NO_VERSION = re.compile(r"secret value for (?:(staging label)|VersionId): (\S+)")
@@ -169,7 +169,7 @@ _PROXY_AUTHENTICATION = 407
 _TOO_MANY = 429
 _SERVER_ERROR = 500
 # c-ares' numbers for a name that has no address, and for one that doesn't exist.
-_ARES_UNRESOLVED = frozenset({1, 4})
+_ARES_UNRESOLVED = ((1,), (4,))
 
 
 # Errors without an answer
@@ -240,8 +240,10 @@ def _about_credentials(failure: Failure, cls: type[CredentialsError] | None, *, 
     if (finding := of_the_credentials(failure)) is not None:
         return finding
     if cls is not None and cls.transient:
-        host = urlsplit(str(getattr(error, "kwargs", {}).get("endpoint_url", ""))).hostname or "their source"
-        return Finding(f"{host} gave no usable answer: {_reason(error)}", _advice_on_the_way(error), transient=True)
+        # Not urlsplit, which raises for some that aren't URLs.
+        host = _HOST.match(failure.field("endpoint_url"))
+        source = host[1] if host else "their source"
+        return Finding(f"{source} gave no usable answer: {_reason(error)}", _advice_on_the_way(error), transient=True)
     return unforeseen(failure, opening=opening)
 
 
@@ -300,7 +302,7 @@ def _is_unresolved(link: BaseException) -> bool:
     if isinstance(link, socket.gaierror):
         return link.errno in {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
     # With aiodns installed, aiohttp raises an OSError without a number, made from this one.
-    return type(link).__name__ == "DNSError" and not _ARES_UNRESOLVED.isdisjoint(link.args[:1])
+    return type(link).__name__ == "DNSError" and link.args[:1] in _ARES_UNRESOLVED
 
 
 # Errors that were answered

@@ -396,6 +396,7 @@ def test_another_errors_way() -> None:
         ),
         (botocore_error("ReadTimeoutError", endpoint_url="https://u:p@sts.eu-west-1.amazonaws.com/"), True, ": ReadT"),
         (botocore_error("ProxyConnectionError"), True, "their source"),
+        (botocore_error("ConnectTimeoutError", endpoint_url="http://[::bad"), True, "ConnectTimeoutError"),
         (botocore_error("HTTPClientError"), True, "HTTPClientError"),
         (botocore_error("CapacityNotAvailableError"), True, "CapacityNotAvailableError"),
         (errors.RedirectError(why="it answered with a redirect"), True, "a redirect"),
