@@ -56,6 +56,7 @@ class Damaged:
     """A client, and the source of it, that parses the answer it was given last as botocore would."""
 
     closed = False
+    profile: str | None = None
     answer = Answer(200, {}, b"")
 
     @asynccontextmanager

@@ -1,6 +1,7 @@
 """Credentials from AWS Secrets Manager for asyncio services."""
 
 from aiocredentials._manager import AsyncCredentialsManager
+from aiocredentials._mapping import map_client_errors
 from aiocredentials._policy import CachePolicy
 from aiocredentials._pool import CredentialsPool
 from aiocredentials._secret import Secret, SecretDescription
@@ -12,6 +13,7 @@ from aiocredentials.errors import (
     AuthenticationError,
     AWSError,
     CredentialsError,
+    CredentialSourceError,
     EndpointUnreachableError,
     InternalServiceError,
     InvalidParameterError,
@@ -25,7 +27,6 @@ from aiocredentials.errors import (
     SecretFormatError,
     SecretNotFoundError,
     ThrottledError,
-    map_client_errors,
 )
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "AuthenticationError",
     "CachePolicy",
     "CacheStats",
+    "CredentialSourceError",
     "CredentialsError",
     "CredentialsPool",
     "CustomSession",

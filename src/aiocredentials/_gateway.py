@@ -9,21 +9,29 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
+from aiocredentials._findings import is_of_the_credentials
 from aiocredentials._identifiers import identifiers, region_in, same_secret
 from aiocredentials._loops import running_loop
+from aiocredentials._mapping import from_answer, map_client_errors, map_error, unresolved
 from aiocredentials._secret import Secret, SecretDescription
-from aiocredentials._session import ClientSource, Opened, Region, known_regions, wrong_region
+from aiocredentials._session import (
+    ClientSource,
+    Opened,
+    Region,
+    is_host_label,
+    may_be_a_region,
+    unlisted,
+    wrong_region,
+)
 from aiocredentials.errors import (
     CredentialsError,
+    CredentialSourceError,
     EndpointUnreachableError,
     MalformedResponseError,
     PoolClosedError,
     SecretNotFoundError,
     describe,
-    from_answer,
-    map_client_errors,
-    map_error,
-    unresolved,
+    for_caller,
 )
 
 if TYPE_CHECKING:
@@ -66,6 +74,8 @@ class Gateway:
         self._source = source
         self._timeout = timeout
         self._clock = clock
+        # The regions that have answered: each of them is one, whatever its name looks like.
+        self._answered: set[str] = set()
 
     @map_client_errors(logger)
     async def get(self, request: SecretRequest, policy: CachePolicy | None = None) -> Secret:
@@ -140,7 +150,7 @@ class Gateway:
             async with deadline:
                 return request.region or await self._source.region()
         except Exception as error:  # noqa: BLE001 (as in _ask)
-            failure = self._mapped(error, request, None, late=deadline.expired())
+            failure = self._mapped(error, request, None, late=deadline.expired(), is_open=False)
         raise failure
 
     async def _ask(
@@ -150,34 +160,58 @@ class Gateway:
         running_loop()
         started = {"born": self._clock(), "fetched_at": datetime.now(UTC), "ttl": ttl, "clock": self._clock}
         where = request.region
+        is_open = False
         deadline = asyncio.timeout(self._timeout)
         try:
             async with deadline, self._source.client(request.region, deadline) as opened:
                 where = opened.region
-                return await call(opened, started)
+                is_open = True
+                return self._noted(where, await call(opened, started))
         except asyncio.CancelledError as cancelled:
             # The frames below hold what was read so far, and so do the errors that it came by.
             cancelled.__cause__ = cancelled.__context__ = None
             raise cancelled.with_traceback(None)  # noqa: B904 (it is the same one)
         except Exception as error:  # noqa: BLE001 (whatever escapes botocore becomes one of our errors)
-            failure = self._mapped(error, request, where, late=deadline.expired())
+            failure = self._mapped(error, request, where, late=deadline.expired(), is_open=is_open)
         raise failure
 
+    def _noted(self, where: Region, outcome: R) -> R:
+        """Remember that a region has answered. An answer is no local variable of `_ask`."""
+        self._answered.add(where.name)
+        return outcome
+
     def _mapped(
-        self, error: Exception, request: SecretRequest, where: Region | None, *, late: bool
+        self, error: Exception, request: SecretRequest, where: Region | None, *, late: bool, is_open: bool
     ) -> CredentialsError:
         facts = _facts(request, where)
         if self._source.closed and not isinstance(error, PoolClosedError):
             return describe(PoolClosedError, "The pool was closed during the call.", **facts)
+        # What takes its time at opening are the AWS credentials; they are renewed in the midst of calls, too.
+        if late and (not is_open or is_of_the_credentials(error)):
+            what = f"No AWS credentials could be loaded within {self._timeout:g} s: their source didn't answer."
+            return describe(CredentialSourceError, what, **facts)
         if late:
             what = f"No answer from Secrets Manager within {self._timeout:g} s, connecting and retrying included."
             return describe(EndpointUnreachableError, what, **facts)
-        mapped = map_error(error, **facts)
-        if where is not None and unresolved(error) and where.name not in known_regions():
-            endpoint = str(getattr(error, "kwargs", {}).get("endpoint_url", where.endpoint))
-            if where.name in endpoint:  # an endpoint_url of the caller's that doesn't resolve isn't the region's fault
-                mapped = wrong_region(where, endpoint)
-        mapped.secret_name = facts["secret_name"]  # what went wrong at opening doesn't know it
+        mapped = map_error(error, profile=self._source.profile, **facts)
+        if where is not None and not isinstance(error, CredentialsError):
+            mapped = self._blamed_on_the_region(error, mapped, where)
+        # An error from opening doesn't know the secret.
+        return for_caller(mapped, **facts)
+
+    def _blamed_on_the_region(self, error: Exception, mapped: CredentialsError, where: Region) -> CredentialsError:
+        """Return the error for a region that isn't one, where that is why a call failed; else the one that there is."""
+        if not mapped.asked and not is_host_label(where.name):
+            return wrong_region(where)
+        host = unresolved(error)
+        # Another host that doesn't resolve isn't the region's fault: a proxy's, or that of an endpoint_url.
+        is_the_regions = host is not None and where.name.lower() in (host or where.endpoint).lower()
+        if not is_the_regions or where.name in self._answered:
+            return mapped
+        if not may_be_a_region(where.name):
+            return wrong_region(where, getattr(error, "kwargs", {}).get("endpoint_url"))
+        # DNS is down, or the region doesn't exist: a list that is older than the region can't say which.
+        vars(mapped)["_what"] = f"{vars(mapped)['_what']} {unlisted(where.name)}".rstrip()
         return mapped
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from urllib.parse import urlsplit
 
 from aiocredentials._gateway import Gateway, SecretRequest, region_of
+from aiocredentials._mapping import map_error
 from aiocredentials._redact import our_call, wire_logs_redacted
 from aiocredentials._session import SERVICE, ClientSettings, PooledSession, Region, default_region, open_session
 from aiocredentials.errors import (
@@ -26,7 +27,6 @@ from aiocredentials.errors import (
     SecretDeletedError,
     SecretFormatError,
     SecretNotFoundError,
-    map_error,
 )
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class Probe:
                     key = (await credentials.get_frozen_credentials()).access_key or ""
                     return replace(known, key_ending=key[-4:])
         except Exception as error:  # noqa: BLE001 (whatever botocore raises)
-            return replace(known, problem=self._why(error, "AWS credentials can't be had: "))
+            return replace(known, problem=self._why(error, "No AWS credentials could be loaded: "))
 
     async def identity(self, known: Identity) -> Identity:
         """Ask STS who we are, which needs no permission. Where STS can't be reached, all else goes on."""

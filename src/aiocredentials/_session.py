@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeGuard,
 from urllib.parse import urlsplit
 
 from aiocredentials._loops import PerLoop, finish, join, running_loop
+from aiocredentials._mapping import map_opening_error
 from aiocredentials._redact import our_call, wire_logs_redacted
 from aiocredentials.errors import (
     CredentialsError,
@@ -24,7 +25,8 @@ from aiocredentials.errors import (
     InvalidRegionError,
     PoolClosedError,
     describe,
-    map_error,
+    one_line,
+    shown,
 )
 
 if TYPE_CHECKING:
@@ -119,6 +121,14 @@ class ClientSettings:
             message = f"config is a {type(self.config).__name__}: give an aiobotocore.config.AioConfig."
             raise TypeError(message)
 
+    @property
+    def profile(self) -> str | None:
+        """The AWS profile that is used, for errors to name; None for the default one."""
+        if self.session is None:
+            # In botocore's order.
+            return os.environ.get("AWS_DEFAULT_PROFILE", os.environ.get("AWS_PROFILE"))
+        return None if _is_custom(self.session) else _core(self.session).profile
+
 
 def check_name(argument: str, value: object, what_to_do: str) -> None:
     """Refuse what isn't a string, and the empty one; None is allowed."""
@@ -147,6 +157,11 @@ class ClientSource(Protocol):
         """Whether what fails now fails because of that."""
         ...
 
+    @property
+    def profile(self) -> str | None:
+        """The AWS profile that is used, for errors to name; None for the default one."""
+        ...
+
     async def region(self) -> Region:
         """Return the default region; it may be that a profile has to be read first."""
         ...
@@ -163,6 +178,11 @@ class SessionPerCall:
 
     def __init__(self, settings: ClientSettings) -> None:
         self._settings = settings
+
+    @property
+    def profile(self) -> str | None:
+        """The AWS profile of the settings."""
+        return self._settings.profile
 
     async def region(self) -> Region:
         """Return the default region, as a session finds it."""
@@ -194,6 +214,11 @@ class PooledSession:
             raise describe(PoolClosedError, "The pool was closed, and closing is final: make a new one.")
         was_new, self._state = self._state == "new", "open"
         return was_new
+
+    @property
+    def profile(self) -> str | None:
+        """The AWS profile of the settings."""
+        return self._settings.profile
 
     @property
     def closed(self) -> bool:
@@ -346,21 +371,21 @@ async def open_session(settings: ClientSettings) -> aioboto3.Session | AioSessio
     """Make an aioboto3 session; or a copy of the caller's own, so that theirs stays as it is."""
     if _is_custom(settings.session):
         return settings.session
-    await load_transport()
-    import aioboto3  # noqa: PLC0415 (loaded in a thread by now)
-
-    from aiocredentials import _transport  # noqa: PLC0415 (as above)
-
-    await _transport.turn()
-    # Said explicitly, since botocore's defaults (60 s, legacy retries) change between versions. An idle connection that
-    # the server has dropped costs one attempt, so there are always more than one.
-    config = _transport.TrustedConfig(
-        connect_timeout=3,
-        read_timeout=5,
-        max_pool_connections=50,
-        retries={"mode": "standard", "total_max_attempts": 3},
-    )
     try:
+        await load_transport()
+        import aioboto3  # noqa: PLC0415 (loaded in a thread by now)
+
+        from aiocredentials import _transport  # noqa: PLC0415 (as above)
+
+        await _transport.turn()
+        # Said explicitly, since botocore's defaults (60 s, legacy retries) change between versions. An idle connection
+        # that the server has dropped costs one attempt, so there are always more than one.
+        config = _transport.TrustedConfig(
+            connect_timeout=3,
+            read_timeout=5,
+            max_pool_connections=50,
+            retries={"mode": "standard", "total_max_attempts": 3},
+        )
         core = copy.copy(_core(settings.session)) if settings.session else _transport.TrustedAioSession()
         for theirs in (core.get_default_client_config(), settings.config):
             config = config.merge(theirs) if theirs else config
@@ -368,7 +393,7 @@ async def open_session(settings: ClientSettings) -> aioboto3.Session | AioSessio
         core.set_default_client_config(config)
         return core if settings.session else aioboto3.Session(botocore_session=core)
     except Exception as error:  # noqa: BLE001 (whatever a broken configuration raises gets a sentence)
-        failure = map_error(error)
+        failure = map_opening_error(error, profile=settings.profile)
     raise failure
 
 
@@ -389,7 +414,7 @@ def default_region(settings: ClientSettings, session: aioboto3.Session | AioSess
     try:
         in_profile = core.get_scoped_config().get("region")
     except Exception as error:  # noqa: BLE001 (a profile that isn't there, or a file that can't be parsed)
-        failure = map_error(error)
+        failure = map_opening_error(error, profile=settings.profile)
     else:
         if in_profile:
             return Region(in_profile, f"profile {core.profile or 'default'!r}")
@@ -433,37 +458,78 @@ async def _open_client(
             client = await stack.enter_async_context(_new_client(session, region, settings.endpoint_url))
         in_clear = _check_transport(session, client)
     except Exception as error:  # noqa: BLE001 (all that botocore may raise at opening is mapped)
-        failure = map_error(error, **region.facts())
-        if type(error) is ValueError:  # botocore's classes that are ValueErrors too say more
-            what = "The client can't be made: endpoint_url, AWS_ENDPOINT_URL or a number in the profile is malformed."
-            failure = describe(InvalidParameterError, what, **region.facts())
-        elif type(error) is TypeError:
-            failure = describe(InvalidParameterError, f"The session can't be used: {error}.", **region.facts())
+        failure = map_opening_error(error, profile=settings.profile, **region.facts())
     else:
         if in_clear:
             warnings.warn(f"{in_clear} isn't encrypted: secrets cross the network in clear. Use https.", stacklevel=2)
         return Opened(client, region)
-    if isinstance(failure, InvalidRegionError):
+    # A line end after the region passes botocore's check, and makes the endpoint's URL malformed.
+    is_malformed = isinstance(failure, InvalidParameterError) and not is_host_label(region.name)
+    if is_malformed or isinstance(failure, InvalidRegionError):
         failure = wrong_region(region, settings.endpoint_url)
     raise failure
 
 
 def wrong_region(region: Region, endpoint_url: str | None = None) -> CredentialsError:
     """Make the error for a region that isn't one: what would have been asked, and which real one is nearest."""
-    nearest = max(known_regions(), key=lambda known: difflib.SequenceMatcher(None, region.name, known).ratio())
-    what = (
-        f"AWS has no region {region.name!r} ({endpoint_url or region.endpoint} would have been asked): "
-        f"did you mean {nearest!r}?"
-    )
+    # A URL of the caller's may have a user and a password.
+    endpoint = re.sub(r"//[^/]*@", "//", endpoint_url) if endpoint_url else region.endpoint
+    hint = nearest_region(region.name)
+    meant = f": did you mean {hint!r}?" if hint else "."
+    what = f"AWS has no region {shown(region.name)} ({one_line(endpoint)} would have been asked){meant}"
     return describe(InvalidRegionError, what, **region.facts())
+
+
+_LONGEST_LABEL = 63
+_HOST_LABEL = re.compile(rf"(?!-)[A-Za-z0-9-]{{1,{_LONGEST_LABEL}}}(?<!-)")
+
+
+def is_host_label(name: str) -> bool:
+    """Whether a region's name can be a part of a host's."""
+    return _HOST_LABEL.fullmatch(name) is not None
+
+
+def may_be_a_region(name: str) -> bool:
+    """Whether a name has the shape of a region: of one that botocore lists, or of one that is newer."""
+    return any(re.fullmatch(partition["regionRegex"], name) for partition in _partitions())
+
+
+def unlisted(name: str) -> str:
+    """Return a hint, where botocore doesn't list a region; empty where it does."""
+    if any(name in partition["regions"] for partition in _partitions()):
+        return ""
+    return f"The installed botocore lists no region {shown(name)}: did you mean {nearest_region(name)!r}?"
+
+
+def nearest_region(name: str) -> str | None:
+    """Find the region that a name most likely means, by its place or by its spelling; None if it is far too long."""
+    typed = name.strip().lower()
+    if len(typed) > _LONGEST_LABEL:
+        return None
+    known = known_regions()
+    # A place, such as the one in "Europe (Ireland)". Two letters are none, and nor is anything with a hyphen.
+    if re.fullmatch("[a-z ]{3,}", typed):
+        for partition in _partitions():
+            for region, facts in partition["regions"].items():
+                if region in known and typed in facts["description"].lower():
+                    return str(region)
+    return max(known, key=lambda region: difflib.SequenceMatcher(None, typed, region).ratio())
 
 
 def known_regions() -> list[str]:
     """List the regions that the installed botocore knows, without asking the network."""
-    from botocore.loaders import create_loader  # noqa: PLC0415 (as above)
-
-    partitions = create_loader().load_data("partitions")["partitions"]
     # Those of the isolated partitions (aws-iso and its like) are nobody's typing mistake.
     return sorted(
-        name for one in partitions if "-iso" not in one["id"] for name in one["regions"] if not name.endswith("-global")
+        name
+        for one in _partitions()
+        if "-iso" not in one["id"]
+        for name in one["regions"]
+        if not name.endswith("-global")
     )
+
+
+@functools.cache
+def _partitions() -> list[dict[str, Any]]:
+    from botocore.loaders import create_loader  # noqa: PLC0415 (as above)
+
+    return cast("list[dict[str, Any]]", create_loader().load_data("partitions")["partitions"])

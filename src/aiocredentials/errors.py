@@ -1,4 +1,4 @@
-"""Every error that this library raises, and the one place where foreign errors become ours.
+"""Every error that this library raises. `_mapping` is the one place where foreign errors become one of these.
 
     CredentialsError
     ├── SecretNotFoundError
@@ -9,7 +9,8 @@
     ├── InternalServiceError        transient
     ├── ThrottledError              transient
     ├── AccessDeniedError
-    ├── AuthenticationError
+    ├── AuthenticationError         no AWS credentials, or AWS refused them
+    │   └── CredentialSourceError   transient: the source of the AWS credentials didn't answer
     ├── InvalidRegionError
     ├── EndpointUnreachableError    transient
     ├── MalformedResponseError      transient
@@ -20,37 +21,39 @@
 
 An error that AWS answered is a `botocore.exceptions.ClientError` as well, with its `.response`. No error here holds the
 value of a secret, and none is chained to the error that it was made from: what botocore raises may hold a whole answer.
+
+Who refused, and what was asked, decides the class. If AWS refused the secret, the error is
+permanent. If STS or SSO refused the AWS credentials, or they are set up wrongly, it is an
+`AuthenticationError`, permanent as well. If the source of the AWS credentials couldn't be asked, or
+has none just now, it is a `CredentialSourceError`: AWS has refused nothing, so a cached value is
+served up to `max_stale`. In the last two cases `asked` is False: no secret was asked for.
 """
 
 from __future__ import annotations
 
 import copy
-import functools
-import inspect
-import re
-import socket
-import ssl
-from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 if TYPE_CHECKING:
-    import logging
-    from collections.abc import Callable, Coroutine, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
-P = ParamSpec("P")
-R = TypeVar("R")
+E = TypeVar("E", bound="CredentialsError")
 
 
 class CredentialsError(Exception):
     """The root of all errors of this library.
 
     `transient` says whether the same call may succeed a little later, and so whether a stale value may be served.
-    `code` and `request_id` are AWS's own, where AWS answered; `region_source` says where the region came from.
+    `asked` is False if Secrets Manager was never asked for the secret: the AWS credentials, the region or a setting
+    failed first. `advice` says what to do; the message ends with it. `code` and `request_id` are AWS's own, where AWS
+    answered; `region_source` says where the region came from.
     """
 
     transient: ClassVar[bool] = False
-    advice: ClassVar[str] = ""
+    asked: bool = True
+    advice: str = ""
 
     def __init__(
         self,
@@ -135,14 +138,33 @@ class AccessDeniedError(CredentialsError):
 
 
 class AuthenticationError(CredentialsError):
-    """No AWS credentials, or some that AWS doesn't accept."""
+    """The AWS credentials are missing, set up wrongly, or refused by AWS.
 
-    advice = "See which AWS credentials this process has: aws sts get-caller-identity."
+    `asked` is True if Secrets Manager refused them, and False if STS or SSO did, or if they couldn't be loaded.
+    """
+
+    advice = "Run python -m aiocredentials doctor: it shows which AWS credentials this process has."
+
+
+class CredentialSourceError(AuthenticationError):
+    """The source of the AWS credentials didn't answer, or has none just now: nothing was refused.
+
+    The source is the metadata service of EC2, the endpoint of a container, STS, SSO, a file or a `credential_process`.
+    No source at all counts as well: a metadata service that isn't ready yet looks the same.
+    """
+
+    transient = True
+    asked = False
+    advice = (
+        "Check that the source of the AWS credentials can be reached. Run python -m aiocredentials doctor: it shows "
+        "which one this process uses."
+    )
 
 
 class InvalidRegionError(CredentialsError):
     """The region isn't one, or there is none."""
 
+    asked = False
     advice = "Correct the region where it was set."
 
 
@@ -193,70 +215,26 @@ class RedirectError(TransportError):
     """An answer that points to another place."""
 
 
-def _registry(table: Mapping[type[CredentialsError], str]) -> dict[str, type[CredentialsError]]:
-    """Turn class → names around, and refuse a name that is given twice."""
-    registry: dict[str, type[CredentialsError]] = {}
-    for cls, names in table.items():
-        for name in names.split():
-            if name in registry:
-                message = f"{name} is in the table twice"
-                raise AssertionError(message)
-            registry[name] = cls
-    return registry
+# How long a text that others chose may be in a message: a name, and AWS's own sentence.
+LONGEST_NAME, LONGEST_SENTENCE = 200, 1000
 
 
-# AWS's codes, without the suffix "Exception" that some services add and others don't. Sources: the API references of
-# Secrets Manager (GetSecretValue, BatchGetSecretValue, Common Errors), KMS (Decrypt) and STS, and botocore's retries.
-_BY_CODE = _registry({
-    SecretNotFoundError: "ResourceNotFound",
-    SecretDecryptionError: """
-        DecryptionFailure KMSDisabled KMSInvalidState KMSNotFound KMSAccessDenied KMSOptInRequired Disabled
-        KMSInvalidKeyUsage InvalidKeyUsage InvalidCiphertext IncorrectKey InvalidGrantToken KeyUnavailable
-    """,
-    InvalidParameterError: "InvalidParameter Validation ValidationError InvalidParameterValue MissingParameter",
-    InvalidRequestError: "InvalidRequest",
-    InternalServiceError: """
-        InternalServiceError InternalFailure InternalError InternalServerError ServiceUnavailable
-        ServiceUnavailableError KMSInternal DependencyTimeout IDPCommunicationError
-    """,
-    ThrottledError: """
-        Throttling ThrottlingError Throttled TooManyRequests RequestLimitExceeded RequestThrottled SlowDown
-        BandwidthLimitExceeded PriorRequestNotComplete KMSThrottling ProvisionedThroughputExceeded
-    """,
-    AccessDeniedError: "AccessDenied NotAuthorized UnauthorizedOperation OptInRequired Forbidden",
-    AuthenticationError: """
-        UnrecognizedClient ExpiredToken InvalidSignature SignatureDoesNotMatch IncompleteSignature
-        MissingAuthenticationToken InvalidClientTokenId InvalidAccessKeyId AuthFailure RequestExpired Unauthorized
-        RequestTimeTooSkewed InvalidToken InvalidIdentityToken IDPRejectedClaim RegionDisabled
-    """,
-    EndpointUnreachableError: "RequestTimeout",
-})  # fmt: skip
+def _cut(text: str, longest: int) -> str:
+    """Cut a text that is too long in its middle."""
+    if len(text) <= longest:
+        return text
+    half = longest // 2
+    return f"{text[:half]}…{text[1 + half - longest :]}"
 
-# By the name of the class, so that a class which only a newer botocore has can stand here as well. ConnectionError is
-# the name of botocore's and of the built-in one; TimeoutError is asyncio's as well.
-_BY_CLASS = _registry({
-    InvalidParameterError: """
-        ParamValidationError InvalidProxiesConfigError InvalidRetryConfigurationError InvalidDefaultsMode
-        InvalidEndpointConfigurationError EndpointProviderError EndpointVariantError UnknownSignatureVersionError
-        InvalidSTSRegionalEndpointsConfigError UnsupportedSignatureVersionError
-    """,
-    AuthenticationError: """
-        NoCredentialsError PartialCredentialsError CredentialRetrievalError UnknownCredentialError SSOError LoginError
-        TokenRetrievalError NoAuthTokenError UnknownTokenProviderError RefreshWithMFAUnsupportedError ProfileNotFound
-        ConfigNotFound ConfigParseError InvalidConfigError MissingDependencyException FileNotFoundError PermissionError
-    """,
-    InvalidRegionError: "NoRegionError InvalidRegionError UnknownRegionError ServiceNotInRegionError",
-    MalformedResponseError: "RedirectError",
-    EndpointUnreachableError: """
-        TransportError ConnectionError HTTPClientError MetadataRetrievalError TimeoutError OSError
-    """,
-})  # fmt: skip
 
-# What botocore's exceptions about configuration name: never a value.
-_NAMES = ("profile", "path", "provider", "cred_var")
-_CODE = re.compile(r"[\w.-]+")
-_DELETED = re.compile(r"marked (for deletion|deleted)|was deleted|scheduled for deletion", re.IGNORECASE)
-_REDIRECT, _ERROR, _TOO_MANY, _SERVER_ERROR = 300, 400, 429, 500
+def one_line(text: str, longest: int = LONGEST_NAME) -> str:
+    """Return a text that others chose, fit for a message: not too long, and with control characters escaped."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in _cut(text, longest))
+
+
+def shown(text: str) -> str:
+    """Return a name in quotes, fit for a message: not too long, and escaped as `repr` does it."""
+    return repr(_cut(text, LONGEST_NAME))
 
 
 def _rebuild(public: type[CredentialsError], args: tuple[str, ...], state: dict[str, Any]) -> CredentialsError:
@@ -285,84 +263,44 @@ _TWINS = {cls: _twin(cls) for cls in list(_descendants(CredentialsError))}
 _TWIN_CLASSES = frozenset(_TWINS.values())
 
 
-def chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and all that it was made from: causes, contexts, and what botocore and aiohttp wrap."""
-    pending: list[object] = [error]
-    seen: set[int] = set()
-    while pending:
-        link = pending.pop(0)
-        if not isinstance(link, BaseException) or id(link) in seen:
-            continue
-        seen.add(id(link))
-        yield link
-        wrapped: Mapping[str, object] = getattr(link, "kwargs", {})
-        pending += [wrapped.get("error"), link.__cause__, link.__context__]
-        pending += [getattr(link, "certificate_error", None), getattr(link, "os_error", None)]
-
-
-def _reason(error: BaseException) -> str:
-    """Say what went wrong below botocore in words that can't hold a body: the system's and OpenSSL's own."""
-    links = list(chain(error))
-    for link in links:
-        if isinstance(link, TransportError):
-            return str(link)
-    for link in links:
-        # aiohttp's own class is one of these too, and has no message.
-        if isinstance(link, ssl.SSLCertVerificationError) and (refused := getattr(link, "verify_message", "")):
-            return f"the TLS certificate was refused: {refused}"
-    for link in links:
-        if isinstance(link, ssl.SSLError) and (reason := getattr(link, "reason", "")):
-            return f"TLS failed: {reason}"
-    for link in links:
-        if isinstance(link, OSError) and link.strerror and not getattr(link, "os_error", None):
-            return f"{type(error).__name__}: {link.strerror}"
-    given: Mapping[str, object] = getattr(error, "kwargs", {})
-    names = ", ".join(f"{name} {given[name]!r}" for name in _NAMES if name in given)
-    return type(error).__name__ + (f" ({names})" if names else "")
-
-
-def unresolved(error: BaseException) -> bool:
-    """Whether the host name doesn't exist, as far as DNS knows."""
-    codes = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
-    return any(isinstance(link, socket.gaierror) and link.errno in codes for link in chain(error))
-
-
-def _answered_class(code: str, status: int, message: str) -> type[CredentialsError]:
-    cls = _BY_CODE.get(code.removesuffix("Exception"))
-    if cls is InvalidRequestError and _DELETED.search(message):
-        return SecretDeletedError
-    if cls is not None:
-        return cls
-    if status >= _SERVER_ERROR:
-        return InternalServiceError
-    if status == _TOO_MANY:
-        return ThrottledError
-    return MalformedResponseError if _REDIRECT <= status < _ERROR else AWSError
-
-
-def _class_of(error: BaseException) -> type[CredentialsError]:
-    """Find the class for an error without an answer. What nobody foresaw escaped a parser: it was no answer."""
-    cls = next((_BY_CLASS[base.__name__] for base in type(error).__mro__ if base.__name__ in _BY_CLASS), None)
-    if cls is AuthenticationError and error.__context__ is not None:
-        # botocore wraps an unreachable metadata or token service as if there were no credentials.
-        inner = _class_of(error.__context__)
-        return inner if inner is EndpointUnreachableError else cls
-    return cls or MalformedResponseError
-
-
-def _asked(cls: type[CredentialsError], facts: Mapping[str, str | None]) -> str:
+def _asked(facts: Mapping[str, Any], advice: str) -> str:
     """Say which secret and region were asked, where the region came from, and what to do."""
     secret, region, source = (facts.get(fact) for fact in ("secret_name", "region_name", "region_source"))
-    parts = [f"secret {secret!r}"] if secret else []
-    parts += [f"region {region!r}" + (f" (from {source})" if source else "")] if region else []
-    return f"{'Asked: ' + ', '.join(parts) + '. ' if parts else ''}{cls.advice}".rstrip()
+    parts: list[str] = []
+    if secret:
+        parts.append(f"secret {shown(secret)}")
+    if region:
+        origin = f" (from {one_line(source)})" if source else ""
+        parts.append(f"region {shown(region)}{origin}")
+    asked = f"Asked: {', '.join(parts)}. " if parts else ""
+    return f"{asked}{advice}".rstrip()
 
 
-def describe(cls: type[CredentialsError], what: str, **facts: str | None) -> CredentialsError:
-    """Make an error that AWS didn't answer: what happened, which secret and region, what to do."""
-    error = cls(f"{what} {_asked(cls, facts)}".rstrip(), **facts)
+def describe(
+    cls: type[CredentialsError], what: str, *, advice: str | None = None, **facts: str | None
+) -> CredentialsError:
+    """Make an error that AWS didn't answer: what happened, which secret and region, what to do.
+
+    `advice` takes the place of the class's own; `facts` are `secret_name`, `region_name` and `region_source`.
+    """
+    error = cls("", **facts)
     vars(error)["_what"] = what
-    return error
+    return _advised(error, advice)
+
+
+def describe_answer(
+    cls: type[CredentialsError],
+    what: str,
+    *,
+    advice: str | None,
+    response: dict[str, Any],
+    operation: str,
+    **facts: str | None,
+) -> CredentialsError:
+    """Make an error that AWS answered: one that is a ClientError as well."""
+    error = _TWINS[cls]("", **facts)
+    vars(error).update(_what=what, response=response, operation_name=operation)
+    return _advised(error, advice)
 
 
 def for_caller(error: CredentialsError, **facts: str | None) -> CredentialsError:
@@ -373,104 +311,18 @@ def for_caller(error: CredentialsError, **facts: str | None) -> CredentialsError
     """
     mine = copy.copy(error)
     vars(mine).update({name: fact for name, fact in facts.items() if fact is not None})
-    what: str | None = vars(mine).get("_what")
+    return _phrased(mine)
+
+
+def _advised(error: E, advice: str | None) -> E:
+    if advice is not None:
+        error.advice = advice
+    return _phrased(error)
+
+
+def _phrased(error: E) -> E:
+    """Put the message together, unless a caller wrote it: what happened, what was asked, what to do."""
+    what: str | None = vars(error).get("_what")
     if what is not None:
-        mine.args = (f"{what} {_asked(type(mine), vars(mine))}".rstrip(),)
-    return mine
-
-
-def map_error(error: BaseException, **facts: str | None) -> CredentialsError:
-    """Make the error that botocore's, aiohttp's or the system's stands for; raise it outside of the `except`.
-
-    `facts` are `secret_name`, `region_name` and `region_source`.
-    """
-    if isinstance(error, CredentialsError):
-        return copy.copy(error)  # without its traceback and context, which may hold what botocore raised
-    if isinstance(error, ClientError):
-        return from_answer(error.response, error.operation_name, **facts)
-    cls = _class_of(error)
-    what = "AWS credentials can't be had" if cls is AuthenticationError else "Secrets Manager gave no usable answer"
-    return describe(cls, f"{what}: {_reason(error)}.", **facts)
-
-
-def from_answer(response: Mapping[str, Any], operation: str, **facts: str | None) -> CredentialsError:
-    """Make the error that AWS answered: a ClientError as well, whose response has AWS's own words and nothing else."""
-    metadata: dict[str, Any] = dict(response.get("ResponseMetadata", {}))
-    status = int(metadata.get("HTTPStatusCode", 0))
-    code: object = response.get("Error", {}).get("Code") or "Unknown"
-    message: object = response.get("Error", {}).get("Message") or ""
-    headers = metadata.get("HTTPHeaders", {})
-    # With this header botocore takes the code from there, and looks like it had read one in the body.
-    is_json = "json" in headers.get("content-type", "json") and "x-amzn-query-error" not in headers
-    if not isinstance(code, str) or not _CODE.fullmatch(code):
-        code, is_json = "Unknown", False
-    if not is_json or code == str(status) or not isinstance(message, str):
-        # Without JSON, botocore's message is the whole body: whatever somebody in between chose to send.
-        message = f"HTTP status {status}, and a body that isn't AWS's (left out)"
-    cls = _answered_class(code, status, message)
-    head = f"An error occurred ({code}) when calling the {operation} operation: {message.rstrip('.')}."
-    mapped = _TWINS[cls](f"{head} {_asked(cls, facts)}", code=code, request_id=metadata.get("RequestId"), **facts)
-    vars(mapped).update(
-        _what=head,
-        response={"Error": {"Code": code, "Message": message}, "ResponseMetadata": metadata},
-        operation_name=operation,
-    )
-    return mapped
-
-
-_LOGGED_AS_ERRORS = (SecretDecryptionError, InternalServiceError, InvalidParameterError, InvalidRequestError)
-
-
-def map_client_errors(
-    logger: logging.Logger,
-) -> Callable[[Callable[P, Coroutine[Any, Any, R]]], Callable[P, Coroutine[Any, Any, R]]]:
-    """Decorate an `async def` that calls botocore: its errors become this library's, and the known ones are logged.
-
-    Decryption failures, internal errors, invalid parameters and invalid requests are logged with `logger.exception`, a
-    secret that isn't there with `logger.info`. Every error is raised, also one whose code nobody knows (`AWSError`).
-    What isn't botocore's passes untouched. The error names the secret and the region if the function has arguments
-    `secret_name` (or `SecretId`) and `region_name`, or is a method of an object with such attributes.
-    """
-
-    def decorate(function: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
-        if not inspect.iscoroutinefunction(function):
-            message = (
-                f"map_client_errors decorates an async def; {getattr(function, '__qualname__', function)!r} isn't one."
-            )
-            raise TypeError(message)
-        signature = inspect.signature(function)
-
-        @functools.wraps(function)
-        async def mapping(*args: P.args, **kwargs: P.kwargs) -> R:
-            try:
-                return await function(*args, **kwargs)
-            except CredentialsError as error:
-                _log(logger, error)
-                raise
-            except (ClientError, BotoCoreError) as error:
-                mapped = map_error(error, **_facts(signature, args, kwargs))
-            # Outside of the `except`, so that botocore's error isn't the context of ours.
-            _log(logger, mapped)
-            raise mapped
-
-        return mapping
-
-    return decorate
-
-
-def _log(logger: logging.Logger, error: CredentialsError) -> None:
-    if isinstance(error, _LOGGED_AS_ERRORS):
-        logger.exception("%s", error, exc_info=error)  # noqa: LOG004 (one of the two callers is past its `except`)
-    elif isinstance(error, SecretNotFoundError):
-        logger.info("%s", error)
-
-
-def _facts(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, str | None]:
-    """Read which secret and region a call was about off its arguments, or off the object whose method it is."""
-    # Not signature.bind: Python 3.11 refuses a keyword that has the name of a positional-only parameter.
-    named: dict[str, Any] = {**dict(zip(signature.parameters, args, strict=False)), **kwargs}
-    holder = args[0] if args else None
-    secret = [named.get("secret_name"), named.get("SecretId"), getattr(holder, "secret_name", None)]
-    region = [named.get("region_name"), getattr(holder, "region_name", None)]
-    facts = {"secret_name": secret, "region_name": region}
-    return {fact: next((value for value in values if isinstance(value, str)), None) for fact, values in facts.items()}
+        error.args = (f"{what} {_asked(vars(error), error.advice)}".rstrip(),)
+    return error

@@ -353,6 +353,12 @@ FAULTS = {
     "deleted": Fault(_error("InvalidRequestException", message=_DELETED), keep=True),
     "500": Fault(_error("InternalServiceError", 500), keep=True),
     "500, HTML": Fault(_says(b"<h1>Oh</h1>", status=500, headers={"content-type": "text/html"}), keep=True),
+    **{
+        f"{status}, HTML": Fault(_says(b"<h1>No</h1>", status=status, headers={"content-type": "text/html"}), keep=True)
+        for status in (400, 401, 403, 404, 407)
+    },
+    "403, HTML said to be JSON": Fault(_says(b"<h1>No</h1>", status=403), keep=True),
+    "403 without a body": Fault(_says(b"", status=403), keep=True),
     "503": Fault(_error("ServiceUnavailable", 503), keep=True),
     "503 with Retry-After": Fault(_error("ServiceUnavailable", 503, retry_after="3600"), keep=True),
     "429 without a body": Fault(_says(b"", status=429), keep=True),

@@ -363,7 +363,7 @@ async def test_no_credentials(stub: StubSecretsManager, environment: pytest.Monk
     report = await diagnose(["prod/db"], endpoint_url=stub.url)
     assert (report.exit_code, report.identity.problem) == (3, "No AWS credentials were found.")
     assert report.endpoints[0].reachable is None
-    assert "NoCredentialsError" in report.secrets[0].problems[0]
+    assert "none were found" in report.secrets[0].problems[0]
 
 
 async def test_half_credentials(stub: StubSecretsManager, environment: pytest.MonkeyPatch) -> None:
@@ -372,7 +372,7 @@ async def test_half_credentials(stub: StubSecretsManager, environment: pytest.Mo
     report = await diagnose(["prod/db"], endpoint_url=stub.url)
     assert report.exit_code == 3
     problem = str(report.identity.problem)
-    assert problem.startswith("AWS credentials can't be had: PartialCredentialsError")
+    assert problem.startswith("No AWS credentials could be loaded: the environment variable")
     assert "AWS_SECRET_ACCESS_KEY" in problem
 
 
@@ -385,7 +385,7 @@ async def test_signed_out() -> None:
     async with _probe.Probe(None, None, 5) as probe:
         probe._session.get_credentials = get_credentials
         problem = str((await probe.credentials()).problem)
-    assert problem.startswith("AWS credentials can't be had: The SSO session")
+    assert problem.startswith("No AWS credentials could be loaded: The SSO session")
     assert "aws sso login" in problem
 
 
@@ -407,7 +407,7 @@ async def test_a_profile(stub: StubSecretsManager, environment: pytest.MonkeyPat
     broken = await diagnose(["prod/db"])
     assert (broken.exit_code, broken.secrets) == (3, ())
     assert broken.problem
-    assert "ProfileNotFound" in broken.problem
+    assert "there is no profile" in broken.problem
 
 
 # Whether it can be reached

@@ -63,7 +63,8 @@ EXPECTED: dict[str, tuple[type[Any], ...]] = {
     "half body, right length": (MalformedResponseError,),
     # The rest of the body is no head of an answer; whether it is seen before this one ends is the network's affair.
     "length too short": (EndpointUnreachableError, MalformedResponseError),
-    **{name: (MalformedResponseError,) for name in FAULTS if name.startswith("400, ")},
+    # A page that isn't AWS's, whatever its status.
+    **{name: (MalformedResponseError,) for name in FAULTS if name.startswith("40")},
     **dict.fromkeys(("500", "500, HTML", "503", "503 with Retry-After"), (InternalServiceError,)),
     **dict.fromkeys(("throttled", "429 without a body"), (ThrottledError,)),
     "access denied": (AccessDeniedError,),

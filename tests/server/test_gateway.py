@@ -227,8 +227,9 @@ async def test_the_secret_that_was_asked(stub: StubSecretsManager, asked: str, f
     ("status", "expected"),
     [
         (301, MalformedResponseError),
-        (403, AWSError),
-        (407, AWSError),
+        (403, MalformedResponseError),
+        (404, MalformedResponseError),
+        (407, MalformedResponseError),
         (429, ThrottledError),
         (502, InternalServiceError),
         (503, InternalServiceError),

@@ -367,7 +367,7 @@ async def test_without_credentials(stub: StubSecretsManager, monkeypatch: pytest
     error = await error_of(AsyncCredentialsManager("prod/db", endpoint_url=stub.url))
     assert isinstance(error, AuthenticationError)
     assert not isinstance(error, ClientError)
-    assert "aws sts get-caller-identity" in str(error)
+    assert "python -m aiocredentials doctor" in str(error)
     assert not stub.requests
 
 

@@ -21,7 +21,12 @@ from botocore.credentials import SSOProvider
 from botocore.utils import ContainerMetadataFetcher
 
 from aiocredentials import AsyncCredentialsManager, CredentialsPool
-from aiocredentials.errors import CredentialsError, EndpointUnreachableError, MalformedResponseError
+from aiocredentials.errors import (
+    CredentialsError,
+    CredentialSourceError,
+    EndpointUnreachableError,
+    MalformedResponseError,
+)
 from server.certificates import Authority, Leaf, self_signed, server_context
 from server.tls_servers import (
     AWSServer,
@@ -644,7 +649,7 @@ class TestCredentialChain:
             routed(route, environment) as (config, _),
         ):
             environment.setenv("AWS_ENDPOINT_URL_STS", sts.url())
-            with pytest.raises(EndpointUnreachableError) as caught:
+            with pytest.raises(CredentialSourceError) as caught:
                 await fetch(server.url(), config)
             await sts.settle()
             assert tells(caught.value, flaw), str(caught.value)
@@ -694,7 +699,7 @@ class TestCredentialChain:
             SingleSignOnStub(server_context(certificates.flawed[flaw])) as portal,
         ):
             environment.setenv("AWS_ENDPOINT_URL_SSO", portal.url())
-            with pytest.raises(EndpointUnreachableError) as caught:
+            with pytest.raises(CredentialSourceError) as caught:
                 await fetch(server.url(), one_attempt())
             assert tells(caught.value, flaw), str(caught.value)
             assert portal.requests == []

@@ -47,6 +47,7 @@ class FakeAWS:
 
     def __init__(self, *names: str) -> None:
         self.closed = False
+        self.profile: str | None = None
         self.latency = 0.0
         self.calls: list[str] = []
         self.failures: dict[str, str] = {}

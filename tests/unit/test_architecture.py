@@ -24,8 +24,9 @@ FOLDER = Path(aiocredentials.__file__).parent
 # From the bottom to the top. A module may import those of lower floors, and none of its own.
 FLOORS: list[set[str]] = [
     {"errors", "_identifiers"},
-    {"events", "_formats", "_loops", "_redact", "_validation"},
-    {"_policy", "_secret", "_transport"},
+    {"events", "_findings", "_formats", "_loops", "_redact", "_validation"},
+    {"_credential_findings"},
+    {"_policy", "_secret", "_transport", "_mapping"},
     {"_cache", "_decode", "_session", "_reports"},
     {"_gateway", "credentials", "_news", "_refusals"},
     {"_store", "_probe", "rotation", "_databases"},
@@ -67,6 +68,7 @@ OWNERS = {
     "aiohttp": {"_transport"},
     "botocore": {
         "errors",
+        "_mapping",
         "_session",
         "_transport",
         "testing._client",
@@ -190,7 +192,7 @@ def test_every_error_is_exported() -> None:
     """Whatever may be raised can be imported from the door."""
     tree = {cls for cls in errors._descendants(CredentialsError) if cls not in errors._TWIN_CLASSES}
     here = {cls for cls in tree if cls.__module__.startswith(PACKAGE)}
-    assert len(here) == 17
+    assert len(here) == 18
     assert {cls.__name__ for cls in here} <= set(aiocredentials.__all__)
 
 

@@ -21,6 +21,7 @@ import pytest
 
 from aiocredentials import SecretDescription, __main__ as command, _probe
 from aiocredentials._doctor_report import as_json, as_text
+from aiocredentials._mapping import from_answer, map_error
 from aiocredentials._probe import Contents, Elsewhere, Identity, Route, told, why_unreachable, without_password
 from aiocredentials._session import Region
 from aiocredentials.doctor import Endpoint, Report, SecretReport, _Examination
@@ -31,8 +32,6 @@ from aiocredentials.errors import (
     InvalidRegionError,
     MalformedResponseError,
     describe,
-    from_answer,
-    map_error,
 )
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The tree of errors, the table of codes, and the decorator: what botocore raises becomes ours, without a value."""
+"""The tree of errors, their copies, their messages, and the decorator that makes them of what botocore raises."""
 
 from __future__ import annotations
 
@@ -6,21 +6,17 @@ import copy
 import inspect
 import logging
 import pickle
-import socket
-import ssl
-import string
-import traceback
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import botocore.exceptions
 import pytest
-from botocore.exceptions import ClientError
 
 from aiocredentials import (
     AccessDeniedError,
     AuthenticationError,
     AWSError,
     CredentialsError,
+    CredentialSourceError,
     EndpointUnreachableError,
     InternalServiceError,
     InvalidParameterError,
@@ -29,7 +25,6 @@ from aiocredentials import (
     MalformedResponseError,
     PoolClosedError,
     SecretDecryptionError,
-    SecretDeletedError,
     SecretExpiredError,
     SecretFormatError,
     SecretNotFoundError,
@@ -37,288 +32,23 @@ from aiocredentials import (
     errors,
     map_client_errors,
 )
+from aiocredentials._findings import chain
+from aiocredentials._mapping import map_error
+from unit.foreign_errors import CANARY, client_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-CANARY = "hunter2-canary"
 TRANSIENT = {
-    InternalServiceError, ThrottledError, EndpointUnreachableError, MalformedResponseError, SecretExpiredError,
+    CredentialSourceError, InternalServiceError, ThrottledError, EndpointUnreachableError, MalformedResponseError,
+    SecretExpiredError,
 }  # fmt: skip
-
-# The design's table. Each code is tried in both spellings.
-CODES = {
-    "ResourceNotFoundException": SecretNotFoundError,
-    "DecryptionFailure": SecretDecryptionError,
-    "KMSDisabledException": SecretDecryptionError,
-    "KMSInvalidStateException": SecretDecryptionError,
-    "KMSNotFoundException": SecretDecryptionError,
-    "KMSAccessDeniedException": SecretDecryptionError,
-    "IncorrectKeyException": SecretDecryptionError,
-    "InvalidParameterException": InvalidParameterError,
-    "ValidationException": InvalidParameterError,
-    "InvalidRequestException": InvalidRequestError,
-    "InternalServiceError": InternalServiceError,
-    "InternalFailure": InternalServiceError,
-    "ServiceUnavailable": InternalServiceError,
-    "ThrottlingException": ThrottledError,
-    "TooManyRequestsException": ThrottledError,
-    "RequestLimitExceeded": ThrottledError,
-    "ProvisionedThroughputExceededException": ThrottledError,
-    "AccessDeniedException": AccessDeniedError,
-    "UnrecognizedClientException": AuthenticationError,
-    "ExpiredTokenException": AuthenticationError,
-    "InvalidSignatureException": AuthenticationError,
-    "InvalidClientTokenId": AuthenticationError,
-    "RequestTimeout": EndpointUnreachableError,
-}
-SPELLINGS = sorted(
-    (spelling, cls)
-    for code, cls in CODES.items()
-    for spelling in {code.removesuffix("Exception"), code.removesuffix("Exception") + "Exception"}
-)
 LOGGED_AS_ERRORS = {
     "DecryptionFailure": SecretDecryptionError,
     "InternalServiceError": InternalServiceError,
     "InvalidParameterException": InvalidParameterError,
     "InvalidRequestException": InvalidRequestError,
 }
-
-
-def client_error(code: str, message: str = "No.", status: int = 400, **headers: str) -> ClientError:
-    """Make what botocore raises for an answer of AWS."""
-    headers = {"content-type": "application/x-amz-json-1.1"} | headers
-    metadata = {"RequestId": "request-1", "HTTPStatusCode": status, "HTTPHeaders": headers, "RetryAttempts": 0}
-    response: Any = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": metadata, "More": CANARY}
-    return ClientError(response, "GetSecretValue")
-
-
-NAMED = {"profile": "dev", "path": "/etc/aws/config", "provider": "env", "cred_var": "AWS_SECRET_ACCESS_KEY"}
-
-
-def botocore_error(name: str) -> BaseException:
-    """Make one of botocore's other errors, with the canary in each field of its message."""
-    cls = getattr(botocore.exceptions, name)
-    fields = [field for _, field, _, _ in string.Formatter().parse(cls.fmt) if field]
-    # The fields that name a part of the configuration have no value in them, and are told.
-    error: BaseException = cls(**{field: NAMED.get(field, CANARY) for field in fields})
-    return error
-
-
-def everything(error: BaseException) -> str:
-    """Everything that a log, a debugger or an error tracker could show of an error."""
-    whole = traceback.TracebackException.from_exception(error, capture_locals=True)
-    state = (str(error), repr(error), error.args, vars(error), getattr(error, "__notes__", ()))
-    return f"{''.join(whole.format())}{state}"
-
-
-@pytest.mark.parametrize(("code", "expected"), SPELLINGS)
-def test_codes(code: str, expected: type[CredentialsError]) -> None:
-    """Each code becomes its class, with and without the suffix `Exception`."""
-    mapped = errors.map_error(client_error(code))
-    assert isinstance(mapped, expected)
-    assert mapped.code == code
-    assert mapped.transient is (expected in TRANSIENT)
-
-
-@pytest.mark.parametrize(
-    ("status", "expected"),
-    [
-        (300, MalformedResponseError),
-        (307, MalformedResponseError),
-        (400, AWSError),
-        (404, AWSError),
-        (429, ThrottledError),
-        (499, AWSError),
-        (500, InternalServiceError),
-        (503, InternalServiceError),
-        (0, AWSError),
-    ],
-)
-def test_unknown_codes_go_by_status(status: int, expected: type[CredentialsError]) -> None:
-    """The status speaks for a code that nobody knows, and only then."""
-    assert type(errors.map_error(client_error("FromTomorrowException", status=status))) is errors._TWINS[expected]
-    assert isinstance(errors.map_error(client_error("AccessDenied", status=status)), AccessDeniedError)
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        "You can't perform this operation on the secret because it was marked for deletion.",
-        "You can't perform this operation on the secret because it was deleted.",
-        "An invalid request: the secret is currently marked deleted.",
-    ],
-)
-def test_deleted(message: str) -> None:
-    """A secret that is scheduled for deletion has a class of its own, below InvalidRequestError."""
-    mapped = errors.map_error(client_error("InvalidRequestException", message))
-    assert isinstance(mapped, SecretDeletedError)
-    assert isinstance(mapped, InvalidRequestError)
-    assert "restore" in str(mapped)
-    assert not isinstance(errors.map_error(client_error("InvalidRequestException", "Rotating.")), SecretDeletedError)
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("ParamValidationError", InvalidParameterError),
-        ("InvalidRetryModeError", InvalidParameterError),
-        ("InvalidMaxRetryAttemptsError", InvalidParameterError),
-        ("InvalidProxiesConfigError", InvalidParameterError),
-        ("NoCredentialsError", AuthenticationError),
-        ("PartialCredentialsError", AuthenticationError),
-        ("CredentialRetrievalError", AuthenticationError),
-        ("SSOTokenLoadError", AuthenticationError),
-        ("UnauthorizedSSOTokenError", AuthenticationError),
-        ("ProfileNotFound", AuthenticationError),
-        ("ConfigParseError", AuthenticationError),
-        ("InfiniteLoopConfigError", AuthenticationError),
-        ("NoRegionError", InvalidRegionError),
-        ("InvalidRegionError", InvalidRegionError),
-        ("EndpointConnectionError", EndpointUnreachableError),
-        ("ConnectionClosedError", EndpointUnreachableError),
-        ("ConnectTimeoutError", EndpointUnreachableError),
-        ("ReadTimeoutError", EndpointUnreachableError),
-        ("SSLError", EndpointUnreachableError),
-        ("ProxyConnectionError", EndpointUnreachableError),
-        ("HTTPClientError", EndpointUnreachableError),
-        ("IncompleteReadError", MalformedResponseError),
-        ("ChecksumError", MalformedResponseError),
-    ],
-)
-def test_botocore_errors(name: str, expected: type[CredentialsError]) -> None:
-    """What botocore raises without an answer becomes the class itself, which is no ClientError."""
-    mapped = errors.map_error(botocore_error(name), secret_name="prod/db")
-    assert type(mapped) is expected
-    assert not isinstance(mapped, ClientError)
-    assert not hasattr(mapped, "response")
-    assert mapped.secret_name == "prod/db"
-    assert mapped.transient is (expected in TRANSIENT)
-    assert CANARY not in everything(mapped)
-
-
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        ("ProfileNotFound", "AWS credentials can't be had: ProfileNotFound (profile 'dev')."),
-        ("ConfigParseError", "AWS credentials can't be had: ConfigParseError (path '/etc/aws/config')."),
-        ("PartialCredentialsError", "PartialCredentialsError (provider 'env', cred_var 'AWS_SECRET_ACCESS_KEY')."),
-        ("NoCredentialsError", "AWS credentials can't be had: NoCredentialsError."),
-        ("ReadTimeoutError", "Secrets Manager gave no usable answer: ReadTimeoutError."),
-    ],
-)
-def test_what_is_wrong_with_the_configuration(name: str, said: str) -> None:
-    """The profile, file or variable is named: who is called at night has to know which."""
-    assert said in str(errors.map_error(botocore_error(name)))
-
-
-@pytest.mark.parametrize(
-    ("error", "expected"),
-    [
-        (TimeoutError(), EndpointUnreachableError),
-        (ConnectionResetError("reset"), EndpointUnreachableError),
-        (FileNotFoundError(2, "No such file", "/var/run/token"), AuthenticationError),
-        (PermissionError(13, "Denied", "/var/run/token"), AuthenticationError),
-        (AttributeError(CANARY), MalformedResponseError),
-        (UnicodeDecodeError("utf-8", CANARY.encode(), 0, 1, "junk"), MalformedResponseError),
-        (ValueError(CANARY), MalformedResponseError),
-    ],
-    ids=lambda value: type(value).__name__,
-)
-def test_foreign_errors(error: Exception, expected: type[CredentialsError]) -> None:
-    """The system's errors have their class too; what escapes a parser was no answer, and its text stays out."""
-    mapped = errors.map_error(error)
-    assert type(mapped) is expected
-    assert CANARY not in everything(mapped)
-
-
-def test_an_unreachable_credential_service() -> None:
-    """Credentials that can't be fetched for want of a network are no authentication error: it is transient."""
-    cases = (TimeoutError(), EndpointUnreachableError), (KeyError("AccessKeyId"), AuthenticationError)
-    for below, expected in cases:
-        wrapped = botocore_error("CredentialRetrievalError")
-        wrapped.__context__ = below
-        assert type(errors.map_error(wrapped)) is expected
-
-
-class Wrapped(Exception):  # noqa: N818 (as aiohttp names its own)
-    """An error that holds another in the way of aiohttp."""
-
-    def __init__(self, **links: object) -> None:
-        super().__init__(CANARY)
-        vars(self).update(links)
-
-
-def tls_error(error: ssl.SSLError, **said: str) -> ssl.SSLError:
-    """Put in what only OpenSSL itself puts in."""
-    for name, value in said.items():
-        setattr(error, name, value)
-    return error
-
-
-REFUSED = tls_error(ssl.SSLCertVerificationError(1, "certificate verify failed"), verify_message="Hostname mismatch")
-WRONG_VERSION = tls_error(ssl.SSLError(1, "wrong version number"), reason="WRONG_VERSION_NUMBER")
-
-
-@pytest.mark.parametrize(
-    ("below", "expected"),
-    [
-        (Wrapped(certificate_error=REFUSED), "the TLS certificate was refused: Hostname mismatch"),
-        (Wrapped(os_error=WRONG_VERSION), "TLS failed: WRONG_VERSION_NUMBER"),
-        (ssl.SSLError(1, "no reason, as aiohttp's"), "ConnectTimeoutError: no reason"),
-        (ssl.SSLCertVerificationError(1, "no message"), "ConnectTimeoutError: no message"),
-        (
-            Wrapped(os_error=ConnectionRefusedError(111, "Connection refused")),
-            "ConnectTimeoutError: Connection refused",
-        ),
-        (OSError(), "ConnectTimeoutError."),
-    ],
-)
-def test_the_reason_is_said(below: Exception, expected: str) -> None:
-    """The system's and OpenSSL's own words are in the message, however deep; those of a library in between aren't."""
-    error = botocore.exceptions.ConnectTimeoutError(endpoint_url="https://x", error=below)
-    mapped = errors.map_error(error)
-    assert expected in str(mapped)
-    assert CANARY not in everything(mapped)
-
-
-def test_a_chain_that_bites_its_tail() -> None:
-    """Errors that are each other's cause end the search, too."""
-    first, second = ValueError(), KeyError()
-    first.__cause__, second.__cause__ = second, first
-    assert list(errors.chain(first)) == [first, second]
-
-
-@pytest.mark.parametrize(
-    ("number", "expected"), [(socket.EAI_NONAME, True), (socket.EAI_NODATA, True), (socket.EAI_AGAIN, False)]
-)
-def test_unresolved(number: int, expected: bool) -> None:  # noqa: FBT001 (a table)
-    """A name that DNS doesn't know isn't a DNS that doesn't answer."""
-    error = botocore.exceptions.EndpointConnectionError(
-        endpoint_url="x", error=Wrapped(os_error=socket.gaierror(number, "DNS says so"))
-    )
-    assert errors.unresolved(error) is expected
-
-
-def test_an_answer_is_a_client_error() -> None:
-    """An error that AWS answered is caught by both names, and has AWS's words, the facts, and what to do."""
-    said = "Secrets Manager can't find the specified secret."
-    mapped = errors.map_error(
-        client_error("ResourceNotFoundException", said),
-        secret_name="prod/db",
-        region_name="eu-west-1",
-        region_source="AWS_REGION",
-    )
-    assert isinstance(mapped, SecretNotFoundError)
-    assert isinstance(mapped, ClientError)
-    assert mapped.response["Error"] == {"Code": "ResourceNotFoundException", "Message": said}
-    assert mapped.response["ResponseMetadata"]["HTTPStatusCode"] == 400
-    assert mapped.operation_name == "GetSecretValue"
-    facts = (mapped.secret_name, mapped.region_name, mapped.region_source, mapped.code, mapped.request_id)
-    assert facts == ("prod/db", "eu-west-1", "AWS_REGION", "ResourceNotFoundException", "request-1")
-    for words in ("ResourceNotFoundException", said, "'prod/db'", "'eu-west-1' (from AWS_REGION)", "wrong region"):
-        assert words in str(mapped)
-    assert CANARY not in everything(mapped)  # botocore's response had it beside the error
 
 
 @pytest.mark.parametrize("name", [cls.__name__ for cls in errors._TWINS])
@@ -340,28 +70,6 @@ def test_without_anything() -> None:
     assert str(PoolClosedError()) == ""
 
 
-@pytest.mark.parametrize("content_type", ["text/html", "text/plain; charset=utf-8", "application/xml"])
-def test_a_body_that_is_not_json(content_type: str) -> None:
-    """Without JSON botocore's message is the whole body: it is in no part of our error."""
-    mapped = errors.map_error(client_error("502", f"<p>{CANARY}</p>", 502, **{"content-type": content_type}))
-    assert isinstance(mapped, InternalServiceError)
-    assert "HTTP status 502" in str(mapped)
-    assert CANARY not in everything(mapped)
-
-
-def test_a_body_that_only_claims_to_be_json() -> None:
-    """The same where the header promises JSON: the code that botocore makes up is the status then."""
-    assert CANARY not in everything(errors.map_error(client_error("403", CANARY, 403)))
-
-
-def test_an_answer_with_nothing_in_it() -> None:
-    """An answer without an error, headers or metadata is mapped all the same."""
-    empty: Any = {}
-    mapped = errors.map_error(ClientError(empty, "GetSecretValue"))
-    assert isinstance(mapped, AWSError)
-    assert (mapped.code, mapped.request_id) == ("Unknown", None)
-
-
 COPIES: dict[str, Callable[[Any], Any]] = {"copy": copy.copy, "deepcopy": copy.deepcopy} | {
     # S301: what is loaded here was dumped here.
     f"pickle {protocol}": lambda error, protocol=protocol: pickle.loads(pickle.dumps(error, protocol))  # noqa: S301
@@ -373,10 +81,12 @@ COPIES: dict[str, Callable[[Any], Any]] = {"copy": copy.copy, "deepcopy": copy.d
 @pytest.mark.parametrize(
     "error",
     [
-        errors.map_error(client_error("ThrottlingException"), secret_name="prod/db"),
+        map_error(client_error("ThrottlingException"), secret_name="prod/db"),
         errors.describe(PoolClosedError, "Closed.", region_name="eu-west-1"),
+        map_error(client_error("AccessDenied", operation="AssumeRole", **{"content-type": "text/xml"})),
+        map_error(botocore.exceptions.ProfileNotFound(profile="dev"), profile="dev"),
     ],
-    ids=["answered", "ours"],
+    ids=["answered", "ours", "answered by STS", "with advice of its own"],
 )
 def test_copies(error: CredentialsError, make: Callable[[Any], Any]) -> None:
     """A copy, also by pickle, keeps class, text, facts and response, and is another object."""
@@ -386,20 +96,48 @@ def test_copies(error: CredentialsError, make: Callable[[Any], Any]) -> None:
     assert (str(made), made.args, vars(made)) == (str(error), error.args, vars(error))
 
 
-def test_mapping_ours_again() -> None:
-    """An error of ours that is mapped is a copy: same facts, and none of the frames and contexts of the first."""
-    ours = errors.describe(SecretFormatError, "No.", secret_name="x")
-    with pytest.raises(SecretFormatError) as info:
-        raise ours from ValueError(CANARY)
-    mapped = errors.map_error(info.value, secret_name="y")
-    assert (type(mapped), mapped.secret_name) == (SecretFormatError, "x")
-    assert (mapped.__cause__, mapped.__context__, mapped.__traceback__) == (None, None, None)
+LONG = "prod/" + "x" * 2000 + "/database"
 
 
-def test_the_registry_refuses_duplicates() -> None:
-    """A code that is in the table twice is a mistake that is found at import."""
-    with pytest.raises(AssertionError, match="Twice is in the table twice"):
-        errors._registry({ThrottledError: "Once Twice", AWSError: "Twice"})
+@pytest.mark.parametrize("fact", ["secret_name", "region_name"])
+def test_a_long_name(fact: str) -> None:
+    """A name is cut in its middle, so that a message stays readable; the error itself has the whole of it."""
+    facts = {fact: LONG}
+    error = errors.describe(SecretNotFoundError, "No.", **facts)
+    assert len(str(error)) < 500
+    assert "'prod/xxx" in str(error)
+    assert "…" in str(error)
+    assert "xxx/database'" in str(error)
+    assert getattr(error, fact) == LONG
+    just_fits = "x" * errors.LONGEST_NAME
+    assert f"'{just_fits}'" in str(errors.describe(SecretNotFoundError, "No.", secret_name=just_fits))
+    assert len(errors.one_line(LONG)) == errors.LONGEST_NAME
+
+
+def test_names_are_escaped() -> None:
+    """A name that others chose can't add a line to a log, nor colours to a terminal; letters stay as they are."""
+    facts = {"secret_name": "a\nb", "region_name": "c\x1b[31m", "region_source": "profile 'dé\r\u202e'"}
+    text = str(errors.describe(SecretNotFoundError, "No.", **facts))
+    assert "secret 'a\\nb', region 'c\\x1b[31m' (from profile 'dé\\r\\u202e')" in text
+    assert text.isprintable()
+    assert len(str(errors.describe(SecretNotFoundError, "No.", region_name="x", region_source=LONG))) < 500
+
+
+def test_one_callers_own() -> None:
+    """The copy for a caller names what this caller asked, and keeps an advice that isn't the class's."""
+    error = errors.describe(AuthenticationError, "No.", advice="Do that.", secret_name="a", region_name="r")
+    error.asked = False
+    mine = errors.for_caller(error, secret_name="b", region_name=None, region_source="the pool")
+    assert str(mine) == "No. Asked: secret 'b', region 'r' (from the pool). Do that."
+    assert (mine.advice, mine.asked) == ("Do that.", False)
+    assert str(error) == "No. Asked: secret 'a', region 'r'. Do that."
+    assert str(errors.for_caller(SecretFormatError("Said by a caller."), secret_name="b")) == "Said by a caller."
+
+
+def test_whether_it_was_asked() -> None:
+    """By their class alone, errors of the source of credentials and of the region say that no secret was asked for."""
+    asked = {cls for cls in errors._TWINS if cls.asked}
+    assert errors._TWINS.keys() - asked == {CredentialSourceError, InvalidRegionError}
 
 
 class Holder:
@@ -491,7 +229,7 @@ async def test_no_chain() -> None:
     """The error isn't chained to botocore's, which may hold a whole answer: neither as cause nor as context."""
     error = await raised(fetch(botocore.exceptions.ParamValidationError(report=CANARY)))
     assert (error.__cause__, error.__context__) == (None, None)
-    assert not any(CANARY in str(link) for link in errors.chain(error))
+    assert not any(CANARY in str(link) for link in chain(error))
 
 
 async def test_ours_pass(caplog: pytest.LogCaptureFixture) -> None:
@@ -514,18 +252,10 @@ async def test_foreign_errors_pass(foreign: BaseException, caplog: pytest.LogCap
     assert not caplog.records
 
 
-@pytest.mark.parametrize("code", ["no code at all", "<html>", ["a"], {"a": 1}], ids=range(4))
-def test_a_code_that_is_none(code: object) -> None:
-    """What stands where a code should, and isn't one, is left out: it may be anything."""
-    error = errors.map_error(client_error(cast("str", code)))
-    assert (type(error).__name__, error.code) == ("AWSError", "Unknown")
-    assert str(code) not in str(error)
-
-
 async def test_an_argument_of_two_kinds() -> None:
     """A keyword that has the name of a positional-only parameter doesn't hide the error behind another."""
 
-    @errors.map_client_errors(logging.getLogger("theirs"))
+    @map_client_errors(logging.getLogger("theirs"))
     async def fetch(secret_name: str = "", /, **more: str) -> None:
         assert (secret_name, more) == ("", {"secret_name": "b"})
         raise client_error("AccessDenied")

@@ -14,10 +14,11 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast
 
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 
 from aiocredentials import (
     AccessDeniedError,
+    AuthenticationError,
     CachePolicy,
     CredentialsError,
     Secret,
@@ -39,8 +40,8 @@ if TYPE_CHECKING:
 
     from aiocredentials._cache import Reader
 
-Sky = Literal["clear", "refused", "hanging", "throttled", "malformed", "AccessDeniedException",
-              "ResourceNotFoundException", "deleted"]  # fmt: skip
+Sky = Literal["clear", "refused", "hanging", "throttled", "malformed", "a page", "no credentials", "no STS",
+              "AccessDeniedException", "ResourceNotFoundException", "deleted", "refused by STS"]  # fmt: skip
 
 POLICY = CachePolicy()
 TTL, MAX_STALE = 300.0, 3600.0
@@ -56,6 +57,7 @@ class Service:
     """Secrets Manager under a sky; it is the source of clients, and the client."""
 
     closed = False
+    profile: str | None = None
 
     def __init__(self) -> None:
         self.sky: Sky = "clear"
@@ -88,9 +90,19 @@ class Service:
     def _fail(self, sky: str) -> NoReturn:
         if sky == "refused":
             raise EndpointConnectionError(endpoint_url="https://secretsmanager.us-east-1.amazonaws.com")
-        code = {"throttled": "ThrottlingException", "deleted": "InvalidRequestException"}.get(sky, sky)
+        if sky == "no credentials":
+            raise NoCredentialsError
+        code = {
+            "throttled": "ThrottlingException",
+            "deleted": "InvalidRequestException",
+            "a page": "403",
+            "no STS": "Throttling",
+            "refused by STS": "AccessDenied",
+        }.get(sky, sky)
         error = {"Code": code, "Message": DELETED if sky == "deleted" else "No."}
-        raise ClientError({"Error": error, "ResponseMetadata": {"HTTPStatusCode": 400}}, "GetSecretValue")  # type: ignore[typeddict-item]
+        operation = "AssumeRole" if "STS" in sky else "GetSecretValue"
+        metadata = {"HTTPStatusCode": 403 if sky == "a page" else 400}
+        raise ClientError({"Error": error, "ResponseMetadata": metadata}, operation)  # type: ignore[typeddict-item]
 
 
 class World:
@@ -214,7 +226,7 @@ def test_two_hours(sky: Sky) -> None:
     play(drama)
 
 
-@pytest.mark.parametrize("sky", ["refused", "hanging", "throttled", "malformed"])
+@pytest.mark.parametrize("sky", ["refused", "hanging", "throttled", "malformed", "a page", "no credentials", "no STS"])
 @pytest.mark.parametrize("minutes", [1, 7, 20, 59])
 @pytest.mark.parametrize("seed", range(3))
 def test_short_outages_are_not_noticed(sky: Sky, minutes: int, seed: int) -> None:
@@ -258,6 +270,7 @@ def test_calls_while_it_fails(pooled: bool) -> None:  # noqa: FBT001 - a paramet
         ("AccessDeniedException", AccessDeniedError),
         ("ResourceNotFoundException", SecretNotFoundError),
         ("deleted", SecretDeletedError),
+        ("refused by STS", AuthenticationError),
     ],
 )
 @pytest.mark.parametrize("pooled", [True, False], ids=["pool", "per call"])

@@ -187,15 +187,40 @@ async def test_the_nearest_region(typed: str, meant: str, dns: list[str]) -> Non
     assert not dns
 
 
-async def test_a_region_that_does_not_exist(dns: list[str]) -> None:
-    """A well-formed region that AWS hasn't got is told by its endpoint's name, which DNS doesn't know."""
-    manager = AsyncCredentialsManager[Any]("mock_secret", "us-east-9", config=AioConfig(retries=ONE_ATTEMPT))
+@pytest.mark.parametrize("region", ["us-east-9", "us-iso-east-9", "mx-north-7"])
+async def test_a_region_that_botocore_does_not_list(dns: list[str], region: str) -> None:
+    """A host that DNS doesn't know proves nothing about a region of the right shape; the hint on its spelling stays."""
+    manager = AsyncCredentialsManager[Any]("mock_secret", region, config=AioConfig(retries=ONE_ATTEMPT))
     error = await error_of(manager)
-    assert isinstance(error, InvalidRegionError)
-    assert "AWS has no region 'us-east-9'" in str(error)
-    assert "did you mean 'us-east-1'?" in str(error)
+    assert type(error) is EndpointUnreachableError
+    assert error.transient
+    assert f"The installed botocore lists no region '{region}': did you mean '" in str(error)
+    assert "Name or service not known" in str(error)
     assert error.secret_name == "mock_secret"
-    assert dns == ["secretsmanager.us-east-9.amazonaws.com"]
+    assert len(dns) == 1
+
+
+@pytest.mark.parametrize("region", ["us-iso-east-1", "il-central-1", "us-gov-west-1", "cn-north-1"])
+async def test_a_region_that_botocore_lists(dns: list[str], region: str) -> None:
+    """A region of any partition that botocore lists gets no hint."""
+    error = await error_of(AsyncCredentialsManager[Any]("x", region, config=AioConfig(retries=ONE_ATTEMPT)))
+    assert type(error) is EndpointUnreachableError
+    assert "did you mean" not in str(error)
+    assert len(dns) == 1
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("eu-west1", "eu-west-1"), ("Ireland", "eu-west-1"), ("EU-WEST-1", "eu-west-1")]
+)
+async def test_a_name_that_is_no_regions(typed: str, meant: str, dns: list[str]) -> None:
+    """An unresolved host is the fault of a region that can't be one; the right one is found by place, in any case."""
+    error = await error_of(AsyncCredentialsManager[Any]("x", typed, config=AioConfig(retries=ONE_ATTEMPT)))
+    assert type(error) is InvalidRegionError
+    assert not error.transient
+    assert not error.asked
+    assert f"AWS has no region '{typed}'" in str(error)
+    assert f"did you mean '{meant}'?" in str(error)
+    assert dns == [f"secretsmanager.{typed}.amazonaws.com"]
 
 
 @pytest.mark.parametrize(
@@ -372,9 +397,7 @@ async def test_what_is_asked_of_a_session() -> None:
 
     error = await error_of(AsyncCredentialsManager("x", session=Own()))
     assert type(error) is InvalidParameterError
-    assert "The session can't be used: the client came with a NoneType, which doesn't check what it connects" in str(
-        error
-    )
+    assert "The client can't be used: the client came with a NoneType, which doesn't check what it" in str(error)
 
 
 async def test_unencrypted_endpoints(dns: list[str]) -> None:

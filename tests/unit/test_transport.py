@@ -102,7 +102,7 @@ class TestLoading:
         monkeypatch.setenv("AWS_PROFILE", "missing")
         await asyncio.to_thread(load)
         session = await open_session(ClientSettings())
-        with pytest.raises(AuthenticationError, match="ProfileNotFound"):
+        with pytest.raises(AuthenticationError, match="there is no profile 'missing'"):
             default_region(ClientSettings(), session)
 
     def test_a_model_of_the_users(self, tmp_path: Path) -> None:

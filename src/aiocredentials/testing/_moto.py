@@ -33,9 +33,10 @@ _ANY_KEY = "testing"  # moto checks no signature
 class MotoServer:
     """Secrets Manager on this machine: moto's server in a child process.
 
-    A process of its own, because moto's in-process mocks replace botocore's transport and so never see a request that
-    goes through aiohttp. Use it in a `with` block, or call `start()` and `stop()`. It listens on a free port of the
-    loopback interface, and ends when this process ends, however that happens.
+    A process of its own, because the answers of moto's in-process mock (`mock_aws`) can't be awaited: under that mock
+    each call fails with an `InvalidParameterError` that names it. Use the server in a `with` block, or call `start()`
+    and `stop()`. It listens on a free port of the loopback interface, and ends when this process ends, however that
+    happens.
 
     `start_timeout` is how long the child may take to report its port, in seconds or as a `timedelta`.
     """
