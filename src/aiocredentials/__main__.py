@@ -44,7 +44,8 @@ def main() -> int:
     signal.signal(signal.SIGINT, _interrupted)
     if sys.stdout is None:
         # The process was started with a closed standard output. Only the exit code can be reported.
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 (as long as the process lives)
+        nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 (stays open)
+        sys.stdout = nowhere
     # The report shows what would be logged or warned of.
     logging.getLogger("aiocredentials").addHandler(logging.NullHandler())
     warnings.filterwarnings("ignore", ".* isn't encrypted: ", UserWarning)
@@ -73,24 +74,26 @@ def run(arguments: Sequence[str]) -> int:
                 policy=None,
             )
     except ValueError as error:
-        # A malformed URL can't be split into its parts: its password may be anything before the last @.
+        # A malformed URL can't be split into its parts, but a password ends at the last @.
         url = options.endpoint_url or ""
         message = str(error).replace(repr(url)[1:-1], repr(url.rpartition("@")[2])[1:-1])
         options.refuse(message)
     try:
         return _run(options)
-    except Exception as error:  # noqa: BLE001 (a bug of the doctor's: its traceback could show anything)
+    except Exception as error:  # noqa: BLE001 (the text of an unforeseen error could show anything)
         place = error.__traceback__
         while place and place.tb_next:
             place = place.tb_next
         where = f" in {place.tb_frame.f_code.co_qualname}, line {place.tb_lineno}" if place else ""
-        sys.stderr.write(f"The doctor failed: {type(error).__name__}{where}. Please report this as a bug.\n")
+        bug = f"{type(error).__name__}{where}"
+        sys.stderr.write(f"The doctor failed: {bug}. Please report this as a bug.\n")
         return UNKNOWN
 
 
 def _run(options: argparse.Namespace) -> int:
     is_terminal = sys.stdout.isatty()
-    fancy = not options.json and is_terminal and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
+    may_colour = os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
+    fancy = is_terminal and may_colour and not options.json
     report = asyncio.run(_diagnose(options, fancy=fancy))
     if options.json:
         text = as_json(report)
@@ -120,7 +123,7 @@ def _terminal_width() -> int:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """End with exit code 2. The message may repeat an argument: a URL with a password, or control characters."""
+        """End with exit code 2. The message may repeat a URL's password, or control characters."""
         super().error(harmless(message))
 
 
@@ -134,14 +137,23 @@ def _parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser(
         "doctor",
         help="find out why a secret can't be read; no value is shown",
-        description="Find out why a secret can't be read: which AWS identity asks, in which region, which permissions "
-        "it has, and which other region has the secret. The value is fetched but never shown.",
+        description="Find out why a secret can't be read: which AWS identity asks, in which "
+        "region, which permissions it has, and which other region has the secret. The value is "
+        "fetched but never shown.",
         epilog=_EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     doctor.add_argument("names", nargs="+", metavar="NAME", help="name or ARN of a secret")
-    doctor.add_argument("--region", metavar="REGION", help="region of names; an ARN has its own region")
-    doctor.add_argument("--endpoint-url", metavar="URL", help="endpoint to ask instead of AWS's own")
+    doctor.add_argument(
+        "--region",
+        metavar="REGION",
+        help="region of names; an ARN has its own region",
+    )
+    doctor.add_argument(
+        "--endpoint-url",
+        metavar="URL",
+        help="endpoint to ask instead of AWS's own",
+    )
     doctor.add_argument(
         "--timeout",
         metavar="SECONDS",
@@ -197,9 +209,10 @@ async def _diagnose(options: argparse.Namespace, *, fancy: bool) -> Report:
 
 
 async def _spin(step: list[str]) -> None:
-    for frame in itertools.cycle("|/-\\"):
+    frames = itertools.cycle("|/-\\")
+    while True:
         width = _terminal_width()
-        line = printable(f"{frame} {step[0]}"[:width], _encoding())
+        line = printable(f"{next(frames)} {step[0]}"[:width], _encoding())
         while columns(line) >= width:
             line = line[:-1]
         _write(f"{_CLEAR}{line}")
@@ -212,14 +225,14 @@ def _write(text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
     except OSError as error:
-        # The text in the buffer, which Python would try to write once more at its end, goes nowhere.
+        # Python would try to write the text in the buffer once more at its end: let it go nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if error.errno != errno.EPIPE:
             sys.stderr.write(f"The report can't be written: {error.strerror}.\n")
 
 
 def _interrupted(*_: object) -> NoReturn:
-    """End at once: an orderly end would wait for a thread that waits for DNS. There is nothing to save."""
+    """End at once: an orderly end would wait for a thread that resolves a host name."""
     if os.isatty(1):
         os.write(1, _CLEAR.encode())
     os._exit(_INTERRUPTED)

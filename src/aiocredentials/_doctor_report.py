@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from aiocredentials._probe import Contents, Elsewhere
     from aiocredentials.doctor import Endpoint, Permissions, Report, SecretReport
 
-# The version of the fields. A new field doesn't change it; a field that is removed or changes its meaning does.
+# The version of the fields. It changes if a field is removed or changes its meaning, but not if one
+# is added.
 JSON_VERSION = 1
 
 _METHODS = {
@@ -50,7 +51,8 @@ _TEXT_COLUMN = 2 + 4 + 2 + _LABEL_WIDTH
 _LEAST_TEXT_WIDTH = 20
 _NARROW_COLUMN = 4
 
-# Characters that are printable for Python and invisible in terminals: fillers, joiners and variation selectors.
+# Characters that are printable for Python and invisible in terminals: fillers, joiners and
+# variation selectors.
 _INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
@@ -82,7 +84,7 @@ def as_text(
     width: int | None = None,
     encoding: str = "utf-8",
 ) -> str:
-    """Return the report as a table. Characters that a terminal hides, obeys or can't show are escaped.
+    """Return the report as a table, in which harmful and invisible characters are escaped.
 
     Args:
         report: What `diagnose` found.
@@ -112,7 +114,8 @@ class _Layout:
         """Return the lines of a title and its rows, and an empty line."""
         lines: list[str] = []
         if title:
-            lines += [self._coloured(line, "title") for line in self.wrapped(printable(title, self.encoding))]
+            wrapped = self.wrapped(printable(title, self.encoding))
+            lines += [self._coloured(line, "title") for line in wrapped]
         for row in rows:
             lines += self._row(row)
         return [*lines, ""]
@@ -175,7 +178,7 @@ def harmless(text: str) -> str:
 
 
 def printable(text: str, encoding: str = "utf-8") -> str:
-    """Escape characters that a terminal hides, obeys or can't show: names of keys and labels may hold any."""
+    """Escape characters that a terminal hides, obeys or can't show."""
     escaped = "".join(map(_printable, text))
     return escaped.encode(encoding, "backslashreplace").decode(encoding)
 

@@ -1,7 +1,8 @@
-"""The questions that only the doctor asks: our identity in AWS, the route of a request, the answer to each single call.
+"""The questions that only the doctor asks: identity, route, and the answer to each single call.
 
-An answer is a set of plain facts or one of our errors, returned and not raised. No value leaves this module: the caller
-learns the kind of a secret's value, the number of its keys, and their names if these are harmless or asked for.
+An answer is a set of plain facts or one of our errors, returned and not raised. No value leaves
+this module: the caller learns the kind of a secret's value, the number of its keys, and their names
+if these are harmless or asked for.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ CREDENTIALS_ADVICE = f"Correct or renew the AWS credentials of this process: {_S
 _ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_ENDPOINT_URL")
 # The partition of a region whose name belongs to none.
 _USUAL_PARTITION = "aws"
-# The result that an error stands for in a search. A region that the account hasn't enabled rejects its credentials.
+# The result that an error stands for in a search. A region that the account hasn't enabled rejects
+# its credentials.
 _SAYS: dict[type[CredentialsError], str] = {
     SecretNotFoundError: "absent",
     SecretDeletedError: "deleted",
@@ -65,12 +67,19 @@ _SAYS: dict[type[CredentialsError], str] = {
 }
 # Secrets Manager's words when KMS denies access; the code is AccessDeniedException then too.
 _KMS_DENIES = re.compile(r"access to kms|\bkms:[a-z]", re.IGNORECASE)
-# A login in a URL, up to the last @ of the word: a password may hold any character, and then no parser can split it.
+# A login in a URL, up to the last @ of the word. No parser can split a URL whose password holds odd
+# characters.
 _LOGIN_IN_URL = re.compile(r"(?<=://)\S*@")
 
-# The parts of a field's name, between dots, hyphens and underscores: password, PASSWORD2, masterUserARN, 2.
+# The parts of a field's name, between dots, hyphens and underscores.
 _FIELD_PART = re.compile(
-    r"[a-z]{1,16}\d{0,3}|[A-Z]{1,14}\d{0,3}|\d{1,3}|(?:[a-z]{2,16})?(?:[A-Z]{1,4}[a-z]{1,15}){0,4}[A-Z]{0,4}"
+    r"""
+    [a-z]{1,16}\d{0,3}      # password2
+    | [A-Z]{1,14}\d{0,3}    # PASSWORD
+    | \d{1,3}               # 2
+    | (?:[a-z]{2,16})?(?:[A-Z]{1,4}[a-z]{1,15}){0,4}[A-Z]{0,4}  # masterUserARN
+    """,
+    re.VERBOSE,
 )
 _HUMP = re.compile(r"[a-z][A-Z]|[A-Z](?=[A-Z][a-z])")
 _FIVE_CONSONANTS = re.compile(r"[bcdfghjklmnpqrstvwxz]{5}", re.IGNORECASE)
@@ -81,7 +90,7 @@ _LETTERS_PER_HUMP = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Our identity in AWS and the source of the credentials; `problem` says why something here is unknown."""
+    """Our identity in AWS, the source of the credentials, and why something of this is unknown."""
 
     account: str | None = None
     arn: str | None = None
@@ -113,7 +122,7 @@ class Contents:
     created_at: datetime | None
     kind: str
     keys: tuple[str, ...] | None
-    """The sorted names of a JSON object's keys; None for other values, and where names may be values themselves."""
+    """The sorted names of a JSON object's keys; None for other values, and if they are hidden."""
     key_count: int | None
     """The number of a JSON object's keys; None for other values."""
 
@@ -193,19 +202,19 @@ class Probe:
         except Exception as error:  # noqa: BLE001 (whatever botocore raises)
             reason = self._reason(error)
             mapped = map_error(error)
-        # The library's own errors about credentials are whole sentences. AWS's words, and others, need a beginning.
+        # The library's own errors about credentials are whole sentences. AWS's need a beginning.
         if not isinstance(mapped, AuthenticationError) or mapped.code:
             reason = f"No AWS credentials could be loaded: {reason}"
         return replace(known, problem=f"{reason} {CREDENTIALS_ADVICE}")
 
     async def identity(self, known: Identity) -> Identity:
-        """Ask STS for our identity, which needs no permission. Without an answer from STS, everything else goes on."""
-        from aiocredentials import _transport  # noqa: PLC0415 (300 ms, and loaded in a thread by now)
+        """Ask STS for our identity, which needs no permission, and which nothing depends on."""
+        from aiocredentials import _transport  # noqa: PLC0415 (300 ms, loaded in a thread by now)
 
         # The stubs know the clients that are installed; this one isn't among them.
         create = cast("Callable[..., Any]", self._session.create_client)
         try:
-            # The answer is no secret, but the request has a session token: for the log it is one of ours.
+            # The answer is no secret, but the request has a session token: no log may show it.
             with wire_logs_redacted(), our_call():
                 async with (
                     asyncio.timeout(self._timeout),
@@ -213,7 +222,7 @@ class Probe:
                 ):
                     _transport.transport_of(client)
                     answer: dict[str, Any] = await client.get_caller_identity()
-        except Exception as error:  # noqa: BLE001 (the identity is useful, but nothing depends on it)
+        except Exception as error:  # noqa: BLE001 (nothing depends on the identity)
             return replace(known, problem=f"STS: {self._reason(error)}")
         return replace(known, account=answer.get("Account"), arn=answer.get("Arn"))
 
@@ -227,23 +236,23 @@ class Probe:
         return f"{operation} failed with {reason}" if operation else reason
 
     async def route(self, region: Region) -> Route | None:
-        """Return the route of a region's requests; None if no client can be made, which each call explains better."""
-        from aiocredentials import _transport  # noqa: PLC0415 (300 ms, and loaded in a thread by now)
+        """Return the route of a region's requests; None if no client can be made.
 
-        # Nothing is sent, so any credentials will do: the route is known also where there are none.
+        The error of a call explains better why.
+        """
+        from aiocredentials import _transport  # noqa: PLC0415 (300 ms, loaded in a thread by now)
+
+        # Nothing is sent, so any keys will do: without credentials there is a route, too.
+        keys = dict.fromkeys(("aws_access_key_id", "aws_secret_access_key"), "unused")
+        url = self._settings.endpoint_url
         create = cast("Callable[..., Any]", self._session.create_client)
-        opening = create(
-            SERVICE,
-            region_name=region.name,
-            endpoint_url=self._settings.endpoint_url,
-            aws_access_key_id="unused",
-            aws_secret_access_key="unused",  # noqa: S106 (nothing is signed)
-        )
+        opening = create(SERVICE, region_name=region.name, endpoint_url=url, **keys)
         try:
             async with asyncio.timeout(self._timeout), opening as client:
                 url = str(client.meta.endpoint_url)
                 transport: Any = _transport.transport_of(client)
-                proxy: str | None = transport._proxy_config.proxy_url_for(url)  # noqa: SLF001 (as aiobotocore does)
+                proxies = transport._proxy_config  # noqa: SLF001 (as aiobotocore does)
+                proxy: str | None = proxies.proxy_url_for(url)
                 is_aws = str(urlsplit(url).hostname).startswith(f"{SERVICE}.{region.name.lower()}.")
         except Exception:  # noqa: BLE001 (a region or a setting that botocore rejects)
             return None
@@ -253,7 +262,11 @@ class Probe:
         elif not is_aws:
             variables = (name for name in _ENDPOINT_VARIABLES if os.environ.get(name))
             source = next(variables, "a setting or the profile")
-        return Route(url=without_password(url), source=source, proxy=proxy and without_password(proxy))
+        return Route(
+            url=without_password(url),
+            source=source,
+            proxy=without_password(proxy) if proxy else None,
+        )
 
     async def get(self, secret_name: str) -> Contents | CredentialsError:
         """Get the secret, and keep the facts that may be shown."""
@@ -266,23 +279,25 @@ class Probe:
 
     async def describe(self, secret_name: str) -> SecretDescription | CredentialsError:
         """Describe the secret."""
+        request = SecretRequest(secret_name, self.region_of(secret_name))
         try:
             async with self._calls:
-                return await self._gateway.describe(SecretRequest(secret_name, self.region_of(secret_name)))
+                return await self._gateway.describe(request)
         except CredentialsError as error:
             return copy.copy(error)
 
     async def batch(self, secret_name: str) -> CredentialsError | None:
-        """Ask for a batch of one; None if the call as a whole succeeded, whatever its answer about the secret."""
+        """Ask for a batch of one; None if the call succeeded, even without the secret."""
+        request = SecretRequest(secret_name, self.region_of(secret_name))
         try:
             async with self._calls:
-                await self._gateway.get_many([SecretRequest(secret_name, self.region_of(secret_name))], ttl=0)
+                await self._gateway.get_many([request], ttl=0)
         except CredentialsError as error:
             return copy.copy(error)
         return None
 
     async def other_regions(self, region: Region) -> list[str]:
-        """List the other regions of Secrets Manager in the partition of this one, without a request."""
+        """List the other regions of Secrets Manager in this partition, without a request."""
         try:
             partition = self._session.get_partition_for_region(region.name)
         except Exception:  # noqa: BLE001 (with an endpoint of its own, a region may have any name)
@@ -299,7 +314,7 @@ class Probe:
         by_value: bool,
         tell: Callable[[str], None],
     ) -> Elsewhere:
-        """Search other regions for the secret's name: by DescribeSecret, or where that is denied by GetSecretValue."""
+        """Search other regions for the secret's name, by DescribeSecret or by GetSecretValue."""
         name = _name_of(secret_name)
         results = dict.fromkeys(regions, "silent")
 
@@ -314,9 +329,9 @@ class Probe:
             async with asyncio.timeout(SEARCH_SECONDS), asyncio.TaskGroup() as group:
                 for region in regions:
                     group.create_task(look(region))
-        answers = {
-            result: tuple(region for region in regions if results[region] == result) for result in set(results.values())
-        }
+        answers: dict[str, tuple[str, ...]] = {}
+        for region, result in results.items():
+            answers[result] = (*answers.get(result, ()), region)
         return Elsewhere(name=name, **answers)
 
     async def _has(self, request: SecretRequest, *, by_value: bool) -> str:
@@ -338,7 +353,8 @@ def _contents(secret: Secret, *, show_keys: bool) -> Contents:
     except SecretFormatError:
         value = None
     names = sorted(cast("dict[str, object]", value)) if isinstance(value, dict) else None
-    kind = "binary" if isinstance(secret._value, bytes) else "plain text"  # noqa: SLF001 (no public way says which)
+    is_binary = isinstance(secret._value, bytes)  # noqa: SLF001 (no public way says which)
+    kind = "binary" if is_binary else "plain text"
     may_show = names is not None and (show_keys or all(map(is_field_name, names)))
     return Contents(
         arn=secret.arn,
@@ -353,8 +369,9 @@ def _contents(secret: Secret, *, show_keys: bool) -> Contents:
 def is_field_name(key: str) -> bool:
     """Whether a JSON key looks like the name of a field, such as `password`, and not like a token.
 
-    It is a guess that would rather hide a name than show a token: words of letters, at most three digits and these at
-    the end of a word, no changes of case but those of `camelCase`, and no five consonants in a row.
+    It is a guess that would rather hide a name than show a token: words of letters, at most three
+    digits, and these at the end of a word; no changes of case except those of `camelCase`; and no
+    five consonants in a row.
     """
     if len(key) > _LONGEST_FIELD or sum(map(str.isdigit, key)) > _MOST_DIGITS:
         return False
@@ -367,8 +384,10 @@ def is_field_name(key: str) -> bool:
 
 
 def _name_of(secret_name: str) -> str:
-    """Return the name in an ARN: its last six characters differ from region to region, except for a replica's."""
-    return re.sub(r"-[A-Za-z0-9]{6}$", "", secret_name.split(":", 6)[6]) if region_of(secret_name) else secret_name
+    """Return the name in an ARN, whose last six characters differ between regions; or the name."""
+    if region_of(secret_name) is None:
+        return secret_name
+    return re.sub(r"-[A-Za-z0-9]{6}$", "", secret_name.split(":", 6)[6])
 
 
 def kms_denies(error: CredentialsError) -> bool:
@@ -383,7 +402,7 @@ def _message(error: CredentialsError) -> str:
 
 
 def told(error: CredentialsError) -> str:
-    """Return what happened, without what was asked and what to do: a report has these in places of their own."""
+    """Return what happened; what was asked, and what to do, have other places in a report."""
     if error.code and (message := _message(error)):
         return without_password(f"{error.code}: {message.rstrip('.')}.")
     what: str = vars(error).get("_what") or str(error).removesuffix(error.advice).strip()
@@ -401,7 +420,7 @@ def without_password(url: str) -> str:
 
 
 def utc(time: datetime) -> datetime:
-    """Return a time in UTC. AWS's times have a zone; an emulator's may have none, or lie at the end of time."""
+    """Return a time in UTC. An emulator's time may have no zone, or lie at the end of time."""
     if time.tzinfo is None:
         return time.replace(tzinfo=UTC)
     try:
@@ -411,10 +430,10 @@ def utc(time: datetime) -> datetime:
 
 
 async def why_unreachable(route: Route, error: CredentialsError) -> str | None:
-    """Return the step at which a request fails: `dns`, `refused`, `timeout`, `tls`, `proxy` or `no answer`.
+    """Return the step that fails: `dns`, `refused`, `timeout`, `tls`, `proxy` or `no answer`.
 
-    The steps are taken once more, one by one, because the error of a retried request is that of its last attempt only.
-    None for a URL that can't be split into its parts.
+    The steps are taken once more, one by one, because the error of a retried request is that of its
+    last attempt only. None for a URL that can't be split into its parts.
     """
     reason = told(error)
     if "TLS" in reason or "CA bundle" in reason:

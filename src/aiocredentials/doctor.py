@@ -1,7 +1,8 @@
-"""Find out why a secret can't be read: the identity, the region, the permissions, and other regions that have it.
+"""Find out why a secret can't be read: identity, region, permissions, and regions that have it.
 
-`python -m aiocredentials doctor NAME...` prints the report of `diagnose`. A secret's value is fetched, but neither kept
-nor shown; the names of a JSON object's keys are shown if they look like names of fields, or if all are asked for.
+`python -m aiocredentials doctor NAME...` prints the report of `diagnose`. A secret's value is
+fetched, but neither kept nor shown. The names of a JSON object's keys are shown if all of them look
+like names of fields, or if the caller asks for them.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ WRONG: Final = 1
 # 2 is the exit code of a wrong command line.
 UNKNOWN: Final = 3
 
-# AWS's answers about the secret. Every other error means that AWS wasn't reached, or rejected the credentials.
+# AWS's answers about the secret. Every other error means that AWS wasn't reached, or rejected the
+# credentials.
 _ABOUT_THE_SECRET = (
     SecretNotFoundError,
     SecretDecryptionError,
@@ -53,12 +55,15 @@ _ABOUT_THE_SECRET = (
     InvalidRequestError,
 )
 
+# The end of a command that stores a value, which belongs neither on a screen nor in a history.
+_FROM_FILE = "--secret-string file://value.json"
+
 Permission: TypeAlias = Literal["allowed", "denied", "unknown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Permissions:
-    """The identity's permissions on one secret; unknown if AWS wasn't asked or gave an answer about something else."""
+    """The identity's permissions on one secret; unknown if no answer of AWS depends on them."""
 
     get: Permission
     """secretsmanager:GetSecretValue: every service needs it."""
@@ -84,7 +89,7 @@ class Endpoint:
     reachable: bool | None
     """Whether something answered; None if nothing was sent."""
     tls: bool | None
-    """Whether certificate and host name are valid; False without encryption too; None if there was no handshake."""
+    """Whether certificate and host name are valid; False without encryption, None if unknown."""
     failure: str | None
     """The step that failed: "dns", "refused", "timeout", "tls", "proxy" or "no answer"."""
     problem: str | None
@@ -125,14 +130,20 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """0: every secret can be read; 1: at least one can't; 3: at least one is unknown, because AWS didn't answer."""
+        """0: every secret can be read; 1: at least one can't; 3: AWS didn't answer for one."""
         if self.problem:
             return UNKNOWN
         return max((secret.exit_code for secret in self.secrets), default=FINE)
 
 
 _Outcome: TypeAlias = Contents | CredentialsError
-_Answers: TypeAlias = tuple[_Outcome, SecretDescription | CredentialsError | None, CredentialsError | None]
+# Of GetSecretValue, DescribeSecret and BatchGetSecretValue; None for a call that wasn't made or has
+# nothing to report.
+_Answers: TypeAlias = tuple[
+    _Outcome,
+    SecretDescription | CredentialsError | None,
+    CredentialsError | None,
+]
 
 
 async def diagnose(
@@ -148,15 +159,16 @@ async def diagnose(
 ) -> Report:
     """Find out whether secrets can be read, and why not.
 
-    It asks STS for the identity, which needs no permission. It uses secretsmanager:GetSecretValue, BatchGetSecretValue
-    and DescribeSecret, each of which may be denied.
+    It asks STS for the identity, which needs no permission. It uses secretsmanager:GetSecretValue,
+    BatchGetSecretValue and DescribeSecret, each of which may be denied.
 
     Args:
         secret_names: Names or ARNs.
         region_name: The region of names; by default the one that a service would use.
         endpoint_url: The endpoint to ask instead of AWS's own.
         timeout: The limit of each call, in seconds.
-        regions: The other regions to search for a secret that its region doesn't have; by default all of them.
+        regions: The other regions to search for a secret that its region doesn't have; by default
+            all of them.
         search: Whether other regions are searched.
         show_keys: Whether all names of JSON keys are reported, also those that may be values.
         tell: Called with the present step, in the event loop.
@@ -200,7 +212,12 @@ async def diagnose(
 class _Examination:
     """All secrets of one diagnosis, and the outcomes of the calls for them."""
 
-    def __init__(self, probe: Probe, regions: Sequence[str] | None, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        probe: Probe,
+        regions: Sequence[str] | None,
+        tell: Callable[[str], None],
+    ) -> None:
         self._probe = probe
         self._regions = regions
         self._tell = tell
@@ -208,15 +225,21 @@ class _Examination:
 
     def unasked(self, name: str) -> SecretReport:
         """Report on a secret that can't be asked for without AWS credentials."""
+        reason = "no AWS credentials could be loaded"
         return SecretReport(
             asked=name,
             region=self._probe.region_of(name).name,
             found=None,
-            permissions=Permissions(get="unknown", batch="unknown", describe="unknown", decrypt="unknown"),
+            permissions=Permissions(
+                get="unknown",
+                batch="unknown",
+                describe="unknown",
+                decrypt="unknown",
+            ),
             contents=None,
             description=None,
             elsewhere=None,
-            problems=("AWS was never asked for this secret, because no AWS credentials could be loaded.",),
+            problems=(f"AWS was never asked for this secret, because {reason}.",),
             notes=(),
             exit_code=UNKNOWN,
         )
@@ -234,7 +257,8 @@ class _Examination:
                 *await asyncio.gather(self._probe.describe(name), self._probe.batch(name)),
             )
             if _is_worth_a_search(answers):
-                elsewhere = await self._search(name, by_value=isinstance(answers[1], AccessDeniedError))
+                by_value = isinstance(answers[1], AccessDeniedError)
+                elsewhere = await self._search(name, by_value=by_value)
         return SecretReport(
             asked=name,
             region=region.name,
@@ -280,7 +304,8 @@ class _Examination:
         tls = None
         if is_reached or failure == "tls":
             tls = failure is None and route is not None and route.url.startswith("https:")
-        errors = [one for one in outcomes if isinstance(one, CredentialsError) and not _is_about_the_secret(one)]
+        others = [outcome for outcome in outcomes if not _is_about_the_secret(outcome)]
+        errors = [error for error in others if isinstance(error, CredentialsError)]
         # Each sentence once, however many secrets it is about.
         sentences = dict.fromkeys([*map(told, errors), *map(advice_for, errors)])
         return Endpoint(
@@ -324,20 +349,25 @@ def _exit_code(got: _Outcome) -> int:
 
 def _found(answers: _Answers) -> bool | None:
     got, described, _ = answers
-    if isinstance(got, Contents | SecretDeletedError) or isinstance(described, SecretDescription) or kms_denies(got):
+    if isinstance(got, Contents | SecretDeletedError) or kms_denies(got):
         return True
-    return False if isinstance(got, SecretNotFoundError) or isinstance(described, SecretNotFoundError) else None
+    if isinstance(described, SecretDescription):
+        return True
+    is_absent = isinstance(got, SecretNotFoundError) or isinstance(described, SecretNotFoundError)
+    return False if is_absent else None
 
 
 def _is_worth_a_search(answers: _Answers) -> bool:
-    # A policy that names the secret's real region denies all others, whether they have the secret or not.
-    return _found(answers) is False or (_found(answers) is None and _is_denied(answers[0]))
+    # A policy that names the secret's real region denies access in all others.
+    found = _found(answers)
+    return found is False or (found is None and _is_denied(answers[0]))
 
 
 def _permissions(answers: _Answers) -> Permissions:
     got, described, batched = answers
     exists = isinstance(described, SecretDescription)
-    # Only an identity with the permission gets one of these answers. "Not found" reveals no permission on a secret.
+    # Only an identity with the permission gets one of these answers. "Not found" alone reveals no
+    # permission.
     may_get = isinstance(got, Contents | InvalidRequestError) or kms_denies(got)
     may_get = may_get or (exists and isinstance(got, SecretNotFoundError))
     was_asked = described is not None
@@ -362,7 +392,7 @@ def _decryption(got: _Outcome) -> Permission:
 
 
 class _Asked(NamedTuple):
-    """The identifier of a secret, the region that was asked, and the setting that named the region."""
+    """A secret's identifier, the region that was asked, and the setting that named the region."""
 
     name: str
     region: str
@@ -386,10 +416,13 @@ def _problems(asked: _Asked, answers: _Answers, elsewhere: Elsewhere | None) -> 
     if isinstance(got, Contents):
         return
     if not _is_about_the_secret(got):
-        yield f"No answer about this secret ({type(got).__name__}): see the problem of {asked.region}."
+        kind = type(got).__name__
+        yield f"No answer about this secret ({kind}): see the problem of {asked.region}."
     elif isinstance(got, SecretNotFoundError) and exists:
-        command = f"aws secretsmanager put-secret-value --secret-id {asked.target} --secret-string file://value.json"
-        yield f"The secret exists, but it has no value: no version is AWSCURRENT. Store a value: {command}"
+        yield (
+            "The secret exists, but it has no value: no version is AWSCURRENT. Store a value: "
+            f"aws secretsmanager put-secret-value --secret-id {asked.target} {_FROM_FILE}"
+        )
     elif isinstance(got, SecretNotFoundError):
         yield f"The secret doesn't exist in {asked.where}. {_advice_by(elsewhere, asked)}".rstrip()
     elif isinstance(got, SecretDeletedError):
@@ -411,16 +444,19 @@ def _advice_by(elsewhere: Elsewhere | None, asked: _Asked) -> str:
     if elsewhere is None:
         return ""
     # The last characters of an ARN are left out of the search, because they differ between regions.
-    which = "It" if elsewhere.name in {"", asked.name} else f"A secret with the name {elsewhere.name!r}"
+    which = "It"
+    if elsewhere.name not in {"", asked.name}:
+        which = f"A secret with the name {elsewhere.name!r}"
     if elsewhere.found:
-        return f"{which} exists in {', '.join(elsewhere.found)}: ask there, with region_name= or AWS_REGION."
+        regions = ", ".join(elsewhere.found)
+        return f"{which} exists in {regions}: ask there, with region_name= or AWS_REGION."
     if elsewhere.deleted:
         return f"{which} is scheduled for deletion in {', '.join(elsewhere.deleted)}."
     absent = len(elsewhere.absent)
     unsure = len(elsewhere.refused) + len(elsewhere.silent)
     result = f"{absent} other region{' does' if absent == 1 else 's do'} not have it either"
     result += f", and {unsure} gave no answer" if unsure else ""
-    command = f"aws secretsmanager create-secret --name {asked.target} --secret-string file://value.json"
+    command = f"aws secretsmanager create-secret --name {asked.target} {_FROM_FILE}"
     return f"{result}. Correct the name, or create the secret: {command}"
 
 
@@ -428,20 +464,21 @@ def _notes(answers: _Answers) -> Iterator[str]:
     """Report facts that keep no service from reading the secret."""
     _, described, batched = answers
     if _is_denied(batched):
-        yield "secretsmanager:BatchGetSecretValue is denied: prefetch makes one call per secret instead."
+        yield "secretsmanager:BatchGetSecretValue is denied: prefetch makes a call per secret."
     if _is_denied(described):
         yield (
-            "secretsmanager:DescribeSecret is denied: no service needs it, but versions and rotation can't be shown "
-            "here."
+            "secretsmanager:DescribeSecret is denied: no service needs it, but versions and "
+            "rotation can't be shown here."
         )
     if not isinstance(described, SecretDescription):
         return
     for version, labels in described.versions.items():
         if "AWSPENDING" in labels and "AWSCURRENT" not in labels:
             yield (
-                f"Version {version} is AWSPENDING and not AWSCURRENT: a rotation is in progress, or it failed. If this "
-                "stays so, read the log of the rotation function."
+                f"Version {version} is AWSPENDING and not AWSCURRENT: a rotation is in progress, "
+                "or it failed. If this stays so, read the log of the rotation function."
             )
     due = described.next_rotation_at
     if described.rotation_enabled and due is not None and utc(due) < datetime.now(UTC):
-        yield f"The rotation is overdue: it was scheduled for {utc(due):%Y-%m-%d %H:%M} UTC at the latest."
+        latest = f"{utc(due):%Y-%m-%d %H:%M} UTC"
+        yield f"The rotation is overdue: it was scheduled for {latest} at the latest."
