@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 import tomllib
 from pathlib import Path
@@ -17,7 +18,7 @@ from integrations.postgres import postgres_server
 from integrations.redis_fixtures import redis_program, redis_server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from local_postgres import LocalPostgres
 
@@ -41,6 +42,7 @@ ELSEWHERE = {
 # What else a page asks for: fixtures, each of which says what the page's blocks have to have in the place of what.
 FIXTURES = {
     "how-to/databases.md": ["postgres_secret"],
+    "how-to/logging.md": ["loggers"],
     "how-to/redis.md": ["redis_secret"],
     "how-to/settings.md": ["token_secret"],
 }
@@ -63,6 +65,17 @@ def token_secret(create_secret: Callable[..., dict[str, Any]]) -> dict[str, str]
     """Create a second secret; the FastAPI page shows what it is like when that one is missing."""
     create_secret("prod/redis", json.dumps({"password": "mock_password"}), "eu-west-1")
     return {}
+
+
+@pytest.fixture
+def loggers() -> Iterator[dict[str, str]]:
+    """Take from the loggers again what the page gives them."""
+    names = ("aiocredentials", "service")
+    before = {name: (logging.getLogger(name).level, [*logging.getLogger(name).handlers]) for name in names}
+    yield {}
+    for name, (level, handlers) in before.items():
+        logging.getLogger(name).setLevel(level)
+        logging.getLogger(name).handlers[:] = handlers
 
 
 @pytest.fixture

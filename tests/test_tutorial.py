@@ -92,7 +92,7 @@ def test_tutorial(tmp_path: Path, environment: dict[str, str]) -> None:
                 (tmp_path / "tutorial" / name[1]).write_text(text)
                 continue
             commands = "".join(f"{typed(line, replaced)}\n" for line in text.splitlines())
-            # The doctor's exit code says that a secret can't be had.
+            # The doctor's exit code reports that a secret can't be read.
             assert terminal.type(commands, promised, seconds=60) == ("doctor" in commands), block
         assert terminal.end() == 0
     assert replaced == REPLACED.keys()

@@ -1,24 +1,27 @@
-"""The doctor against servers: moto for what is there, our own for what is denied, broken, or can't be trusted."""
+"""The doctor against servers: moto for real secrets, our own for denials, faults, and endpoints without trust."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import os
 import re
+import shlex
 import signal
 import socket
+import struct
 import subprocess
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qs
 
 import pytest
 from aiobotocore.config import AioConfig
-from botocore.exceptions import UnauthorizedSSOTokenError
+from botocore.exceptions import ClientError, EndpointConnectionError, UnauthorizedSSOTokenError
 
 from aiocredentials import AsyncCredentialsManager, SecretNotFoundError, __main__ as main, _probe
 from aiocredentials._doctor_report import as_json, as_text
@@ -60,8 +63,18 @@ class IdentityStub(AWSServer):
         return Response(body.encode(), 200, {"Content-Type": "text/xml"})
 
 
+class LoopbackSSO(AWSServer):
+    """An IAM Identity Center that knows no role."""
+
+    def service(self, request: HTTPRequest) -> Response:
+        """Refuse each role."""
+        assert request.headers["x-amz-sso_bearer_token"] == TOKEN
+        answer = {"__type": "ResourceNotFoundException", "message": "The specified role could not be found"}
+        return Response.of_json(answer, 404)
+
+
 class Silence(LoopbackServer):
-    """Takes what comes, and says nothing."""
+    """Accepts connections, and never answers."""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:  # noqa: ARG002
         """Wait until the other side has enough of it."""
@@ -126,7 +139,7 @@ def every_text(report: Report) -> str:
 
 @pytest.mark.usefixtures("aws")
 async def test_a_good_secret(create_secret: Callable[..., Any], aws: MotoServer) -> None:
-    """Identity, region and its source, permissions, keys and versions are told; the value and the key id are not."""
+    """Identity, region and its source, permissions, keys and versions are shown; the value and the key id are not."""
     created = create_secret("prod/db", json.dumps({"username": "app", "password": VALUE}), "eu-west-1")
     report = await diagnose(["prod/db", "prod/db"])
     assert report.exit_code == 0
@@ -140,6 +153,7 @@ async def test_a_good_secret(create_secret: Callable[..., Any], aws: MotoServer)
     (secret,) = report.secrets
     assert secret.contents
     assert (secret.contents.kind, secret.contents.keys) == ("JSON object", ("password", "username"))
+    assert secret.contents.key_count == 2
     assert secret.contents.version_id == created["VersionId"]
     assert secret.description
     assert dict(secret.description.versions) == {created["VersionId"]: ("AWSCURRENT",)}
@@ -152,12 +166,26 @@ async def test_a_good_secret(create_secret: Callable[..., Any], aws: MotoServer)
 )
 @pytest.mark.usefixtures("aws")
 async def test_other_kinds(create_secret: Callable[..., Any], value: str | bytes, kind: str) -> None:
-    """Of what is no JSON object, not even the length is told."""
+    """Of values that aren't JSON objects, not even the length is shown."""
     create_secret("prod/db", value, "eu-west-1")
     report = await diagnose(["prod/db"])
     assert report.secrets[0].contents
     assert (report.secrets[0].contents.kind, report.secrets[0].contents.keys) == (kind, None)
     assert leaked(every_text(report)) is None
+
+
+@pytest.mark.usefixtures("aws")
+async def test_keys_that_are_values(create_secret: Callable[..., Any]) -> None:
+    """Names of keys are shown if all look like names of fields, or on demand; otherwise their number is."""
+    create_secret("prod/db", json.dumps({"password": "x", VALUE: True, KEY: True}), "eu-west-1")
+    hidden = await diagnose(["prod/db"])
+    assert hidden.secrets[0].contents
+    assert (hidden.secrets[0].contents.keys, hidden.secrets[0].contents.key_count) == (None, 3)
+    assert leaked(every_text(hidden)) is None
+    assert KEY not in every_text(hidden)
+    shown = await diagnose(["prod/db"], show_keys=True)
+    assert shown.secrets[0].contents
+    assert shown.secrets[0].contents.keys == tuple(sorted(["password", VALUE, KEY]))
 
 
 @pytest.mark.usefixtures("aws")
@@ -177,7 +205,8 @@ async def test_the_wrong_region(create_secret: Callable[..., Any], secrets_clien
     assert f"{len(secret.elsewhere.absent) + 2} other regions" in said[-1]
     by_arn = await of_one(arn.replace("ap-southeast-2", "eu-west-1"), regions=["ap-southeast-2"])
     assert by_arn.elsewhere
-    assert by_arn.elsewhere.found == ("ap-southeast-2",)
+    assert (by_arn.elsewhere.name, by_arn.elsewhere.found) == ("prod/db", ("ap-southeast-2",))
+    assert "A secret with the name 'prod/db' exists in ap-southeast-2" in by_arn.problems[0]
 
 
 @pytest.mark.usefixtures("aws")
@@ -320,14 +349,14 @@ async def test_the_search_ends(stub: StubSecretsManager, monkeypatch: pytest.Mon
     monkeypatch.setattr(_probe, "SEARCH_SECONDS", 0.2)
     stub.handler = by_region({region: Answer(action="hang") for region in REGIONS})
     elsewhere = (await of_one(endpoint_url=stub.url, regions=REGIONS)).elsewhere
-    assert elsewhere == _probe.Elsewhere(silent=tuple(REGIONS))
+    assert elsewhere == _probe.Elsewhere(name="prod/db", silent=tuple(REGIONS))
 
 
-# Who asks
+# The identity and the credentials
 
 
 async def test_identity(sts: IdentityStub, stub: StubSecretsManager) -> None:
-    """STS tells who we are, over our own transport, asked in the region of the secrets."""
+    """STS returns our identity, over our own transport, asked in the region of the secrets."""
     report = await diagnose(["prod/db"], endpoint_url=stub.url)
     assert (report.identity.arn, report.identity.account) == ("arn:aws:iam::123456789012:user/app", "123456789012")
     assert "/eu-west-1/sts/" in sts.requests[0].headers["authorization"]
@@ -335,7 +364,7 @@ async def test_identity(sts: IdentityStub, stub: StubSecretsManager) -> None:
 
 @pytest.mark.parametrize("what", ["refused", "redirect"])
 async def test_sts_fails(stub: StubSecretsManager, environment: pytest.MonkeyPatch, what: str) -> None:
-    """Where STS can't be reached or trusted, this is said, and all the rest goes on."""
+    """If STS can't be reached or trusted, the report says so, and everything else goes on."""
     async with IdentityStub(redirect=Redirect("http://127.0.0.1:1", 302)) as redirect:
         if what == "redirect":
             environment.setenv("AWS_ENDPOINT_URL_STS", redirect.url())
@@ -353,44 +382,112 @@ async def test_sts_is_silent(environment: pytest.MonkeyPatch) -> None:
     """STS has no longer than any other call."""
     async with Silence() as silent, _probe.Probe(None, None, 0.2) as probe:
         environment.setenv("AWS_ENDPOINT_URL_STS", silent.url())
-        assert (await probe.identity(_probe.Identity())).problem == "STS: no answer within 0.2 s"
+        assert (await probe.identity(_probe.Identity())).problem == "STS: no answer within 0.2 s."
+
+
+async def test_sts_refuses(sts: IdentityStub, stub: StubSecretsManager, environment: pytest.MonkeyPatch) -> None:
+    """An error that STS answers is shown with the operation, and concerns the identity alone."""
+    body = b"<ErrorResponse><Error><Code>ExpiredToken</Code><Message>It has expired</Message></Error></ErrorResponse>"
+    denial = Response(body, 403, {"Content-Type": "text/xml"})
+    environment.setattr(sts, "service", lambda _: denial)
+    report = await diagnose(["prod/db"], endpoint_url=stub.url)
+    assert str(report.identity.problem).startswith("STS: GetCallerIdentity failed with ExpiredToken: ")
+    assert (report.identity.key_ending, report.exit_code) == ("TS42", 0)
 
 
 async def test_no_credentials(stub: StubSecretsManager, environment: pytest.MonkeyPatch) -> None:
-    """Without AWS credentials STS isn't asked, the exit code is 3, and why is said."""
+    """Without AWS credentials nobody is asked, the exit code is 3, and the report has the reason."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         environment.delenv(name)
     report = await diagnose(["prod/db"], endpoint_url=stub.url)
-    assert (report.exit_code, report.identity.problem) == (3, "No AWS credentials were found.")
-    assert report.endpoints[0].reachable is None
-    assert "none were found" in report.secrets[0].problems[0]
+    assert (report.exit_code, report.identity.key_ending) == (3, None)
+    assert str(report.identity.problem).startswith("No AWS credentials were found. Configure one")
+    (endpoint,) = report.endpoints
+    assert (endpoint.url, endpoint.reachable, endpoint.problem) == (stub.url, None, None)
+    assert "AWS was never asked for this secret" in report.secrets[0].problems[0]
+    assert stub.requests == []
 
 
 async def test_half_credentials(stub: StubSecretsManager, environment: pytest.MonkeyPatch) -> None:
-    """What is missing of the credentials is named."""
+    """The missing part of the credentials is named."""
     environment.delenv("AWS_SECRET_ACCESS_KEY")
     report = await diagnose(["prod/db"], endpoint_url=stub.url)
     assert report.exit_code == 3
     problem = str(report.identity.problem)
-    assert problem.startswith("No AWS credentials could be loaded: the environment variable")
     assert "AWS_SECRET_ACCESS_KEY" in problem
 
 
-async def test_signed_out() -> None:
-    """Where SSO wants a new login, botocore's own words say so."""
+@pytest.mark.parametrize(
+    ("error", "beginning"),
+    [
+        (UnauthorizedSSOTokenError(), "No AWS credentials could be loaded: the SSO session"),
+        (
+            EndpointConnectionError(endpoint_url="http://169.254.169.254"),
+            "No AWS credentials could be loaded: EndpointConnectionError",
+        ),
+        (TimeoutError(), "No AWS credentials could be loaded: no answer within 5 s."),
+        (
+            ClientError({"Error": {"Code": "AccessDenied", "Message": "Not allowed"}}, "AssumeRole"),
+            "No AWS credentials could be loaded: AssumeRole failed with AccessDenied: Not allowed.",
+        ),
+    ],
+    ids=["signed out", "unreachable", "silent", "denied"],
+)
+async def test_a_chain_that_fails(error: Exception, beginning: str) -> None:
+    """A failure of the credential chain is shown with the words of its error, and with advice about credentials."""
 
     async def get_credentials() -> None:
-        raise UnauthorizedSSOTokenError
+        raise error
 
     async with _probe.Probe(None, None, 5) as probe:
         probe._session.get_credentials = get_credentials
         problem = str((await probe.credentials()).problem)
-    assert problem.startswith("No AWS credentials could be loaded: The SSO session")
-    assert "aws sso login" in problem
+    assert problem.startswith(beginning)
+    assert problem.endswith(f". {_probe.CREDENTIALS_ADVICE}")
+    assert "GetSecretValue" not in problem
+
+
+SSO = """
+sso_start_url = https://sso.invalid/start
+sso_region = us-east-1
+sso_account_id = 123456789012
+sso_role_name = mistyped
+"""
+
+
+async def test_a_chain_that_is_refused(
+    stub: StubSecretsManager, environment: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A role that SSO doesn't know is no secret that doesn't exist: its words come once, and no secret was asked."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        environment.delenv(name)
+    (tmp_path / "config").write_text(f"[profile dev]{SSO}")
+    cache = tmp_path / ".aws" / "sso" / "cache"
+    cache.mkdir(parents=True)
+    token = {"startUrl": "https://sso.invalid/start", "accessToken": TOKEN, "expiresAt": "2100-01-01T00:00:00Z"}
+    name = hashlib.sha1(b"https://sso.invalid/start", usedforsecurity=False).hexdigest()
+    (cache / f"{name}.json").write_text(json.dumps(token))
+    environment.setenv("HOME", str(tmp_path))
+    environment.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    environment.setenv("AWS_PROFILE", "dev")
+    environment.setattr("aiobotocore.credentials.AioSSOProvider._SSO_TOKEN_CACHE_DIR", str(cache))
+    async with LoopbackSSO() as sso:
+        environment.setenv("AWS_ENDPOINT_URL_SSO", sso.url())
+        names = ["prod/db", "prod/redis", "prod/api"]
+        exit_code = await asyncio.to_thread(main.run, ["doctor", *names, "--endpoint-url", stub.url])
+    shown = capsys.readouterr().out
+    assert exit_code == 3
+    assert shown.count("The specified role could not be found") == 1
+    assert shown.count("AWS was never asked for this secret") == 3
+    assert "IAM Identity Center (SSO), profile 'dev'" in shown
+    assert "GetSecretValue" not in shown
+    assert "doesn't exist" not in shown
+    assert leaked(shown) is None
+    assert stub.requests == []
 
 
 async def test_a_profile(stub: StubSecretsManager, environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A profile is named, with the file that the credentials come from and the region that it sets."""
+    """A profile is named, with the file of its credentials and the region that it sets."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION"):
         environment.delenv(name)
     (tmp_path / "credentials").write_text(f"[dev]\naws_access_key_id={KEY}\naws_secret_access_key={VALUE}\n")
@@ -410,12 +507,12 @@ async def test_a_profile(stub: StubSecretsManager, environment: pytest.MonkeyPat
     assert "there is no profile" in broken.problem
 
 
-# Whether it can be reached
+# The route
 
 
 @pytest.mark.usefixtures("sts")
 async def test_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A refused connection, and a host name that doesn't exist, are told apart."""
+    """A refused connection and a host name that doesn't exist are distinguished."""
     resolve = socket.getaddrinfo
 
     def getaddrinfo(host: str | None, *arguments: Any) -> Any:  # noqa: ANN401 - as the system's
@@ -432,7 +529,7 @@ async def test_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("sts")
 async def test_silence(environment: pytest.MonkeyPatch) -> None:
-    """A server that takes the request and says nothing is told from one that isn't there."""
+    """A server that reads the request and never answers is distinguished from one that isn't there."""
     impatient = AioConfig(retries={"mode": "standard", "total_max_attempts": 1}, read_timeout=0.2)
     environment.setattr(_probe, "ClientSettings", partial(ClientSettings, config=impatient))
     async with Silence() as silent:
@@ -443,7 +540,7 @@ async def test_silence(environment: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("sts")
 @pytest.mark.parametrize("flaw", ["wrong host name", "unknown authority", "expired", "self-signed", None])
 async def test_tls(tmp_path: Path, environment: pytest.MonkeyPatch, flaw: str | None) -> None:
-    """What is wrong with a certificate is said; a good one is said to be good."""
+    """The flaw of a certificate is shown; a valid one is shown to be valid."""
     authority, stranger = Authority(tmp_path, "trusted"), Authority(tmp_path, "stranger")
     environment.setenv("AWS_CA_BUNDLE", str(authority.bundle))
     leaf, says = {
@@ -465,7 +562,7 @@ async def test_tls(tmp_path: Path, environment: pytest.MonkeyPatch, flaw: str | 
 
 @pytest.mark.usefixtures("sts")
 async def test_a_proxy_that_refuses(environment: pytest.MonkeyPatch) -> None:
-    """A proxy is named without its password, and told from the endpoint where it is what fails."""
+    """A proxy is named without its password, and its failure is distinguished from the endpoint's."""
     async with ConnectProxy(refusal=407) as proxy:
         environment.setenv("HTTPS_PROXY", f"http://user:{VALUE[:8]}@localhost:{proxy.port}")
         environment.setenv("NO_PROXY", "127.0.0.1")
@@ -475,7 +572,7 @@ async def test_a_proxy_that_refuses(environment: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("sts")
 async def test_an_impostor() -> None:
-    """Who answers with a redirect is reached, and isn't Secrets Manager."""
+    """A server that answers with a redirect is reachable, and isn't Secrets Manager."""
     async with SecretsManagerStub(redirect=Redirect("http://127.0.0.1:1", 302)) as server:
         endpoint = await endpoint_of(server.url())
     assert (endpoint.reachable, endpoint.failure) == (True, None)
@@ -484,7 +581,7 @@ async def test_an_impostor() -> None:
 
 @pytest.mark.parametrize("region", ["eu-west-1", "cn-north-1"])
 async def test_awss_own_endpoint(region: str) -> None:
-    """AWS's own endpoint is told without a source, since nobody chose it."""
+    """AWS's own endpoint has no source, because no setting chose it."""
     async with _probe.Probe(region, None, 5) as probe:
         route = await probe.route(probe.region)
         others = await probe.other_regions(probe.region)
@@ -494,9 +591,26 @@ async def test_awss_own_endpoint(region: str) -> None:
     assert {others[0].partition("-")[0], region} == ({"cn", region} if region == "cn-north-1" else {"af", region})
 
 
+async def test_the_case_of_a_region() -> None:
+    """AWS's own endpoint is known by its host name, which has no upper case, unlike a region in a variable."""
+    async with _probe.Probe("EU-WEST-1", None, 5) as probe:
+        route = await probe.route(probe.region)
+    assert route
+    assert (route.url, route.source) == ("https://secretsmanager.EU-WEST-1.amazonaws.com", None)
+
+
+@pytest.mark.parametrize("region", ["eu-west1", "Ireland"])
+async def test_regions_beside_an_unknown_one(region: str) -> None:
+    """A region that belongs to no partition, which an endpoint may have, is searched for in AWS's usual partition."""
+    async with _probe.Probe(region, "http://127.0.0.1:1", 5) as probe:
+        others = await probe.other_regions(probe.region)
+    assert {"eu-west-1", "us-east-1"} < set(others)
+    assert not any(other.startswith("cn-") for other in others)
+
+
 @pytest.mark.usefixtures("sts")
 async def test_no_such_region() -> None:
-    """A region that isn't one has no endpoint, and the nearest real one is named."""
+    """A malformed region has no endpoint, and the nearest real one is named."""
     report = await diagnose(["prod/db"], region_name="eu west 1")
     (endpoint,) = report.endpoints
     assert (report.exit_code, endpoint.url, endpoint.reachable) == (3, None, None)
@@ -509,6 +623,29 @@ async def test_no_such_region() -> None:
 def command(*arguments: str) -> list[str]:
     """The command line of the doctor."""
     return [sys.executable, "-m", "aiocredentials", "doctor", *arguments]
+
+
+def in_a_terminal(*arguments: str, size: int = 80, exit_code: int = 0, **variables: str) -> str:
+    """Run the doctor in a terminal with so many columns, and return all that it shows."""
+    import fcntl  # noqa: PLC0415 - not on every system
+    import pty  # noqa: PLC0415 - as above
+    import termios  # noqa: PLC0415 - as above
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, size, 0, 0))
+    inherited = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "COLUMNS"}}
+    environment = {**inherited, "TERM": "xterm", "PYTHONIOENCODING": "utf-8", **variables}
+    with subprocess.Popen(command(*arguments), stdout=theirs, stderr=subprocess.PIPE, env=environment) as process:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # how a terminal ends on Linux
+            while piece := os.read(ours, 4096):
+                shown += piece
+        os.close(ours)
+        assert process.stderr
+        assert process.stderr.read() == b""
+    assert process.returncode == exit_code
+    return shown.decode()
 
 
 LOUD = """
@@ -550,25 +687,24 @@ async def test_nothing_is_logged(stub: StubSecretsManager) -> None:
 @pytest.mark.usefixtures("aws")
 def test_a_terminal(create_secret: Callable[..., Any]) -> None:
     """A real terminal gets colours and a spinner, which is gone when the report comes."""
-    import pty  # noqa: PLC0415 - not on every system
-
     create_secret("prod/db", VALUE, "eu-west-1")
-    ours, theirs = pty.openpty()
-    environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"} | {"TERM": "xterm"}
-    with subprocess.Popen(command("prod/db"), stdout=theirs, stderr=subprocess.PIPE, env=environment) as process:
-        os.close(theirs)
-        shown = b""
-        with contextlib.suppress(OSError):  # how a terminal ends on Linux
-            while piece := os.read(ours, 4096):
-                shown += piece
-        os.close(ours)
-        assert process.stderr
-        assert process.stderr.read() == b""
-    assert process.returncode == 0
-    spinner, _, report = shown.rpartition(b"\x1b[K")
-    assert b"\r\x1b[K| " in spinner
-    assert b"\x1b[32mok" in report
-    assert b"all fine" in report
+    spinner, _, report = in_a_terminal("prod/db").rpartition("\x1b[K")
+    assert "\r\x1b[K| " in spinner
+    assert "\x1b[32mok" in report
+    assert "1 secret checked: 1 ok." in report
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a pseudo-terminal")
+@pytest.mark.usefixtures("aws")
+def test_a_narrow_terminal(create_secret: Callable[..., Any]) -> None:
+    """Each line fits into a terminal of 20 columns, also if it has no Unicode and letters are escaped."""
+    create_secret("prod/db", json.dumps({"password": VALUE}), "eu-west-1")
+    arguments = ["prod/db", "prod/größe", "--regions", "eu-west-2"]
+    shown = in_a_terminal(*arguments, size=20, exit_code=1, PYTHONIOENCODING="ascii")
+    report = re.sub("\x1b\\[[0-9;]*m", "", shown.rpartition("\x1b[K")[2])
+    assert max(map(len, report.splitlines())) == 19
+    assert "gr\\xf6\\xdfe" in report
+    assert leaked(shown) is None
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
@@ -585,13 +721,211 @@ async def test_interrupted(stub: StubSecretsManager) -> None:
 
 
 def test_a_pipe_that_ends() -> None:
-    """A reader who leaves early, such as head, makes no noise."""
+    """A reader that leaves early, such as head, causes no error message."""
     with subprocess.Popen(command("--help"), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout
         assert process.stderr
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell of POSIX")
+def test_closed_streams() -> None:
+    """In a process without standard input, output and error only the exit code is left, and it is the right one."""
+    line = f"{shlex.join(command('prod/db', '--endpoint-url', 'http://127.0.0.1:1'))} <&- >&- 2>&-"
+    done = subprocess.run(line, shell=True, check=False, timeout=25)  # noqa: S602 - it closes the streams
+    assert done.returncode == 3
+
+
+def test_a_process_that_hangs(stub: StubSecretsManager, environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A credential_process that never answers holds the doctor up as long as one call, and is reported."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        environment.delenv(name)
+    (tmp_path / "config").write_text("[default]\ncredential_process = sleep 5\n")
+    environment.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    arguments = command("prod/db", "--endpoint-url", stub.url, "--timeout", "0.3")
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=25)
+    assert done.returncode == 3
+    assert "No AWS credentials could be loaded: no answer within 0.3 s." in done.stdout
+    assert "AWS was never asked for this secret" in done.stdout
+
+
+# Every region, label, endpoint and credential state
+
+
+KEYS = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": VALUE, "AWS_SESSION_TOKEN": TOKEN}
+ROLE = "role_arn = arn:aws:iam::123456789012:role/app"
+# For each kind the environment, and the profile "dev", which is used if there is one.
+CREDENTIALS: dict[str, tuple[dict[str, str], str]] = {
+    "keys": (KEYS, ""),
+    "half of the keys": ({"AWS_ACCESS_KEY_ID": KEY}, ""),
+    "a key with a line end": ({**KEYS, "AWS_ACCESS_KEY_ID": f"{KEY}\n"}, ""),
+    "none": ({}, ""),
+    "no such profile": ({"AWS_PROFILE": "other"}, "region = eu-west-1"),
+    "half of a profile": ({}, f"aws_access_key_id = {KEY}"),
+    "no source profile": ({}, f"{ROLE}\nsource_profile = nowhere"),
+    "a loop of profiles": ({}, f"{ROLE}\nsource_profile = dev"),
+    "mfa": ({}, f"{ROLE}\nsource_profile = base\nmfa_serial = arn:aws:iam::123456789012:mfa/me"),
+    "sso, never signed in": ({}, SSO),
+    "sso, half": ({}, SSO.replace("sso_region", "region")),
+    "a process that fails": ({}, f"credential_process = sh -c 'echo {TOKEN} >&2; exit 3'"),
+    "a process without JSON": ({}, f"credential_process = echo {TOKEN}"),
+    "no such process": ({}, "credential_process = /nowhere/credentials"),
+    "a container that hangs": ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "SILENCE"}, ""),
+    "a container that is gone": ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:1"}, ""),
+    "no token file": ({"AWS_ROLE_ARN": ROLE[11:], "AWS_WEB_IDENTITY_TOKEN_FILE": "/nowhere/token"}, ""),
+}
+REGION_NAMES = {
+    "good": "eu-west-1",
+    "china": "cn-north-1",
+    "isolated": "us-iso-east-1",
+    "unlisted": "eu-north-77",
+    "typo": "eu-west1",
+    "a city": "Ireland",
+    "empty": "",
+    "a line end": "eu-west-1\n",
+    "spaces": "eu west 1",
+    "long": "eu-west-" * 38,
+    "upper case": "EU-WEST-1",
+    "not ASCII": "größe-1",
+    "an escape": "\x1b[2J\u202e",
+}
+# For these botocore makes no client.
+NO_REGIONS = {"a line end", "spaces", "long", "not ASCII", "an escape"}
+# In the place of AWS_ENDPOINT_URL_SECRETS_MANAGER; STUB is one that answers.
+ENDPOINTS = {
+    "AWS's own": "",
+    "refused": "http://127.0.0.1:1",
+    "unresolved": "https://secretsmanager.invalid",
+    "in clear, elsewhere": "http://secretsmanager.invalid",
+    "with a login": f"http://user:{TOKEN[:8]}@127.0.0.1:1",
+    "with an odd login": f"http://user:{TOKEN}@127.0.0.1:1",
+    "no scheme": "127.0.0.1:1",
+    "no port": "http://127.0.0.1:99999",
+    "no host": "http://[::1",
+    "not in DNS": "http://a..b",
+    "a long name": f"http://{'a' * 300}.invalid",
+}
+PROXIES = {
+    "refused": f"http://user:{TOKEN[:8]}@127.0.0.1:1",
+    "unresolved": "http://proxy.invalid:3128",
+    "no scheme": f"user:{TOKEN[:8]}@proxy.invalid",
+    "no host": "http://[::1",
+}
+LABELS: dict[str, Any] = {
+    "many": {f"v-{number}": ["AWSPENDING"] for number in range(100)},
+    "harmful": {"v\x1b[2J": ["\u202eAWSCURRENT", "\u200b", "\ud800"]},
+    "numbers": {"v-1": [1, None]},
+    "none": {"v-1": None},
+    "a list": ["v-1"],
+}
+STUB = "the stub"
+
+
+class Situation(NamedTuple):
+    """What the doctor must survive, by the keys of the tables above."""
+
+    credentials: str = "keys"
+    region: str = "good"
+    endpoint: str = STUB
+    proxy: str | None = None
+    labels: str | None = None
+
+
+def situations() -> list[Situation]:
+    """Change each part by itself, and credentials and regions together with the parts that depend on them."""
+    every = [Situation(region=region) for region in REGION_NAMES]
+    every += [Situation(region=region, endpoint="AWS's own") for region in REGION_NAMES]
+    every += [Situation("none", region) for region in ("typo", "spaces", "long")]
+    every += [Situation(endpoint=endpoint) for endpoint in ENDPOINTS if endpoint != "AWS's own"]
+    every += [Situation("none", endpoint=endpoint) for endpoint in ENDPOINTS]
+    every += [Situation(credentials, "a city") for credentials in CREDENTIALS]
+    every += [Situation(credentials, endpoint="no host") for credentials in CREDENTIALS if credentials != "keys"]
+    every += [Situation(endpoint="unresolved", proxy=proxy) for proxy in PROXIES]
+    every += [Situation(labels=labels) for labels in LABELS]
+    return list(dict.fromkeys(every))
+
+
+def test_situations() -> None:
+    """There are enough situations to be worth something."""
+    assert len(situations()) >= 60
+
+
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no host name be resolved but those of this machine."""
+    resolve = socket.getaddrinfo
+
+    def getaddrinfo(host: Any, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - as the system's
+        if str(host) not in {"127.0.0.1", "localhost"}:
+            str(host).encode("idna")  # which raises for a name that DNS can't express, as the system's does
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return resolve(host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+
+@pytest.mark.parametrize("situation", situations(), ids=lambda one: "-".join(filter(None, one)))
+async def test_it_survives(
+    situation: Situation,
+    stub: StubSecretsManager,
+    environment: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Whatever is configured, there is an exit code, a report, no traceback and no secret."""
+    no_network(environment)
+    environment.setattr("getpass.getpass", raise_eof)
+    environment.setattr(_probe, "SEARCH_SECONDS", 0.1)
+    for name in (*KEYS, "AWS_REGION"):
+        environment.delenv(name)
+    variables, profile = CREDENTIALS[situation.credentials]
+    if profile:
+        base = f"[profile base]\naws_access_key_id = {KEY}\naws_secret_access_key = {TOKEN}\n"
+        (tmp_path / "config").write_text(f"{base}[profile dev]\n{profile}\n")
+        environment.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+        environment.setenv("AWS_PROFILE", "dev")
+    environment.setenv("AWS_REGION", REGION_NAMES[situation.region])
+    if url := {STUB: stub.url, **ENDPOINTS}[situation.endpoint]:
+        environment.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", url)
+    if situation.proxy:
+        environment.setenv("HTTPS_PROXY", PROXIES[situation.proxy])
+    stub.handler = partial(one_secret, LABELS.get(situation.labels or ""))
+    arguments = ["doctor", "prod/db", "prod/none", "--timeout", "0.5"]
+    # Searching all regions is for the odd ones, because it takes longer.
+    arguments += ["--regions", "eu-west-2"] if situation.region == "good" else []
+    async with Silence() as silent:
+        for name, value in variables.items():
+            environment.setenv(name, value.replace("SILENCE", silent.url()))
+        exit_code = await asyncio.to_thread(main.run, arguments)
+        as_object = await asyncio.to_thread(main.run, [*arguments, "--json"])
+    shown = capsys.readouterr()
+    table, _, facts = shown.out.partition("\n{")
+    assert exit_code == as_object == json.loads(f"{{{facts}")["exit_code"]
+    assert exit_code in {0, 1, 3}
+    has_answer = situation.credentials == "keys" and situation.endpoint == STUB
+    assert (exit_code == 1) == (has_answer and situation.region not in NO_REGIONS)
+    assert table.splitlines()[-1].endswith(".")
+    assert shown.err == ""
+    assert "Traceback" not in shown.out
+    assert leaked(shown.out) is None
+    assert TOKEN[:8] not in shown.out
+    assert all(line.isprintable() for line in shown.out.splitlines())
+
+
+def raise_eof(*_: object) -> str:
+    """Have nobody at the keyboard."""
+    raise EOFError
+
+
+def one_secret(versions: object, request: Request) -> Answer:
+    """Answer as a Secrets Manager with one secret, prod/db, in every region."""
+    if request.body.get("SecretId", "prod/db") != "prod/db":
+        return Answer(400, {"__type": "ResourceNotFoundException", "Message": "No."})
+    if versions is None or request.target != "DescribeSecret":
+        return Answer()
+    arn = f"arn:aws:secretsmanager:{request.region}:123456789012:secret:prod/db-AbCdEf"
+    return Answer(body={"ARN": arn, "Name": "prod/db", "VersionIdsToStages": versions})
 
 
 # Its page in the docs
@@ -608,7 +942,7 @@ def skeleton(text: str) -> list[str]:
 @is_checkout
 @pytest.mark.usefixtures("aws")
 def test_the_how_to(create_secret: Callable[..., Any], capsys: pytest.CaptureFixture[str]) -> None:
-    """What the page shows is what is printed, line by line, but for names and numbers."""
+    """The page shows the printed lines, except for names and numbers."""
     create_secret("prod/database", '{"username": "a", "password": "b", "host": "c"}', "eu-west-1")
     create_secret("prod/redis", "text", "us-west-2")
     shown = re.findall(
