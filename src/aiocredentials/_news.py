@@ -50,21 +50,25 @@ async def wait_for_news(
     manager: RotatingSecret[Any],
     delay: float,
     versions: Container[str],
-) -> None:
-    """Wait for a time, in seconds, or until any fetch brings a version that isn't among these."""
+) -> list[str]:
+    """Wait for a time, in seconds, or until any fetch brings a version that isn't among these.
+
+    Returns the id of that version, if there is one.
+    """
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(delay):
             try:
                 async with aclosing(manager.changes()) as changes:
                     async for secret in changes:
                         if secret.version_id not in versions:
-                            return
+                            return [secret.version_id]
             except PoolClosedError:
                 raise
             # A manager without a policy has no news, and one of the user's own may raise anything.
             except Exception:  # noqa: BLE001, S110
                 pass
             await asyncio.sleep(delay)
+    return []
 
 
 @asynccontextmanager

@@ -300,11 +300,14 @@ class _Connecting(Generic[C, R]):
         clock = running_loop().time
         deadline = cast("float", self._deadline)
         tried = {version_id}
+        # News that have ended a pause end no other one, whatever becomes of them.
+        heard: set[str] = set()
         while not (made := await self._round(tried)):
             pause = min(self._known.pause(), deadline - clock())
-            await wait_for_news(self._manager, pause, self._refused)
+            news = await wait_for_news(self._manager, pause, heard.union(self._refused))
             if self._is_over():
                 break
+            heard.update(news)
             tried.clear()
         return made
 

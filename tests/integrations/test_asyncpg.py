@@ -245,10 +245,12 @@ async def test_a_rotation_while_it_opens(place: Place) -> None:
             place.secrets.promote("db")
             await manager.refresh()
 
-    async with place.manager() as manager, create_pool(manager, init=init, min_size=2, max_size=2) as pool:
+    options: dict[str, Any] = {"min_size": 2, "max_size": 2, "max_queries": 1_000_000_000}
+    async with place.manager() as manager, create_pool(manager, init=init, **options) as pool, asyncio.timeout(10):
         while await pool.fetchval("SELECT current_user") != "app2":
             """The listener hasn't run."""
-        assert {await pool.fetchval("SELECT current_user") for _ in range(4)} == {"app2"}
+        async with pool.acquire() as one, pool.acquire() as two:
+            assert {await each.fetchval("SELECT current_user") for each in (one, two)} == {"app2"}
         assert await place.all_closed()
 
 

@@ -319,7 +319,9 @@ def pause(own: Own, *known: str) -> float:
     """Return how long a pause of 10 seconds took."""
 
     async def main() -> float:
-        await wait_for_news(own, 10, known)
+        news = await wait_for_news(own, 10, known)
+        assert bool(news) == (now() < 10)
+        assert not set(news) & set(known)
         return now()
 
     return run(main(), seed=0, leave_nothing=True)

@@ -15,6 +15,7 @@ from aiocredentials import (
     CachePolicy,
     DatabaseCredentials,
     PoolClosedError,
+    Secret,
     SecretDeletedError,
     SecretFormatError,
     SecretNotFoundError,
@@ -24,6 +25,8 @@ from unit.town import FETCH, LOGIN, POLICY, Town, WrongPasswordError, in_town, m
 from unit.virtual_time import run
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from aiocredentials import AsyncCredentialsManager
 
 WINDOW = 2.0
@@ -685,6 +688,36 @@ def test_a_label_that_was_not_answered_is_asked_again() -> None:
         assert now() < 3
 
     in_town(body)
+
+
+def test_old_news_are_no_reason_to_hurry() -> None:
+    """A manager that tells of the same versions again and again doesn't end more than one pause with each."""
+
+    async def body(town: Town, manager: AsyncCredentialsManager[DatabaseCredentials]) -> None:
+        current = await manager.secret()
+        other = Secret(
+            "{}",
+            name=current.name,
+            arn=current.arn,
+            region=current.region,
+            version_id="v0",
+            version_stages=(),
+            created_at=None,
+            fetched_at=current.fetched_at,
+            born=0.0,
+        )
+
+        async def changes() -> AsyncGenerator[Secret]:
+            yield current
+            yield other
+            await asyncio.Event().wait()
+
+        manager.changes = changes  # type: ignore[method-assign]
+        town.accepted["app"] = "somebody changed it by hand"
+        with pytest.raises(WrongPasswordError):
+            await connect_through_rotation(manager, town.login, stages=())
+
+    assert len(in_town(body).logins) < 22
 
 
 # How long
