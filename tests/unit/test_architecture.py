@@ -24,10 +24,11 @@ FOLDER = Path(aiocredentials.__file__).parent
 # From the bottom to the top. A module may import those of lower floors, and none of its own.
 FLOORS: list[set[str]] = [
     {"errors"},
-    {"events", "_loops", "_redact"},
-    {"_policy", "_secret", "_transport"},
+    {"events", "_loops"},
+    {"_policy", "_secret", "_redact", "_chain"},
+    {"_transport"},
     {"_cache", "_session"},
-    {"_gateway", "credentials"},
+    {"_gateway", "_pooled", "credentials"},
     {"_store", "_probe", "rotation"},
     {"_manager", "_pool"},
     {"__init__"},
@@ -47,10 +48,11 @@ ALSO = {"doctor": {"_probe"}, "_doctor_report": {"_probe", "doctor"}, "__main__"
 KIT = {"testing", "pytest_plugin"}
 OWNERS = {
     "aioboto3": {"_session", "_transport"},
-    "aiobotocore": {"_transport"},
+    "aiobotocore": {"_chain", "_transport"},
     "aiohttp": {"_transport"},
     "botocore": {
         "errors",
+        "_pooled",
         "_session",
         "_transport",
         "testing._client",
