@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
-from aiocredentials._loops import running_loop
+from aiocredentials._loops import cancelled_inside, is_cancelled, running_loop
 from aiocredentials._secret import Secret, SecretDescription
-from aiocredentials._session import ClientSource, Opened, Region, known_regions, wrong_region
+from aiocredentials._session import ClientSource, Opened, Region, known_regions, signs_again, wrong_region
 from aiocredentials.errors import (
     CredentialsError,
     EndpointUnreachableError,
@@ -19,7 +18,6 @@ from aiocredentials.errors import (
     PoolClosedError,
     describe,
     from_answer,
-    map_client_errors,
     map_error,
     unresolved,
 )
@@ -28,8 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
 
 R = TypeVar("R")
-
-logger = logging.getLogger("aiocredentials")
 
 _UNNAMED = ""  # for a call that is about no single secret
 
@@ -66,7 +62,6 @@ class Gateway:
         self._timeout = timeout
         self._clock = clock
 
-    @map_client_errors(logger)
     async def get(self, request: SecretRequest, *, ttl: float = float("inf")) -> Secret:
         """Call GetSecretValue. Raises a `CredentialsError`, whatever happens. Needs secretsmanager:GetSecretValue."""
 
@@ -79,7 +74,6 @@ class Gateway:
             raise result
         return result
 
-    @map_client_errors(logger)
     async def get_many(self, requests: Sequence[SecretRequest], *, ttl: float) -> dict[str, Secret | CredentialsError]:
         """Call BatchGetSecretValue for up to 20 names of one region; what went wrong with one stands in its place.
 
@@ -98,7 +92,6 @@ class Gateway:
 
         return await self._ask(requests[0]._replace(secret_name=_UNNAMED), call, ttl)
 
-    @map_client_errors(logger)
     async def describe(self, request: SecretRequest) -> SecretDescription:
         """Call DescribeSecret. Raises a `CredentialsError`, whatever happens. Needs secretsmanager:DescribeSecret."""
 
@@ -119,6 +112,10 @@ class Gateway:
         try:
             async with deadline:
                 return request.region or await self._source.region()
+        except asyncio.CancelledError:
+            if is_cancelled():
+                raise
+            failure = self._mapped(cancelled_inside(), request, None, late=False)
         except Exception as error:  # noqa: BLE001 (as in _ask)
             failure = self._mapped(error, request, None, late=deadline.expired())
         raise failure
@@ -126,19 +123,37 @@ class Gateway:
     async def _ask(
         self, request: SecretRequest, call: Callable[[Opened, dict[str, Any]], Coroutine[Any, Any, R]], ttl: float
     ) -> R:
-        """Lend a client to a call, all inside one deadline, and map whatever goes wrong."""
+        """Lend a client to a call, all inside one deadline, and map whatever goes wrong.
+
+        If AWS doesn't accept the credentials or the signature any more, the call is made once more, with a client whose
+        credentials were looked for anew.
+        """
         running_loop()
         started = {"born": self._clock(), "fetched_at": datetime.now(UTC), "ttl": ttl, "clock": self._clock}
         where = request.region
         deadline = asyncio.timeout(self._timeout)
-        try:
-            async with deadline, self._source.client(request.region, deadline) as opened:
+
+        async def attempt() -> R:
+            nonlocal where
+            async with self._source.client(request.region, deadline) as opened:
                 where = opened.region
                 return await call(opened, started)
+
+        try:
+            async with deadline:
+                try:
+                    return await attempt()
+                except Exception as error:
+                    if not signs_again(error):
+                        raise
+                # Outside of the `except`, so that AWS's first answer isn't the context of the second one.
+                return await attempt()
         except asyncio.CancelledError as cancelled:
             # The frames below hold what was read so far, and so do the errors that it came by.
             cancelled.__cause__ = cancelled.__context__ = None
-            raise cancelled.with_traceback(None)  # noqa: B904 (it is the same one)
+            if is_cancelled():
+                raise cancelled.with_traceback(None)  # noqa: B904 (it is the same one)
+            failure = self._mapped(cancelled_inside(), request, where, late=False)
         except Exception as error:  # noqa: BLE001 (whatever escapes botocore becomes one of our errors)
             failure = self._mapped(error, request, where, late=deadline.expired())
         raise failure

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar, cast, o
 from aiocredentials._gateway import SecretRequest, region_of
 from aiocredentials._loops import running_loop
 from aiocredentials._policy import DEFAULT_POLICY, CachePolicy, seconds
-from aiocredentials._session import ClientSettings, Region, SessionPerCall, check_name
+from aiocredentials._session import ClientSettings, Region, SessionPerCall, check_name, check_region
 from aiocredentials._store import SecretStore
 from aiocredentials.errors import CredentialsError, PoolClosedError, SecretFormatError, describe
 
@@ -114,7 +114,7 @@ class AsyncCredentialsManager(Generic[T]):
         redact_wire_logs: bool = True,
     ) -> None:
         check_name("secret_name", secret_name or "", "give the secret's name or ARN, as AWS shows it")
-        check_name("region_name", region_name, "give a region such as 'eu-west-1', or leave it out")
+        check_region(region_name)
         check_name("version_stage", version_stage or "", "give a staging label such as 'AWSCURRENT'")
         _check_decode(decode)
         self.secret_name = secret_name

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 from aiocredentials._gateway import region_of
 from aiocredentials._manager import DEFAULT_TIMEOUT, AsyncCredentialsManager, check_policy
 from aiocredentials._policy import DEFAULT_POLICY, CachePolicy, seconds
-from aiocredentials._session import ClientSettings, PooledSession, check_name
+from aiocredentials._pooled import PooledSession
+from aiocredentials._session import ClientSettings, check_name
 from aiocredentials._store import CLOCK, CacheStats, SecretStore
 
 if TYPE_CHECKING:

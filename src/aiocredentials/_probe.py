@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from urllib.parse import urlsplit
 
 from aiocredentials._gateway import Gateway, SecretRequest, region_of
+from aiocredentials._pooled import PooledSession
 from aiocredentials._redact import our_call, wire_logs_redacted
-from aiocredentials._session import SERVICE, ClientSettings, PooledSession, Region, default_region, open_session
+from aiocredentials._session import SERVICE, ClientSettings, Region, default_region, open_session
 from aiocredentials.errors import (
     AccessDeniedError,
     AuthenticationError,
