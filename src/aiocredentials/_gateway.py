@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import time
 from datetime import UTC, datetime
@@ -11,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from aiocredentials._findings import is_of_the_credentials
 from aiocredentials._identifiers import identifiers, region_in, same_secret
-from aiocredentials._loops import running_loop
-from aiocredentials._mapping import from_answer, map_client_errors, map_error, unresolved
+from aiocredentials._loops import cancelled_inside, is_cancelled, running_loop
+from aiocredentials._mapping import from_answer, map_error, unresolved
 from aiocredentials._secret import Secret, SecretDescription
 from aiocredentials._session import (
     ClientSource,
@@ -20,6 +19,7 @@ from aiocredentials._session import (
     Region,
     is_host_label,
     may_be_a_region,
+    signs_again,
     unlisted,
     wrong_region,
 )
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from aiocredentials._policy import CachePolicy
 
 R = TypeVar("R")
-
-logger = logging.getLogger("aiocredentials")
 
 _FOR_EVER = float("inf")
 _UNNAMED = ""  # for a call that is about no single secret
@@ -77,7 +75,6 @@ class Gateway:
         # The regions that have answered: each of them is one, whatever its name looks like.
         self._answered: set[str] = set()
 
-    @map_client_errors(logger)
     async def get(self, request: SecretRequest, policy: CachePolicy | None = None) -> Secret:
         """Call GetSecretValue; `policy` says until when the secret calls itself fresh.
 
@@ -99,7 +96,6 @@ class Gateway:
             raise result
         return result
 
-    @map_client_errors(logger)
     async def get_many(
         self, requests: Sequence[SecretRequest], policy: CachePolicy | None = None
     ) -> dict[str, Secret | CredentialsError]:
@@ -128,7 +124,6 @@ class Gateway:
 
         return await self._ask(requests[0]._replace(secret_name=_UNNAMED), call, _FOR_EVER)
 
-    @map_client_errors(logger)
     async def describe(self, request: SecretRequest) -> SecretDescription:
         """Call DescribeSecret. Raises a `CredentialsError`, whatever happens. Needs secretsmanager:DescribeSecret."""
 
@@ -149,6 +144,10 @@ class Gateway:
         try:
             async with deadline:
                 return request.region or await self._source.region()
+        except asyncio.CancelledError:
+            if is_cancelled():
+                raise
+            failure = self._mapped(cancelled_inside(), request, None, late=False, is_open=False)
         except Exception as error:  # noqa: BLE001 (as in _ask)
             failure = self._mapped(error, request, None, late=deadline.expired(), is_open=False)
         raise failure
@@ -156,21 +155,41 @@ class Gateway:
     async def _ask(
         self, request: SecretRequest, call: Callable[[Opened, dict[str, Any]], Coroutine[Any, Any, R]], ttl: float
     ) -> R:
-        """Lend a client to a call, all inside one deadline, and map whatever goes wrong."""
+        """Lend a client to a call, all inside one deadline, and map whatever goes wrong.
+
+        If AWS doesn't accept the credentials or the signature any more, the call is made once more, with a client whose
+        credentials were looked for anew.
+        """
         running_loop()
         started = {"born": self._clock(), "fetched_at": datetime.now(UTC), "ttl": ttl, "clock": self._clock}
         where = request.region
         is_open = False
         deadline = asyncio.timeout(self._timeout)
-        try:
-            async with deadline, self._source.client(request.region, deadline) as opened:
-                where = opened.region
+
+        async def attempt() -> R:
+            nonlocal where, is_open
+            async with self._source.client(request.region, deadline) as opened:
+                # A shared client may have been opened for another caller, who had its region from elsewhere.
+                where = request.region or opened.region
                 is_open = True
                 return self._noted(where, await call(opened, started))
+
+        try:
+            async with deadline:
+                try:
+                    return await attempt()
+                except Exception as error:
+                    if not signs_again(error):
+                        raise
+                is_open = False
+                # Outside of the `except`, so that AWS's first answer isn't the context of the second one.
+                return await attempt()
         except asyncio.CancelledError as cancelled:
             # The frames below hold what was read so far, and so do the errors that it came by.
             cancelled.__cause__ = cancelled.__context__ = None
-            raise cancelled.with_traceback(None)  # noqa: B904 (it is the same one)
+            if is_cancelled():
+                raise cancelled.with_traceback(None)  # noqa: B904 (it is the same one)
+            failure = self._mapped(cancelled_inside(), request, where, late=False, is_open=is_open)
         except Exception as error:  # noqa: BLE001 (whatever escapes botocore becomes one of our errors)
             failure = self._mapped(error, request, where, late=deadline.expired(), is_open=is_open)
         raise failure

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import os
 import threading
 from contextvars import Context
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from weakref import WeakSet
 
-from aiocredentials.errors import PoolClosedError, describe
+from aiocredentials.errors import CredentialsError, EndpointUnreachableError, describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
@@ -23,6 +25,12 @@ bookkeeping = threading.RLock()
 It is one lock for the whole process, so a fork can hold it: then the child inherits no state that is half changed. It
 can be taken twice by one thread, since the garbage collector may run a `__del__` of ours in the middle of a change.
 """
+
+FORK_SECONDS = 10.0
+"""How long a fork waits for a thread that loads modules: 20 times what that takes."""
+
+_LOOK_SECONDS = 0.1
+"""How often closing looks whether a loop has ended: a loop that has ended reports nothing."""
 
 # What a forked child finds of its parent's loops. Kept for ever: to collect it would close sockets, and change the
 # selector, that the parent still uses.
@@ -104,11 +112,76 @@ def _start_anew() -> None:
         thing.forked()
 
 
-if hasattr(os, "register_at_fork"):  # Windows has no fork
-    os.register_at_fork(before=bookkeeping.acquire, after_in_parent=bookkeeping.release)
-    os.register_at_fork(after_in_child=_start_anew)
-    # Registered last, and so run last: the lock is held until everything has started anew.
-    os.register_at_fork(after_in_child=bookkeeping.release)
+class LoadingLock:
+    """Held by a thread that imports modules, reads models or builds a TLS context; a fork waits until it is free.
+
+    A child that is forked in the middle of an import finds modules that are locked by a thread which doesn't exist
+    there. If the lock isn't free in time, the fork goes on all the same: the forking thread may itself hold something
+    that the loading one waits for.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._forking: int | None = None
+
+    def __enter__(self) -> None:
+        """Wait for the other threads that load, and keep them and forks waiting."""
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        """Let the next thread load, or fork."""
+        self._lock.release()
+
+    def before_fork(self) -> None:
+        """Wait for the thread that loads, but not for ever."""
+        if self._lock.acquire(timeout=FORK_SECONDS):
+            self._forking = threading.get_ident()
+
+    def after_in_parent(self) -> None:
+        """Go on loading."""
+        if self._forking == threading.get_ident():
+            self._forking = None
+            self._lock.release()
+
+    def after_in_child(self) -> None:
+        """Be free: a thread that still holds the lock doesn't exist in the child."""
+        if self._forking != threading.get_ident():
+            self._lock = threading.RLock()
+        self.after_in_parent()
+
+
+loading = LoadingLock()
+
+
+def _no_fork(**_: Callable[[], object]) -> None:
+    """Do nothing: Windows has no fork."""
+
+
+at_fork = getattr(os, "register_at_fork", _no_fork)
+at_fork(before=bookkeeping.acquire, after_in_parent=bookkeeping.release)
+at_fork(after_in_child=_start_anew)
+# Registered later, so a fork acquires it first: loading takes long, and needs the other lock now and then.
+at_fork(
+    before=loading.before_fork,
+    after_in_parent=loading.after_in_parent,
+    after_in_child=loading.after_in_child,
+)
+# Registered last, and so run last: the lock is held until everything has started anew.
+at_fork(after_in_child=bookkeeping.release)
+
+
+def is_cancelled() -> bool:
+    """Return whether somebody cancelled the running task: a CancelledError alone doesn't say so.
+
+    A client may have tasks of its own, and a task that awaits one of them gets its CancelledError.
+    """
+    me = asyncio.current_task()
+    return me is None or me.cancelling() > 0
+
+
+def cancelled_inside(**facts: str | None) -> CredentialsError:
+    """Make the error for a CancelledError that came out of a client, though nobody cancelled the call."""
+    return describe(EndpointUnreachableError, "The call was cancelled from inside the client.", **facts)
 
 
 def detached_task(coroutine: Coroutine[Any, Any, R]) -> asyncio.Task[R]:
@@ -125,17 +198,16 @@ def detached_task(coroutine: Coroutine[Any, Any, R]) -> asyncio.Task[R]:
 
 
 async def join(task: asyncio.Task[R]) -> R:
-    """Await a task that others await too: who is cancelled here doesn't cancel it.
+    """Await a task that others await too: a caller that is cancelled here doesn't cancel it.
 
-    Raises `PoolClosedError` if the task was cancelled, which only closing does while somebody waits for it.
+    Raises `EndpointUnreachableError` if the task was cancelled, and the caller wasn't.
     """
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        me = asyncio.current_task()
-        if not task.cancelled() or (me is not None and me.cancelling()):
+        if is_cancelled():
             raise
-    raise describe(PoolClosedError, "The pool was closed during the call.")
+    raise cancelled_inside()
 
 
 async def finish(closing: Iterable[asyncio.Future[None]]) -> None:
@@ -150,3 +222,67 @@ async def finish(closing: Iterable[asyncio.Future[None]]) -> None:
         pending = {future for future in pending if not future.done()}
     if cancelled is not None:
         raise cancelled
+
+
+async def close_in_each_loop(
+    states: Iterable[tuple[asyncio.AbstractEventLoop, S]],
+    close: Callable[[S], Coroutine[Any, Any, None]],
+    seconds: float,
+) -> int:
+    """Close each state in its own loop, and return how many loops haven't done so after `seconds`.
+
+    A loop of another thread may be blocked, deaf to cancellation, stopped, or about to end. A loop that ends meanwhile
+    counts as closed. If the caller is cancelled, it is cancelled at the end, not before.
+    """
+    here = running_loop()
+    closing: dict[asyncio.Future[None], asyncio.AbstractEventLoop] = {}
+    for loop, state in states:
+        if loop is here:
+            closing[here.create_task(close(state))] = here
+        else:
+            closing[asyncio.wrap_future(_begin_in(loop, partial(close, state)))] = loop
+    cancelled: asyncio.CancelledError | None = None
+    end = here.time() + seconds
+    pending: set[asyncio.Future[None]] = set(closing)
+    while pending and here.time() < end:
+        try:
+            await asyncio.wait(pending, timeout=_LOOK_SECONDS)
+        except asyncio.CancelledError as error:
+            cancelled = error
+        pending = {each for each in pending if not each.done() and not closing[each].is_closed()}
+    for each in pending:
+        if closing[each] is not here:
+            # Another thread may complete it when this loop is closed already.
+            each.cancel()
+    if cancelled is not None:
+        raise cancelled
+    return len(pending)
+
+
+_tasks: set[asyncio.Task[None]] = set()  # a loop itself holds its tasks weakly
+
+
+def _begin_in(
+    loop: asyncio.AbstractEventLoop, work: Callable[[], Coroutine[Any, Any, None]]
+) -> concurrent.futures.Future[None]:
+    """Have a loop of another thread begin some work, and return the future of that.
+
+    The coroutine is made over there: a loop that never runs again leaves none that nobody awaited.
+    """
+    ended: concurrent.futures.Future[None] = concurrent.futures.Future()
+    ended.set_running_or_notify_cancel()  # from here on nobody can cancel it
+
+    def begin() -> None:
+        task = loop.create_task(work())
+        _tasks.add(task)
+        task.add_done_callback(end)
+
+    def end(task: asyncio.Task[None]) -> None:
+        _tasks.discard(task)
+        ended.set_result(None)
+
+    try:
+        loop.call_soon_threadsafe(begin)
+    except RuntimeError:  # it was closed just now
+        ended.set_result(None)
+    return ended

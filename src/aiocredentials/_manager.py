@@ -11,7 +11,7 @@ from aiocredentials._decode import Decoder, decoder_of
 from aiocredentials._gateway import SecretRequest, region_of
 from aiocredentials._identifiers import check_identifier
 from aiocredentials._policy import DEFAULT_POLICY, CachePolicy, seconds
-from aiocredentials._session import ClientSettings, Region, SessionPerCall, check_name
+from aiocredentials._session import ClientSettings, Region, SessionPerCall, check_name, check_region
 from aiocredentials._store import SecretStore
 from aiocredentials.errors import CredentialsError, PoolClosedError
 
@@ -138,7 +138,7 @@ class AsyncCredentialsManager(Generic[T]):
     ) -> None:
         check_name("secret_name", secret_name or "", "give the secret's name or ARN, as AWS shows it")
         check_identifier("secret_name", secret_name)
-        check_name("region_name", region_name, "give a region such as 'eu-west-1', or leave it out")
+        check_region(region_name)
         check_name("version_stage", version_stage or "", "give a staging label such as 'AWSCURRENT'")
         self.secret_name = secret_name
         self.region_name = region_name

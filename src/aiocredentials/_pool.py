@@ -13,7 +13,8 @@ from aiocredentials._identifiers import check_identifier
 from aiocredentials._loops import bookkeeping
 from aiocredentials._manager import DEFAULT_TIMEOUT, AsyncCredentialsManager, check_policy
 from aiocredentials._policy import DEFAULT_POLICY, CachePolicy, seconds
-from aiocredentials._session import ClientSettings, PooledSession, check_name
+from aiocredentials._pooled import PooledSession
+from aiocredentials._session import ClientSettings, check_name
 from aiocredentials._store import CLOCK, CacheStats, SecretStore
 from aiocredentials.events import tell_closed, tell_opened
 

@@ -19,15 +19,9 @@ from urllib.parse import urlsplit
 
 from aiocredentials._gateway import Gateway, SecretRequest, region_of
 from aiocredentials._mapping import map_error, map_opening_error
+from aiocredentials._pooled import PooledSession
 from aiocredentials._redact import our_call, wire_logs_redacted
-from aiocredentials._session import (
-    SERVICE,
-    ClientSettings,
-    PooledSession,
-    Region,
-    default_region,
-    open_session,
-)
+from aiocredentials._session import SERVICE, ClientSettings, Region, default_region, open_session
 from aiocredentials.errors import (
     AccessDeniedError,
     AuthenticationError,

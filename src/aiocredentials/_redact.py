@@ -8,16 +8,18 @@ that do so rewrites those records; a context variable tells which are ours, so a
 from __future__ import annotations
 
 import logging
-import threading
+import re
 from collections.abc import Mapping
 from contextvars import ContextVar, Token
 from types import NoneType
 from typing import Any, cast
 
+from aiocredentials._loops import at_fork, bookkeeping
+
 # A filter sees what is logged by its own logger, not by those below it in name: each is named here. Most modules of
 # aiobotocore log as botocore's of the same name, some under their own, and which ones changes between releases.
-# The first log what goes over the wire; of the others, only the texts of exceptions can hold any of it.
-_WIRE = frozenset({"auth", "endpoint", "parsers", "utils"})
+# The first log what goes over the wire, and where to; of the others, only the texts of exceptions can hold any of it.
+_WIRE = frozenset({"auth", "endpoint", "parsers", "regions", "utils"})
 _CARRIERS = frozenset({"credentials", "httpsession", "retryhandler", "tokens"})
 LOGGERS = tuple(
     logging.getLogger(f"{package}.{module}")
@@ -25,6 +27,7 @@ LOGGERS = tuple(
     for module in sorted(_WIRE | _CARRIERS)
 )
 
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _HEADERS = frozenset({"content-length", "content-type", "date", "x-amzn-requestid"})  # that a record may show
 
 # None outside of our calls; inside, the operation that is under way, as soon as botocore has named it.
@@ -44,12 +47,14 @@ class wire_logs_redacted:  # noqa: N801 (it is used as a function; so is the nex
 
     def __enter__(self) -> None:
         if self._redact:
-            _living.add(self)
-            _settle()
+            with bookkeeping:
+                _living.add(self)
+                _settle()
 
     def __exit__(self, *_: object) -> None:
-        _living.discard(self)
-        _settle()
+        with bookkeeping:
+            _living.discard(self)
+            _settle()
 
 
 class our_call:  # noqa: N801 (as above)
@@ -72,20 +77,42 @@ class our_call:  # noqa: N801 (as above)
 
 
 _living: set[wire_logs_redacted] = set()
-_settling = threading.RLock()  # the collector may end a block in the middle of this, in the same thread
 
 
 def _settle() -> None:
-    """Put the filter in place or take it away, and look again: blocks begin and end meanwhile."""
-    with _settling:
-        done = None
-        while done is not bool(_living):
-            done = bool(_living)
-            for logger in LOGGERS:
-                if done:
-                    logger.addFilter(_redact)
-                else:
-                    logger.removeFilter(_redact)
+    """Put the filter in place or take it away.
+
+    Then look again: the garbage collector may end a block in the middle of this, in the same thread.
+    """
+    done = None
+    while done is not bool(_living):
+        done = bool(_living)
+        for logger in LOGGERS:
+            if done:
+                logger.addFilter(_redact)
+            else:
+                logger.removeFilter(_redact)
+
+
+def _start_anew() -> None:
+    """In a forked child, forget the blocks of the parent: nothing there ends them."""
+    _living.clear()
+    _settle()
+
+
+at_fork(after_in_child=_start_anew)
+
+
+def without_password(url: str) -> str:
+    """Return a URL without the user and the password that it may contain, also where it is no valid URL.
+
+    A `#` or `/` in a password ends the host name for a parser, so everything up to the last `@` goes.
+    """
+    head, at, rest = url.rpartition("@")
+    if not at:
+        return url
+    scheme = _SCHEME.match(head)
+    return scheme[0] + rest if scheme else rest
 
 
 def _redact(record: logging.LogRecord) -> bool:
@@ -133,6 +160,7 @@ def _shown(value: Any) -> str:  # noqa: ANN401 (whatever botocore logs)
     if "method" in facts and "url" in facts:
         body = facts.get("body")
         size = f", a body of {len(body)} bytes" if isinstance(body, str | bytes) else ""
-        return f"[{facts['method']} {str(facts['url']).partition('?')[0]}{size}; body and headers left out]"
+        url = without_password(str(facts["url"])).partition("?")[0]
+        return f"[{facts['method']} {url}{size}; body and headers left out]"
     known = {name: str(facts[name]) for name in facts if str(name).lower() in _HEADERS} if is_mapping else {}
     return f"[{kind} left out{f', but for {known}' if known else ''}]"

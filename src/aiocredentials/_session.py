@@ -3,43 +3,72 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import difflib
 import functools
 import inspect
+import logging
 import os
 import re
+import sys
 import warnings
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from contextvars import Context
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeGuard, cast
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeGuard, cast
 from urllib.parse import urlsplit
 
-from aiocredentials._loops import PerLoop, finish, join, running_loop
+from botocore.exceptions import ClientError
+
+from aiocredentials._loops import PerLoop, loading
 from aiocredentials._mapping import map_opening_error
-from aiocredentials._redact import our_call, wire_logs_redacted
+from aiocredentials._redact import our_call, wire_logs_redacted, without_password
 from aiocredentials.errors import (
     CredentialsError,
     InvalidParameterError,
     InvalidRegionError,
-    PoolClosedError,
     describe,
     one_line,
     shown,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator
+    from collections.abc import AsyncGenerator
     from contextlib import AbstractAsyncContextManager
+    from types import FrameType
 
     import aioboto3
     from aiobotocore.config import AioConfig
     from aiobotocore.session import AioSession
     from types_aiobotocore_secretsmanager import SecretsManagerClient
 
+logger = logging.getLogger("aiocredentials")
+
 SERVICE = "secretsmanager"
 DEFAULT_REGION = "us-east-1"
+LONGEST_REGION = 63
+"""Characters: a region is a label of the endpoint's host name (RFC 1035, section 2.3.4)."""
+
+SIGN_AGAIN = frozenset(
+    {
+        "ExpiredToken",
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
+        "InvalidToken",
+        "RequestExpired",
+        "RequestInTheFuture",
+        "RequestTimeTooSkewed",
+        "TokenRefreshRequired",
+        "UnrecognizedClient",
+    }
+)
+"""AWS's codes, without "Exception", for credentials or a signature that it doesn't accept any more.
+
+With credentials that are looked for anew, and a new signature, the same call may succeed. Sources: the common errors of
+Secrets Manager, STS and S3, and the AWS SDK for JavaScript, which corrects its clock for those about time.
+"""
+
+# These codes say as well that the key is wrong, which no new signature changes: the text tells them apart.
+_SIGNATURE_CODES = frozenset({"InvalidSignature", "SignatureDoesNotMatch"})
+_SIGNATURE_OF_ANOTHER_TIME = re.compile(r"signature (expired|not yet current)", re.IGNORECASE)
 
 
 class Region(NamedTuple):
@@ -92,6 +121,37 @@ def _is_custom(session: object) -> TypeGuard[CustomSession]:
     return hasattr(type(session), "secretsmanager_client")
 
 
+class Place(NamedTuple):
+    """A line of the user's code, for a warning that is issued when that code doesn't run."""
+
+    filename: str
+    line: int
+    module: str
+
+    @classmethod
+    def outside(cls) -> Place:
+        """Return the line that called this package."""
+        frame = sys._getframe(1)  # noqa: SLF001 (the warnings module finds its line by it)
+        # A call of a generic class, such as `AsyncCredentialsManager[Any](...)`, goes through `typing`.
+        while frame.f_back is not None and _module(frame).partition(".")[0] in {__package__, "typing"}:
+            frame = frame.f_back
+        return cls(frame.f_code.co_filename, frame.f_lineno, _module(frame))
+
+    def warn(self, message: str) -> None:
+        """Issue a `UserWarning` here; where warnings are errors, log it: it mustn't break a call."""
+        # Python notes in the registry of a module what it has shown of it.
+        module = sys.modules.get(self.module)
+        registry: dict[Any, Any] = vars(module).setdefault("__warningregistry__", {}) if module else {}
+        try:
+            warnings.warn_explicit(message, UserWarning, self.filename, self.line, self.module, registry)
+        except Exception:  # noqa: BLE001 (whatever the user's filters and hooks raise)
+            logger.warning("%s", message)
+
+
+def _module(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__"))
+
+
 @dataclass(frozen=True, slots=True)
 class ClientSettings:
     """What a caller may choose about the sessions and clients that are opened for it."""
@@ -99,16 +159,22 @@ class ClientSettings:
     region_name: str | None = None
     region_source: str = "the region_name argument"
     session: aioboto3.Session | AioSession | CustomSession | None = None
-    endpoint_url: str | None = None
+    endpoint_url: str | None = field(default=None, repr=False)
     config: AioConfig | None = None
     redact_wire_logs: bool = True
+    chosen_at: Place = field(default_factory=Place.outside, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse what can't work now, rather than at the first fetch."""
-        check_name("region_name", self.region_name, "give a region such as 'eu-west-1', or leave it out")
+        check_region(self.region_name)
         check_name("endpoint_url", self.endpoint_url, "give a URL such as 'https://vpce-1.example', or leave it out")
         if self.endpoint_url is not None and not _is_url(self.endpoint_url):
-            message = f"endpoint_url {self.endpoint_url!r} isn't a URL: write it as 'https://host' or 'http://127.0.0.1:5000'."
+            shown = without_password(self.endpoint_url)
+            message = f"endpoint_url {shown!r} isn't a URL: write it as 'https://host' or 'http://127.0.0.1:5000'."
+            if shown != self.endpoint_url:
+                message = (
+                    f"{message} The user and the password are left out here; in them, write # / ? @ as %23 %2F %3F %40."
+                )
             raise ValueError(message)
         # Of the two kinds of botocore session, boto3's own is the one that can't be awaited.
         if not (self.session is None or _is_custom(self.session)) and not inspect.iscoroutinefunction(
@@ -140,11 +206,23 @@ def check_name(argument: str, value: object, what_to_do: str) -> None:
         raise ValueError(message)
 
 
+def check_region(region_name: object) -> None:
+    """Refuse a region that can be part of no host name by its length; the next nearest region is found by the error."""
+    check_name("region_name", region_name, "give a region such as 'eu-west-1', or leave it out")
+    if region_name is not None and len(str(region_name)) > LONGEST_REGION:
+        raise ValueError(
+            f"region_name has {len(str(region_name))} characters, and no region has more than {LONGEST_REGION}: "
+            "give a region such as 'eu-west-1', or leave it out."
+        )
+
+
 def _is_url(text: str) -> bool:
     try:
         parts = urlsplit(text)
         complete = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
-        return bool(complete) and re.search(r"\s", text) is None
+        # An @ elsewhere belongs to a password that ends the host name too early.
+        whole = re.search(r"\s", text) is None and "@" not in parts.path + parts.query + parts.fragment
+        return bool(complete) and whole
     except ValueError:  # brackets that don't close, or a port that is none
         return False
 
@@ -167,8 +245,22 @@ class ClientSource(Protocol):
         ...
 
     def client(self, region: Region | None, deadline: asyncio.Timeout) -> AbstractAsyncContextManager[Opened]:
-        """Lend a client for the region, or for the default one, until the deadline, which closing brings forward."""
+        """Lend a client for the region, or for the default one, until the deadline, which closing brings forward.
+
+        If AWS refuses what the client signs, the next client that is lent has credentials that were looked for anew.
+        """
         ...
+
+
+def signs_again(error: BaseException) -> bool:
+    """Return whether AWS answered that the credentials or the signature are too old, or that it doesn't know them."""
+    if not isinstance(error, ClientError):
+        return False
+    answer = error.response.get("Error", {})
+    code = str(answer.get("Code")).removesuffix("Exception")
+    if code in _SIGNATURE_CODES:
+        return _SIGNATURE_OF_ANOTHER_TIME.search(str(answer.get("Message"))) is not None
+    return code in SIGN_AGAIN
 
 
 class SessionPerCall:
@@ -194,156 +286,26 @@ class SessionPerCall:
         redact = self._settings.redact_wire_logs
         with wire_logs_redacted(redact=redact), our_call(redact=redact):
             session = await open_session(self._settings)
+            where = region or default_region(self._settings, session)
             async with AsyncExitStack() as stack:
-                yield await _open_client(
-                    stack, session, region or default_region(self._settings, session), self._settings
-                )
+                opened = await _open_client(stack, session, where, self._settings)
+                try:
+                    yield opened
+                except Exception as error:
+                    note_refusal(self._settings, error)
+                    raise
 
 
-class PooledSession:
-    """One aioboto3 session and one client a region, shared by all calls of a running loop until `aclose`."""
+def note_refusal(settings: ClientSettings, error: Exception) -> None:
+    """Have later copies of a caller's own session look for other credentials, if AWS has refused those."""
+    if settings.session is not None and not _is_custom(settings.session) and signs_again(error):
+        from aiocredentials import _chain  # noqa: PLC0415 (loaded with the transport)
 
-    def __init__(self, settings: ClientSettings) -> None:
-        self._settings = settings
-        self._homes = PerLoop(lambda: _Home(settings))
-        self._state: Literal["new", "open", "closed"] = "new"
-
-    def open(self) -> bool:
-        """Allow calls; sessions and clients are made by the first ones. Return whether it wasn't open before."""
-        if self._state == "closed":
-            raise describe(PoolClosedError, "The pool was closed, and closing is final: make a new one.")
-        was_new, self._state = self._state == "new", "open"
-        return was_new
-
-    @property
-    def profile(self) -> str | None:
-        """The AWS profile of the settings."""
-        return self._settings.profile
-
-    @property
-    def closed(self) -> bool:
-        """Whether the pool is closed."""
-        return self._state == "closed"
-
-    def _check_open(self) -> None:
-        if self._state != "open":
-            what = (
-                "isn't open yet: use `async with pool:` first" if self._state == "new" else "is closed: make a new one"
-            )
-            raise describe(PoolClosedError, f"The pool {what}.")
-
-    async def region(self) -> Region:
-        """Return the default region of the pool."""
-        self._check_open()
-        return default_region(self._settings, await self._homes.get().session())
-
-    @asynccontextmanager
-    async def client(self, region: Region | None, deadline: asyncio.Timeout) -> AsyncGenerator[Opened]:
-        """Lend the shared client of the region."""
-        self._check_open()
-        home = self._homes.get()
-        with home.lent(deadline), our_call(redact=self._settings.redact_wire_logs):
-            yield await home.opened(region)
-
-    async def aclose(self) -> None:
-        """Close the clients of all loops; calling it again does nothing. A cancelled caller waits for the end, too."""
-        self._state = "closed"
-        here = running_loop()
-        closing: list[asyncio.Future[None]] = []
-        for loop, home in self._homes.living():
-            if loop is here:
-                closing.append(asyncio.ensure_future(home.aclose()))
-            elif loop.is_running():
-                closing.append(asyncio.wrap_future(asyncio.run_coroutine_threadsafe(home.aclose(), loop)))
-        await finish(closing)
-
-    @property
-    def holds_clients(self) -> bool:
-        """Whether there is something that only `aclose` closes."""
-        return any(home.clients for _, home in self._homes.living())
-
-    def __repr__(self) -> str:
-        """Say the state and which regions have a client."""
-        regions = sorted({region for _, home in self._homes.living() for region in home.clients if region})
-        return " ".join([self._state, *regions])
-
-
-class _Home:
-    """What a pool has in one running loop: a session, clients, and the tasks that open them."""
-
-    def __init__(self, settings: ClientSettings) -> None:
-        self.clients: dict[str | None, Opened] = {}
-        self._settings = settings
-        self._session: AioSession | aioboto3.Session | CustomSession | None = None
-        self._opening: dict[str | None, asyncio.Task[Opened | CredentialsError]] = {}
-        self._making, self._one_at_a_time = asyncio.Lock(), asyncio.Lock()
-        self._stack = AsyncExitStack()
-        self._stack.enter_context(wire_logs_redacted(redact=settings.redact_wire_logs))
-        self._deadlines: set[asyncio.Timeout] = set()
-        self._returned = asyncio.Event()
-
-    @contextmanager
-    def lent(self, deadline: asyncio.Timeout) -> Generator[None]:
-        """Note who uses a client: closing ends their calls first, so that nobody is left with a closed client."""
-        self._deadlines.add(deadline)
-        try:
-            yield
-        finally:
-            self._deadlines.discard(deadline)
-            self._returned.set()
-
-    async def session(self) -> aioboto3.Session | AioSession | CustomSession:
-        """Return the session; making it asks nobody, and so needs no task of its own."""
-        async with self._making:
-            self._session = self._session or await open_session(self._settings)
-        return self._session
-
-    async def opened(self, region: Region | None) -> Opened:
-        """Return the client of the region, or of the default one; whoever waits for it may be cancelled."""
-        key = region.name if region else None
-        if key in self.clients:
-            return self.clients[key]
-        task = self._opening.get(key)
-        if task is None:
-            # A task of its own, in no caller's context: AWS credentials are resolved once, whoever comes and goes.
-            task = asyncio.get_running_loop().create_task(self._open(key, region), context=Context())
-            self._opening[key] = task
-            task.add_done_callback(lambda _: self._opening.pop(key, None))
-        outcome = await join(task)
-        if isinstance(outcome, CredentialsError):
-            raise copy.copy(outcome)
-        return outcome
-
-    async def _open(self, key: str | None, region: Region | None) -> Opened | CredentialsError:
-        try:
-            async with self._one_at_a_time:
-                session = await self.session()
-                where = region or default_region(self._settings, session)
-                if where.name not in self.clients:
-                    self.clients[where.name] = await _open_client(self._stack, session, where, self._settings)
-                self.clients[key] = self.clients[where.name]._replace(region=where)
-                return self.clients[key]
-        except CredentialsError as error:
-            return copy.copy(error)
-
-    async def aclose(self) -> None:
-        """End the calls and the openings in flight, then close the clients."""
-        for deadline in self._deadlines:
-            if not deadline.expired():
-                deadline.reschedule(0)
-        while self._deadlines:
-            self._returned.clear()
-            await self._returned.wait()
-        tasks = list(self._opening.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self.clients.clear()
-        await self._stack.aclose()
+        _chain.refuse(_core(settings.session))
 
 
 def _core(session: object) -> AioSession:
-    # aioboto3 has no public way to the aiobotocore session inside.
+    """Return the aiobotocore session inside of an aioboto3 session, which has no public way to it."""
     return cast("AioSession", getattr(session, "_session", session))
 
 
@@ -353,18 +315,20 @@ _is_loaded = False
 
 async def load_transport() -> None:
     """Import aioboto3 and load botocore's models in a thread, once a process: 0.5 s that would stall the loop."""
-    global _is_loaded  # noqa: PLW0603 (it is the process that has loaded them or hasn't)
     if not _is_loaded:
+        # One thread of each loop waits for it, however many tasks do.
         async with _loading.get():
             await asyncio.to_thread(_load)
-            _is_loaded = True
 
 
-@functools.cache  # the tasks that waited meanwhile find it done
 def _load() -> None:
-    from aiocredentials import _transport  # noqa: PLC0415 (300 ms and 500 modules)
+    global _is_loaded  # noqa: PLW0603 (it is the process that has loaded them or hasn't)
+    with loading:
+        if not _is_loaded:
+            from aiocredentials import _transport  # noqa: PLC0415 (300 ms and 500 modules)
 
-    _transport.load()
+            _transport.load()
+            _is_loaded = True
 
 
 async def open_session(settings: ClientSettings) -> aioboto3.Session | AioSession | CustomSession:
@@ -378,15 +342,9 @@ async def open_session(settings: ClientSettings) -> aioboto3.Session | AioSessio
         from aiocredentials import _transport  # noqa: PLC0415 (as above)
 
         await _transport.turn()
-        # Said explicitly, since botocore's defaults (60 s, legacy retries) change between versions. An idle connection
-        # that the server has dropped costs one attempt, so there are always more than one.
-        config = _transport.TrustedConfig(
-            connect_timeout=3,
-            read_timeout=5,
-            max_pool_connections=50,
-            retries={"mode": "standard", "total_max_attempts": 3},
-        )
-        core = copy.copy(_core(settings.session)) if settings.session else _transport.TrustedAioSession()
+        # Said explicitly: botocore's defaults (60 s each, 10 connections) change between versions.
+        config = _transport.TrustedConfig(connect_timeout=3, read_timeout=5, max_pool_connections=50)
+        core = _transport.copy_of(_core(settings.session)) if settings.session else _transport.TrustedAioSession()
         for theirs in (core.get_default_client_config(), settings.config):
             config = config.merge(theirs) if theirs else config
         # The default config, and none to the client: it is this one that botocore merges everywhere.
@@ -452,17 +410,23 @@ async def _open_client(
     region: Region,
     settings: ClientSettings,
 ) -> Opened:
+    """Open a client, to be closed with the stack."""
+    opening = AsyncExitStack()
     try:
         # For a pool this runs in a task of its own. STS, SSO and metadata services answer with credentials here.
         with our_call(redact=settings.redact_wire_logs):
-            client = await stack.enter_async_context(_new_client(session, region, settings.endpoint_url))
+            client = await opening.enter_async_context(_new_client(session, region, settings.endpoint_url))
         in_clear = _check_transport(session, client)
     except Exception as error:  # noqa: BLE001 (all that botocore may raise at opening is mapped)
         failure = map_opening_error(error, profile=settings.profile, **region.facts())
     else:
+        stack.push_async_exit(opening)
         if in_clear:
-            warnings.warn(f"{in_clear} isn't encrypted: secrets cross the network in clear. Use https.", stacklevel=2)
+            shown = without_password(in_clear)
+            settings.chosen_at.warn(f"{shown} isn't encrypted: secrets cross the network in clear. Use https.")
         return Opened(client, region)
+    # A client that was entered, and then failed its check, is closed here.
+    await opening.aclose()
     # A line end after the region passes botocore's check, and makes the endpoint's URL malformed.
     is_malformed = isinstance(failure, InvalidParameterError) and not is_host_label(region.name)
     if is_malformed or isinstance(failure, InvalidRegionError):
@@ -472,8 +436,7 @@ async def _open_client(
 
 def wrong_region(region: Region, endpoint_url: str | None = None) -> CredentialsError:
     """Make the error for a region that isn't one: what would have been asked, and which real one is nearest."""
-    # A URL of the caller's may have a user and a password.
-    endpoint = re.sub(r"//[^/]*@", "//", endpoint_url) if endpoint_url else region.endpoint
+    endpoint = without_password(endpoint_url or region.endpoint)
     hint = nearest_region(region.name)
     meant = f": did you mean {hint!r}?" if hint else "."
     what = f"AWS has no region {shown(region.name)} ({one_line(endpoint)} would have been asked){meant}"

@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import gc
 import inspect
 import json
 import os
 import ssl
-import threading
 from collections import OrderedDict
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Self
@@ -33,12 +33,13 @@ from aiobotocore.config import AioConfig
 from aiobotocore.hooks import AioHierarchicalEmitter
 from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.session import AioSession
-from aiobotocore.utils import AioContainerMetadataFetcher, AioInstanceMetadataFetcher, _RefCountedSession
 from botocore import handlers
+from botocore.configprovider import ChainProvider, ConstantProvider
 from botocore.httpsession import create_urllib3_context, get_cert_path
 from botocore.loaders import JSONFileLoader, Loader
 
-from aiocredentials._loops import PerLoop
+from aiocredentials import _chain
+from aiocredentials._loops import PerLoop, loading
 from aiocredentials.errors import RedirectError, TransportError
 
 if TYPE_CHECKING:
@@ -51,6 +52,10 @@ if not inspect.iscoroutinefunction(getattr(AIOHTTPSession, "_get_session", None)
 
 _REDIRECTS = frozenset({300, 301, 302, 303, 305, 307, 308})
 _LONGEST_BODY = 16 << 20
+_MOST_CONTEXTS = 16
+
+_Files = tuple[str | None, str | None, str | None]
+_Stamps = tuple[object, ...]
 
 
 class TrustedSession(AIOHTTPSession):
@@ -94,21 +99,35 @@ class TrustedSession(AIOHTTPSession):
             certificate = settings.get("proxy_client_cert")
             pair = certificate if isinstance(certificate, tuple) else (certificate, None)
             proxy = await ssl_context(settings.get("proxy_ca_bundle") or self._verify, *pair)
+        return await self._exit_stack.enter_async_context(self._connecting(endpoint, proxy))
+
+    def _connecting(self, endpoint: ssl.SSLContext, proxy: ssl.SSLContext | None) -> aiohttp.ClientSession:
         connector = _Connector(proxy, limit=self._max_pool_connections, ssl=endpoint, **self._connector_args)
         # The same as aiobotocore's own, but for the connector.
-        session = aiohttp.ClientSession(
+        return aiohttp.ClientSession(
             connector=connector,
             timeout=self._timeout,
             skip_auto_headers={"CONTENT-TYPE"},
             auto_decompress=False,
             response_class=_BoundedResponse,
         )
-        return await self._exit_stack.enter_async_context(session)
+
+    def prepare(self) -> None:
+        """Build in this thread what the first request would wait for."""
+        _build_context(_files(self._verify, self._cert_file, self._key_file))
+
+    def abandon(self) -> None:
+        """Close the sockets when the event loop is closed already: nothing else can be done without it."""
+        for session in list((self._sessions or {}).values()):
+            session.connector.abandon()
 
     async def send(self, request: Any) -> Any:
         """Send the request, unless the endpoint isn't verified, and refuse an answer that points elsewhere."""
         if self._verify is False and not is_loopback(request.url):
             raise TransportError(why="verify=False is for endpoints on this machine only; give a CA bundle instead")
+        if "@" in urlsplit(request.url).netloc:
+            # aiohttp would refuse it too, with an error that names neither.
+            raise TransportError(why="a user and a password in endpoint_url can't be sent beside AWS's own signature")
         # Here as well: what super().send() meets, it wraps, and botocore would repeat it.
         await self._get_session(self._proxy_config.proxy_url_for(request.url))
         response = await super().send(request)
@@ -167,11 +186,32 @@ class _Connector(aiohttp.TCPConnector):
                     protocol.close()
         return await super().connect(*args, **kwargs)
 
+    def abandon(self) -> None:
+        """Close the sockets of an event loop that is closed, and be closed; aiohttp would only complain."""
+        protocols = [protocol for idle in self._conns.values() for protocol, _ in idle]
+        for protocol in [*protocols, *self._acquired]:
+            _close_socket(protocol.transport)
+        self._close()
+
     def _update_proxy_auth_header_and_build_proxy_req(self, req: Any) -> Any:
         proxy_request = super()._update_proxy_auth_header_and_build_proxy_req(req)
         if self._proxy_context is not None:
             proxy_request._ssl = self._proxy_context
         return proxy_request
+
+
+def _close_socket(transport: Any) -> None:
+    """Close the socket of a transport whose event loop is closed, and have the transport not complain of that.
+
+    Its own methods would ask the loop to do it. uvloop closes the sockets with the loop; there is nothing left to do.
+    """
+    while (tls := getattr(transport, "_ssl_protocol", None)) is not None:
+        transport._closed = True
+        transport = tls._transport
+    sock = getattr(transport, "_sock", None)
+    if sock is not None:
+        transport._sock = None
+        sock.close()
 
 
 class TrustedConfig(AioConfig):
@@ -191,8 +231,20 @@ class TrustedConfig(AioConfig):
         return TrustedConfig({**self.connector_args, **getattr(other_config, "connector_args", {})}, **options)
 
 
-class _MetadataSession(_RefCountedSession, TrustedSession):
-    """For the metadata services of EC2 and containers, which no config reaches."""
+class _MetadataSessions:
+    """Makes an HTTP session for each question to the metadata services of EC2 and containers; no config reaches these.
+
+    aiobotocore shares one and counts its users. A caller who is cancelled while it closes makes the count wrong: then
+    no later question gets an open session.
+    """
+
+    def __init__(self, theirs: AIOHTTPSession) -> None:
+        self._timeout = theirs._timeout.sock_read
+        self._proxies = theirs._proxy_config._proxies
+
+    def acquire(self) -> TrustedSession:
+        """Return a session, for one `async with`."""
+        return TrustedSession(timeout=self._timeout, proxies=self._proxies)
 
 
 class TrustedAioSession(AioSession):
@@ -210,6 +262,7 @@ class TrustedAioSession(AioSession):
                 places.get(where[0] if where else None, self._events.register)(name, handler)
         self.register_component("data_loader", _loader)
         self.set_default_client_config(TrustedConfig())
+        _set_retry_defaults(self)
 
     async def get_credentials(self) -> Any:
         """Resolve the AWS credentials, and let other tasks run before botocore goes on with them."""
@@ -219,15 +272,30 @@ class TrustedAioSession(AioSession):
 
     def _create_credential_resolver(self) -> Any:
         resolver = super()._create_credential_resolver()
-        for provider in resolver.providers:
-            for name in ("_fetcher", "_role_fetcher"):
-                fetcher = getattr(provider, name, None)
-                if isinstance(fetcher, (AioContainerMetadataFetcher, AioInstanceMetadataFetcher)):
-                    theirs = fetcher._session
-                    fetcher._session = _MetadataSession(
-                        timeout=theirs._timeout.sock_read, proxies=theirs._proxy_config._proxies
-                    )
+        _chain.protect(resolver, _MetadataSessions)
         return resolver
+
+
+def copy_of(core: AioSession) -> AioSession:
+    """Return a copy of a caller's session, with our defaults and our credential chain where it says nothing."""
+    mine = _chain.copied(core, _MetadataSessions)
+    _set_retry_defaults(mine)
+    return mine
+
+
+def _set_retry_defaults(core: AioSession) -> None:
+    """Have the standard retries, three attempts in all, where neither environment nor profile says otherwise.
+
+    botocore's own default is the legacy mode, whose number of attempts depends on the service. An idle connection that
+    the server has dropped costs one attempt, so there must be more than one.
+    """
+    store = core.get_component("config_store")
+    for name, default in {"retry_mode": "standard", "max_attempts": 3}.items():
+        provider = store.get_config_provider(name)
+        if isinstance(provider, ChainProvider):  # it is none where the session's owner has set a value
+            ours = copy.deepcopy(provider)
+            ours.set_default_provider(ConstantProvider(default))
+            store.set_config_provider(name, ours)
 
 
 def _is_ours(event: str) -> bool:
@@ -287,7 +355,7 @@ def load() -> None:
 async def _dry_run() -> None:
     session = aioboto3.Session("not-a-key", "not-a-secret", botocore_session=TrustedAioSession())
     async with session.client("secretsmanager", region_name="us-east-1") as client:
-        await transport_of(client)._get_session(None)
+        transport_of(client).prepare()
 
 
 def transport_of(client: object) -> TrustedSession:
@@ -298,39 +366,61 @@ def transport_of(client: object) -> TrustedSession:
     return transport
 
 
-_contexts: dict[tuple[object, ...], ssl.SSLContext] = {}
-_building = threading.Lock()
+# The newest context of each set of files, with what told the files from their predecessors.
+_contexts: dict[_Files, tuple[_Stamps, ssl.SSLContext]] = {}
+
+
+def _files(verify: Any, certificate: str | None, key: str | None) -> _Files:
+    return (get_cert_path(verify) if verify else None, certificate, key)
+
+
+def _kept(files: _Files) -> ssl.SSLContext | None:
+    kept = _contexts.get(files)
+    return kept[1] if kept is not None and kept[0] == _stamps(files) else None
+
+
+def _stamps(files: _Files) -> _Stamps:
+    return tuple(path and (os.stat(path).st_ino, os.stat(path).st_mtime_ns) for path in files)  # noqa: PTH116
 
 
 async def ssl_context(verify: Any, certificate: str | None, key: str | None) -> ssl.SSLContext:
     """Return the context for a CA bundle and a client certificate: made once, and again when a file has changed."""
-    files = (get_cert_path(verify) if verify else None, certificate, key)
+    files = _files(verify, certificate, key)
     try:
-        identity = tuple(path and (path, os.stat(path).st_ino, os.stat(path).st_mtime_ns) for path in files)  # noqa: PTH116
-        context = _contexts.get(identity)
-        return await asyncio.to_thread(_build_context, identity, *files) if context is None else context
+        kept = _kept(files)
+        return await asyncio.to_thread(_build_context, files) if kept is None else kept
     except OSError as error:  # ssl.SSLError is one
-        why = (
-            f"the CA bundle or client certificate ({', '.join(filter(None, files))}) can't be loaded: {error.strerror}"
-        )
+        named = ", ".join(filter(None, files))
+        why = f"the CA bundle or client certificate ({named}) can't be loaded: {error.strerror}"
     raise TransportError(why=why)
 
 
-def _build_context(
-    identity: tuple[object, ...], bundle: str | None, certificate: str | None, key: str | None
-) -> ssl.SSLContext:
-    with _building:
-        if identity not in _contexts:
-            context = create_urllib3_context()
-            # urllib3 checks the host name by itself, so botocore's context doesn't; aiohttp leaves it to the context.
-            context.check_hostname = bundle is not None
-            context.verify_mode = ssl.CERT_REQUIRED if bundle else ssl.CERT_NONE
-            if bundle:
-                context.load_verify_locations(bundle)
-            if certificate:
-                context.load_cert_chain(certificate, key)
-            _contexts[identity] = context
-        return _contexts[identity]
+def _build_context(files: _Files) -> ssl.SSLContext:
+    bundle, certificate, key = files
+    with loading:
+        if (kept := _kept(files)) is not None:
+            return kept
+        # Read before the files: a change while they are read makes the next client read them again.
+        stamps = _stamps(files)
+        context = create_urllib3_context()
+        # urllib3 checks the host name by itself, so botocore's context doesn't; aiohttp leaves it to the context.
+        context.check_hostname = bundle is not None
+        context.verify_mode = ssl.CERT_REQUIRED if bundle else ssl.CERT_NONE
+        if bundle:
+            context.load_verify_locations(bundle)
+        if certificate:
+            context.load_cert_chain(certificate, key)
+        _contexts.pop(files, None)
+        _contexts[files] = stamps, context
+        while len(_contexts) > _MOST_CONTEXTS:
+            # Certificates that are renewed under new names; a client that has one keeps it.
+            del _contexts[next(iter(_contexts))]
+        return context
+
+
+def abandon(client: object) -> None:
+    """Close the sockets of a client whose event loop is closed."""
+    transport_of(client).abandon()
 
 
 def is_loopback(url: str) -> bool:

@@ -73,7 +73,7 @@ async def test_its_region_is_the_session_s(
     assert fake.calls[0].region_name == asked
 
 
-@pytest.mark.parametrize("region", ["us_east_1", "-", "x" * 64])
+@pytest.mark.parametrize("region", ["us_east_1", "-", "eu-west-1."])
 async def test_a_region_that_cannot_be(fake: FakeSecretsManager, region: str) -> None:
     """What botocore takes for no region, it takes for none too, and nothing is asked."""
     with pytest.raises(InvalidRegionError, match="AWS has no region"):

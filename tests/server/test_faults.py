@@ -30,7 +30,8 @@ from aiocredentials import (
     ThrottledError,
 )
 from aiocredentials._gateway import SecretRequest
-from aiocredentials._session import ClientSettings, PooledSession, Region, SessionPerCall, load_transport
+from aiocredentials._pooled import PooledSession
+from aiocredentials._session import ClientSettings, Region, SessionPerCall, load_transport
 from aiocredentials._store import SecretStore
 from aiocredentials.events import RefreshFailed, SecretEvent
 from server.fault_server import FAULTS, FaultServer

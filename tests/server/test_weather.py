@@ -13,7 +13,8 @@ from aiobotocore.config import AioConfig
 
 from aiocredentials import AsyncCredentialsManager, CachePolicy, CredentialsError, CredentialsPool
 from aiocredentials._gateway import SecretRequest
-from aiocredentials._session import ClientSettings, PooledSession, Region
+from aiocredentials._pooled import PooledSession
+from aiocredentials._session import ClientSettings, Region
 from aiocredentials._store import SecretStore
 from server.fault_server import FaultServer
 

@@ -24,11 +24,12 @@ FOLDER = Path(aiocredentials.__file__).parent
 # From the bottom to the top. A module may import those of lower floors, and none of its own.
 FLOORS: list[set[str]] = [
     {"errors", "_identifiers"},
-    {"events", "_findings", "_formats", "_loops", "_redact", "_validation"},
+    {"events", "_findings", "_formats", "_loops", "_validation"},
     {"_credential_findings"},
-    {"_policy", "_secret", "_transport", "_mapping"},
+    {"_policy", "_secret", "_redact", "_chain", "_mapping"},
+    {"_transport"},
     {"_cache", "_decode", "_session", "_reports"},
-    {"_gateway", "credentials", "_news", "_refusals"},
+    {"_gateway", "_pooled", "credentials", "_news", "_refusals"},
     {"_store", "_probe", "rotation", "_databases"},
     {"_manager", "_pool"},
     {"__init__"},
@@ -64,11 +65,12 @@ ALSO = {
 KIT = {"testing", "pytest_plugin"}
 OWNERS = {
     "aioboto3": {"_session", "_transport"},
-    "aiobotocore": {"_transport"},
+    "aiobotocore": {"_chain", "_transport"},
     "aiohttp": {"_transport"},
     "botocore": {
         "errors",
         "_mapping",
+        "_pooled",
         "_session",
         "_transport",
         "testing._client",

@@ -6,13 +6,14 @@ import asyncio
 import gc
 import os
 import sys
+import threading
 import weakref
 from typing import NoReturn
 
 import pytest
 
-from aiocredentials import PoolClosedError, _loops
-from aiocredentials._loops import PerLoop, finish, join, running_loop
+from aiocredentials import EndpointUnreachableError, _loops
+from aiocredentials._loops import LoadingLock, PerLoop, close_in_each_loop, finish, is_cancelled, join, running_loop
 
 
 class State:
@@ -62,7 +63,8 @@ async def test_a_fork(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_loops, "_inherited", [])
     states = PerLoop(State)
     parents = weakref.ref(states.get())
-    states.forked()  # what the handler calls in a child
+    monkeypatch.setattr(_loops, "_registry", {states})
+    _loops._start_anew()  # what the handler calls in a child
     assert [*states.living()] == []
     childs = states.get()
     gc.collect()
@@ -165,13 +167,13 @@ async def test_who_is_cancelled_leaves_the_task() -> None:
     assert await other is True
 
 
-async def test_a_cancelled_task_is_a_closed_pool() -> None:
-    """Who joined a task that was cancelled wasn't cancelled, and is told why there is no outcome."""
+async def test_a_task_that_was_cancelled_from_inside() -> None:
+    """A caller that joined a task which was cancelled gets a transient error: nobody cancelled the caller."""
     task = asyncio.create_task(asyncio.Event().wait())
     joined = asyncio.create_task(join(task))
     await turns(2)
     task.cancel()
-    with pytest.raises(PoolClosedError, match="closed during the call"):
+    with pytest.raises(EndpointUnreachableError, match="cancelled from inside the client"):
         await joined
 
 
@@ -205,3 +207,201 @@ async def test_finish_waits_for_all() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert all(future.done() for future in closing)
+
+
+class Closing:
+    """A state that closes when it may, and says so."""
+
+    def __init__(self) -> None:
+        self.may_close = asyncio.Event()
+        self.begun = asyncio.Event()
+        self.is_closed = False
+
+    async def aclose(self) -> None:
+        """Wait until it may close."""
+        self.begun.set()
+        await self.may_close.wait()
+        self.is_closed = True
+
+
+class TestCloseInEachLoop:
+    """States of several loops are closed, each in its own, and none is waited for too long."""
+
+    async def test_here(self) -> None:
+        """What closes in time is closed when the call returns, and nothing is late."""
+        state = Closing()
+        state.may_close.set()
+        assert await close_in_each_loop([(asyncio.get_running_loop(), state)], Closing.aclose, 20) == 0
+        assert state.is_closed
+
+    async def test_nothing(self) -> None:
+        """Without a state there is nothing to wait for."""
+        assert await close_in_each_loop(list[tuple[asyncio.AbstractEventLoop, Closing]](), Closing.aclose, 20) == 0
+
+    async def test_too_late(self) -> None:
+        """What doesn't close in time is counted, and goes on closing."""
+        state = Closing()
+        assert await close_in_each_loop([(asyncio.get_running_loop(), state)], Closing.aclose, 0.01) == 1
+        state.may_close.set()
+        await turns(3)
+        assert state.is_closed
+
+    async def test_cancelled(self) -> None:
+        """A caller that is cancelled meanwhile, however often, is cancelled at the end, and not before."""
+        state = Closing()
+        states = [(asyncio.get_running_loop(), state)]
+        task = asyncio.create_task(close_in_each_loop(states, Closing.aclose, 20))
+        await state.begun.wait()
+        for _ in range(2):
+            task.cancel()
+            await turns(3)
+            assert not task.done()
+        state.may_close.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert state.is_closed
+
+    async def test_in_a_thread(self) -> None:
+        """A loop that runs in another thread closes its state in that thread."""
+        ready, threads = threading.Event(), list[int]()
+        states: list[tuple[asyncio.AbstractEventLoop, Closing]] = []
+        ended = threading.Event()
+
+        async def elsewhere() -> None:
+            states.append((asyncio.get_running_loop(), Closing()))
+            ready.set()
+            await asyncio.to_thread(ended.wait)
+
+        async def close(state: Closing) -> None:
+            threads.append(threading.get_ident())
+            state.is_closed = True
+
+        other = asyncio.create_task(asyncio.to_thread(asyncio.run, elsewhere()))
+        await asyncio.to_thread(ready.wait)
+        assert await close_in_each_loop(states, close, 20) == 0
+        assert states[0][1].is_closed
+        assert threads[0] != threading.get_ident()
+        ended.set()
+        await other
+
+    async def test_a_loop_that_never_runs_again(self) -> None:
+        """A loop that is stopped is late; when it is closed then, nothing complains of work that never began."""
+        loop = asyncio.new_event_loop()
+        assert await close_in_each_loop([(loop, Closing())], Closing.aclose, 0.01) == 1
+        loop.close()
+        gc.collect()
+
+    async def test_a_loop_that_is_closed(self) -> None:
+        """A loop that was closed just then has nothing left to close, nor has one that is closed meanwhile."""
+        closed, stopped = asyncio.new_event_loop(), asyncio.new_event_loop()
+        closed.close()
+        asyncio.get_running_loop().call_later(0.01, stopped.close)
+        states = [(closed, Closing()), (stopped, Closing())]
+        assert await close_in_each_loop(states, Closing.aclose, 20) == 0
+
+
+class TestLoadingLock:
+    """Loading and forks exclude each other; a child never inherits a lock that nobody releases."""
+
+    @pytest.fixture(autouse=True)
+    def _brief(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(_loops, "FORK_SECONDS", 0.05)
+
+    @staticmethod
+    def is_free(lock: LoadingLock) -> bool:
+        """Whether another thread could load."""
+        acquired: list[bool] = []
+
+        def look() -> None:
+            acquired.append(lock._lock.acquire(blocking=False))
+            if acquired[0]:
+                lock._lock.release()
+
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
+        return acquired[0]
+
+    def test_a_fork_waits(self) -> None:
+        """A fork waits until the thread that loads is done."""
+        lock = LoadingLock()
+        order: list[str] = []
+        begun = threading.Event()
+
+        def load() -> None:
+            with lock:
+                begun.set()
+                order.append("loaded")
+
+        thread = threading.Thread(target=load)
+        thread.start()
+        begun.wait()
+        lock.before_fork()
+        order.append("forked")
+        lock.after_in_parent()
+        thread.join()
+        assert order == ["loaded", "forked"]
+        assert self.is_free(lock)
+
+    @pytest.mark.parametrize("side", ["after_in_parent", "after_in_child"])
+    def test_it_is_free_afterwards(self, side: str) -> None:
+        """After a fork it is free on both sides."""
+        lock = LoadingLock()
+        lock.before_fork()
+        assert not self.is_free(lock)
+        getattr(lock, side)()
+        assert self.is_free(lock)
+
+    def test_not_for_ever(self) -> None:
+        """A fork that has waited too long goes on: the parent's thread keeps the lock, the child has a free one."""
+        lock = LoadingLock()
+        release = threading.Event()
+        held = threading.Event()
+
+        def load() -> None:
+            with lock:
+                held.set()
+                release.wait()
+
+        thread = threading.Thread(target=load)
+        thread.start()
+        held.wait()
+        lock.before_fork()
+        lock.after_in_parent()
+        assert not self.is_free(lock)
+        parents = lock._lock
+        lock.before_fork()
+        lock.after_in_child()
+        assert self.is_free(lock)
+        lock._lock = parents  # this process is both
+        release.set()
+        thread.join()
+
+    def test_the_loading_thread_forks(self) -> None:
+        """A thread that forks while it loads goes on loading, in the parent and in the child."""
+        lock = LoadingLock()
+        for side in (lock.after_in_parent, lock.after_in_child):
+            with lock:
+                lock.before_fork()
+                side()
+                assert not self.is_free(lock)
+            assert self.is_free(lock)
+
+
+async def test_who_is_cancelled() -> None:
+    """A task knows whether somebody has cancelled it; a CancelledError from elsewhere doesn't count."""
+    assert not is_cancelled()
+    seen: list[bool] = []
+
+    async def look() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            seen.append(is_cancelled())
+
+    task = asyncio.create_task(look())
+    await turns(1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert seen == [True]

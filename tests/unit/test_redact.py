@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiocredentials._redact import LOGGERS, our_call, wire_logs_redacted
+from aiocredentials import _redact
+from aiocredentials._redact import LOGGERS, our_call, wire_logs_redacted, without_password
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -145,6 +146,48 @@ def test_what_is_useful_stays(caplog: pytest.LogCaptureFixture) -> None:
     assert said(caplog, CREDENTIALS, "Looking for credentials via: %s", "env") == "Looking for credentials via: env"
     error = said(caplog, CREDENTIALS, "Error retrieving container metadata: %s", ValueError(HIDDEN))
     assert error == "Error retrieving container metadata: [ValueError; its text is left out]"
+
+
+def test_where_a_request_goes(caplog: pytest.LogCaptureFixture) -> None:
+    """A password in the URL of an endpoint isn't told; the rest of the URL is."""
+    request = Request()
+    request.url = f"https://user:{HIDDEN}@endpoint.example/"
+    with wire_logs_redacted(), our_call():
+        ENDPOINT.debug("Sending http request: %s", request)
+        logging.getLogger("aiobotocore.regions").debug("Endpoint provider result: %s", request.url)
+    assert caplog.messages[0].startswith("Sending http request: [POST https://endpoint.example/, a body")
+    assert caplog.messages[1] == f"Endpoint provider result: [{len(request.url)} characters left out]"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://endpoint.example:8443/path", "https://endpoint.example:8443/path"),
+        ("http://user:hidden@[::1]:5000", "http://[::1]:5000"),
+        ("http://hidden@proxy.example", "http://proxy.example"),
+        ("https://user:hidden#1@endpoint.example", "https://endpoint.example"),
+        ("https://user:hidden/1@endpoint.example", "https://endpoint.example"),
+        ("https://user:hidden@2@endpoint.example", "https://endpoint.example"),
+        ("https://[user:hidden@endpoint.example", "https://endpoint.example"),
+        ("user:hidden@endpoint.example", "endpoint.example"),
+        ("user:hidden://1@endpoint.example", "endpoint.example"),
+        ("", ""),
+    ],
+)
+def test_without_password(url: str, shown: str) -> None:
+    """Of a URL, all that may be a user and a password is left out, also where a parser finds none."""
+    assert without_password(url) == shown
+
+
+def test_a_fork(caplog: pytest.LogCaptureFixture) -> None:
+    """In a child process the parent's blocks have no effect, and their ends neither."""
+    with wire_logs_redacted():
+        _redact._start_anew()  # what the handler calls in a child
+        assert filters() == 0
+        with wire_logs_redacted(), our_call():
+            PARSERS.debug("%s", HIDDEN)
+        assert filters() == 0
+    assert HIDDEN not in caplog.text
 
 
 def test_formats_that_nobody_foresaw(caplog: pytest.LogCaptureFixture) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import warnings
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import aioboto3
 import boto3
@@ -25,12 +27,13 @@ from aiocredentials import (
     InvalidParameterError,
     InvalidRegionError,
     PoolClosedError,
+    _pooled,
     _session,
     _transport,
 )
+from aiocredentials._pooled import PooledSession
 from aiocredentials._session import (
     ClientSettings,
-    PooledSession,
     Region,
     SessionPerCall,
     known_regions,
@@ -40,9 +43,9 @@ from aiocredentials._session import (
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
 
     from aiocredentials._session import ClientSource, Opened
+    from server.stub import StubSecretsManager
 
 ARN = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:prod/db-AbCdEf"
 ONE_ATTEMPT = {"total_max_attempts": 1}
@@ -349,6 +352,55 @@ async def test_config(by_session: AioConfig | None, by_caller: AioConfig | None,
     assert (config.connect_timeout, config.read_timeout, retries, config.max_pool_connections) == expected
 
 
+PROFILE = "[default]\nmax_attempts = 4\nretry_mode = adaptive\n"
+
+
+@pytest.mark.parametrize(
+    ("environment", "profile", "retries", "expected"),
+    [
+        ({}, "", None, ("standard", 3)),
+        ({"AWS_MAX_ATTEMPTS": "1"}, "", None, ("standard", 1)),
+        ({"AWS_RETRY_MODE": "legacy"}, "", None, ("legacy", 3)),
+        ({"AWS_RETRY_MODE": "adaptive", "AWS_MAX_ATTEMPTS": "7"}, "", None, ("adaptive", 7)),
+        ({}, PROFILE, None, ("adaptive", 4)),
+        ({"AWS_MAX_ATTEMPTS": "6"}, PROFILE, None, ("adaptive", 6)),
+        ({"AWS_MAX_ATTEMPTS": "6"}, PROFILE, {"total_max_attempts": 2}, ("adaptive", 2)),
+        ({"AWS_MAX_ATTEMPTS": "6"}, PROFILE, {"mode": "standard"}, ("standard", 6)),
+        ({"AWS_MAX_ATTEMPTS": "6"}, PROFILE, {"max_attempts": 0, "mode": "legacy"}, ("legacy", 1)),
+    ],
+)
+@pytest.mark.parametrize("ours", [True, False], ids=["our session", "the caller's"])
+async def test_retries(
+    monkeypatch: pytest.MonkeyPatch,
+    aws_config: Callable[[str], None],
+    *,
+    environment: dict[str, str],
+    profile: str,
+    retries: Any,  # noqa: ANN401 (botocore's)
+    expected: tuple[str, int],
+    ours: bool,
+) -> None:
+    """A config says how a call is repeated, else the environment, else the profile; if none does: standard, 3 tries."""
+    aws_config(profile)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    config = AioConfig(retries=retries) if retries else None
+    session = None if ours else AioSession()
+    async with opened(SessionPerCall(ClientSettings(session=session, config=config))) as (client, _):
+        chosen: Any = client.meta.config
+    assert (chosen.retries["mode"], chosen.retries["total_max_attempts"]) == expected
+
+
+async def test_retries_of_the_callers_session() -> None:
+    """What the session's own settings say holds, too."""
+    core = AioSession()
+    core.set_config_variable("max_attempts", 9)
+    core.get_component("config_store").set_config_variable("retry_mode", "legacy")
+    async with opened(SessionPerCall(ClientSettings(session=core))) as (client, _):
+        chosen: Any = client.meta.config
+    assert (chosen.retries["mode"], chosen.retries["total_max_attempts"]) == ("legacy", 9)
+
+
 async def test_connector_args() -> None:
     """What a caller says about connections isn't lost, though aiobotocore before 3 loses it in merging."""
     config = AioConfig(connector_args={"keepalive_timeout": 1})
@@ -414,6 +466,154 @@ async def test_unencrypted_endpoints(dns: list[str]) -> None:
             pass
 
 
+IN_CLEAR = "http://vpce-1.example:8080"
+
+
+def line_of(marker: str) -> int:
+    """Return the number of the one line of this file that ends in a comment."""
+    lines = Path(__file__).read_text().splitlines()
+    (found,) = [number for number, line in enumerate(lines, 1) if line.endswith(f"# {marker}")]
+    return found
+
+
+async def test_the_line_that_is_warned_of(dns: list[str]) -> None:
+    """The warning names the user's line that made the pool or the manager, though a task of ours issues it."""
+    config = AioConfig(retries=ONE_ATTEMPT)
+    with warnings.catch_warnings(record=True) as issued:
+        warnings.simplefilter("always")
+        manager = AsyncCredentialsManager[Any]("x", endpoint_url=IN_CLEAR, config=config)  # the manager
+        await error_of(manager)
+        pool = CredentialsPool(endpoint_url=IN_CLEAR, config=config)  # the pool
+        async with pool:
+            await error_of(pool.manager("x"))
+        async with manager:  # the block
+            await error_of(manager)
+    assert [(warning.filename, warning.lineno) for warning in issued] == [
+        (__file__, line_of("the manager")),
+        (__file__, line_of("the pool")),
+        (__file__, line_of("the block")),
+    ]
+    assert len(dns) == 3
+
+
+async def test_a_line_of_no_module(dns: list[str]) -> None:
+    """Code that belongs to no module is told as Python calls it."""
+    made: dict[str, Any] = {"__name__": "nowhere", "AsyncCredentialsManager": AsyncCredentialsManager, "url": IN_CLEAR}
+    exec("manager = AsyncCredentialsManager('x', endpoint_url=url)", made)  # noqa: S102 (our own text)
+    with pytest.warns(UserWarning, match="isn't encrypted") as issued:
+        await error_of(made["manager"])
+    assert [(warning.filename, warning.lineno) for warning in issued] == [("<string>", 1)]
+    assert dns
+
+
+@pytest.mark.parametrize("pooled", [False, True], ids=["per call", "pooled"])
+async def test_warnings_that_are_errors(
+    stub_answers: str,
+    caplog: pytest.LogCaptureFixture,
+    pooled: bool,  # noqa: FBT001 (a table)
+) -> None:
+    """Where warnings are errors, ours breaks no call, and no client is opened twice for it: it is logged."""
+    manager = AsyncCredentialsManager[Any]("x", endpoint_url=stub_answers, policy=None)
+    async with manager if pooled else contextlib.nullcontext():
+        for _ in range(2):
+            await manager.secret()
+    warned = [record.getMessage() for record in caplog.records if record.name == "aiocredentials"]
+    assert len(warned) == (1 if pooled else 2)
+    assert all(f"{stub_answers} isn't encrypted" in message for message in warned)
+
+
+async def test_a_hook_that_fails(
+    stub_answers: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither does a hook of the user's that fails while the warning is shown."""
+
+    def fail(*_: object, **__: object) -> NoReturn:
+        raise ZeroDivisionError
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        monkeypatch.setattr(warnings, "showwarning", fail)
+        await AsyncCredentialsManager[Any]("x", endpoint_url=stub_answers).secret()
+    assert "isn't encrypted" in caplog.text
+
+
+@pytest.fixture
+async def stub_answers(stub: StubSecretsManager, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the URL of a server that isn't taken for one of this machine."""
+    monkeypatch.setattr(_transport, "is_loopback", lambda _: False)
+    return stub.url
+
+
+@pytest.mark.parametrize("pooled", [False, True], ids=["per call", "pooled"])
+async def test_a_client_that_fails_its_check(pooled: bool) -> None:  # noqa: FBT001 (a table)
+    """A client that was entered before it is refused is closed at once, in a pool, too."""
+    events: list[str] = []
+
+    class Client:
+        async def __aenter__(self) -> Self:
+            events.append("entered")
+            return self
+
+        async def __aexit__(self, *_: object) -> None:
+            events.append("closed")
+
+    class Own(AioSession):
+        def create_client(self, *_: object, **__: object) -> Any:  # noqa: ANN401 (a client that is none)
+            return Client()
+
+    manager = AsyncCredentialsManager[Any]("x", session=Own(), policy=None)
+    async with manager if pooled else contextlib.nullcontext():
+        for count in (1, 2):
+            assert type(await error_of(manager)) is InvalidParameterError
+            assert events == ["entered", "closed"] * count
+
+
+async def test_a_password_in_the_endpoint(dns: list[str]) -> None:
+    """A user and a password in `endpoint_url` are in no warning, error or repr, whichever way the call ends."""
+    config = AioConfig(retries=ONE_ATTEMPT)
+    shown: list[str] = []
+    with warnings.catch_warnings(record=True) as issued:
+        warnings.simplefilter("always")
+        for url, region in (
+            ("http://user:hidden@vpce-1.example", "eu-west-1"),
+            ("https://user:hidden@eu-wst-1.example", "eu-wst-1"),
+            ("https://user:hidden@vpce-1.example", "no region"),
+        ):
+            manager = AsyncCredentialsManager[Any]("x", region, endpoint_url=url, config=config)
+            error = await error_of(manager)
+            shown += [str(error), repr(error), repr(vars(error)), repr(vars(manager))]
+    for url in ("https://user:hidden#1@vpce-1.example", "https://user:hidden@vpce-1.example:x", "https://u:1#h@vpce"):
+        with pytest.raises(ValueError, match=r"write # / \? @ as %23") as info:
+            CredentialsPool(endpoint_url=url)
+        shown.append(str(info.value))
+    (warned,) = [str(warning.message) for warning in issued]
+    assert warned.startswith("http://vpce-1.example isn't encrypted")
+    shown.append(warned)
+    assert not [text for text in shown if "hidden" in text]
+    assert "can't be sent beside AWS's own signature" in shown[0]
+    assert "https://vpce-1.example would have been asked" in shown[8]
+    assert dns == []
+
+
+def test_a_long_region() -> None:
+    """A region that is too long for a host name is refused at once, in a short sentence."""
+    for length in (64, 200_000):
+        for make in (CredentialsPool, lambda region: AsyncCredentialsManager("x", region)):
+            with pytest.raises(ValueError, match=rf"region_name has {length} characters, and no region has more"):
+                make("x" * length)
+    CredentialsPool("x" * 63)
+
+
+async def test_a_long_region_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that comes from elsewhere is refused by the call, as soon, and as shortly."""
+    monkeypatch.setenv("AWS_REGION", "x" * 20_000)
+    error = await error_of(AsyncCredentialsManager("prod/db"))
+    assert type(error) is InvalidRegionError
+    assert "A name of 20000 characters is no region: it has at most 63" in str(error)
+    assert (error.secret_name, error.region_source) == ("prod/db", "AWS_REGION")
+    assert len(repr(error)) < 500
+
+
 @pytest.mark.parametrize("pooled", [False, True], ids=["per call", "pooled"])
 async def test_verification_is_not_switched_off(dns: list[str], pooled: bool) -> None:  # noqa: FBT001 (a table)
     """A session that verifies nothing reaches endpoints on this machine alone."""
@@ -438,7 +638,7 @@ async def test_a_pool_shares_clients(monkeypatch: pytest.MonkeyPatch) -> None:
         return await open_client(stack, session, region, settings)
 
     open_client = _session._open_client
-    monkeypatch.setattr(_session, "_open_client", slow)
+    monkeypatch.setattr(_pooled, "_open_client", slow)
     pooled = PooledSession(ClientSettings())
     pooled.open()
 
@@ -526,26 +726,6 @@ async def test_closing_waits_for_those_who_are_late() -> None:
     await closing
     with pytest.raises(TimeoutError):
         await call
-
-
-def test_a_loop_that_stands_still() -> None:
-    """Closing in one loop doesn't wait for another that doesn't run: what is in that one closes when it runs again."""
-    pooled = PooledSession(ClientSettings())
-    pooled.open()
-
-    async def use() -> None:
-        async with opened(pooled):
-            pass
-
-    loop = asyncio.new_event_loop()
-    try:
-        loop.run_until_complete(use())
-        asyncio.run(pooled.aclose())
-        assert pooled.holds_clients
-        loop.run_until_complete(pooled.aclose())
-        assert not pooled.holds_clients
-    finally:
-        loop.close()
 
 
 async def test_a_session_that_cannot_be_made(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import shutil
 import ssl
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -13,6 +16,7 @@ from aiobotocore.config import AioConfig
 from aiobotocore.httpsession import AIOHTTPSession
 from botocore import handlers
 from botocore.config import Config
+from botocore.httpsession import get_cert_path
 
 from aiocredentials import AuthenticationError, _session, _transport
 from aiocredentials._session import ClientSettings, default_region, load_transport, open_session
@@ -55,6 +59,27 @@ class TestContexts:
         assert (first.check_hostname, first.verify_mode) == (True, ssl.CERT_REQUIRED)
 
     @pytest.mark.usefixtures("no_contexts")
+    async def test_the_newest(self, tmp_path: Path) -> None:
+        """Of a bundle that is replaced again and again one context is kept, the newest; there are never many."""
+        source = get_cert_path(True)  # noqa: FBT003 (botocore's `verify`)
+        bundles = [tmp_path / f"bundle{number}.pem" for number in range(_transport._MOST_CONTEXTS + 5)]
+        seen: list[ssl.SSLContext] = []
+        for _ in range(3):
+            shutil.copy(source, tmp_path / "new")
+            os.replace(tmp_path / "new", bundles[0])  # noqa: PTH105 (as a mounted secret is replaced)
+            seen.append(await ssl_context(str(bundles[0]), None, None))
+        assert len(set(map(id, seen))) == 3
+        assert [context for _, context in _transport._contexts.values()] == [seen[-1]]
+        assert await ssl_context(str(bundles[0]), None, None) is seen[-1]
+        for bundle in bundles:
+            bundle.symlink_to(source) if bundle != bundles[0] else None
+            last = await ssl_context(str(bundle), None, None)
+        kept = [context for _, context in _transport._contexts.values()]
+        assert len(kept) == _transport._MOST_CONTEXTS
+        assert kept[-1] is last
+        assert seen[-1] not in kept
+
+    @pytest.mark.usefixtures("no_contexts")
     async def test_one_connector(self) -> None:
         """Requests that start at once share a connector; after closing there is none, and no new one is made."""
         async with TrustedSession() as transport:
@@ -81,7 +106,6 @@ class TestLoading:
         loaded: list[str] = []
         monkeypatch.setattr(_session, "_is_loaded", False)
         monkeypatch.setattr(_transport, "load", lambda: loaded.append("once"))
-        _session._load.cache_clear()
         await asyncio.gather(*(load_transport() for _ in range(5)))
         await load_transport()
         assert loaded == ["once"]
@@ -119,6 +143,40 @@ class TestLoading:
         services = {name.split(".")[1] for name in kept if "." in name}
         assert services <= {"secretsmanager", "sts", "sso", "sso-oidc", "signin"}
         assert len(kept) < 30
+
+
+class TestAbandoning:
+    """A transport of a loop that is closed: its socket is closed without the loop."""
+
+    def test_by_layers(self) -> None:
+        """Below TLS, over a proxy that speaks TLS as well, it is the innermost transport that has the socket."""
+
+        class Sock:
+            is_closed = False
+
+            def close(self) -> None:
+                self.is_closed = True
+
+        sock = Sock()
+        plain = SimpleNamespace(_sock=sock)
+        inner = SimpleNamespace(_ssl_protocol=SimpleNamespace(_transport=plain), _closed=False)
+        outer = SimpleNamespace(_ssl_protocol=SimpleNamespace(_transport=inner), _closed=False)
+        _transport._close_socket(outer)
+        assert sock.is_closed
+        assert (plain._sock, inner._closed, outer._closed) == (None, True, True)
+
+    def test_nothing_to_close(self) -> None:
+        """Transports of uvloop have none that can be reached, and a protocol may have no transport any more."""
+        for transport in (None, object(), SimpleNamespace(_sock=None)):
+            _transport._close_socket(transport)
+
+    async def test_a_client_without_a_connection(self) -> None:
+        """What never connected has nothing to close; nor what is closed."""
+        transport = TrustedSession()
+        transport.abandon()
+        async with transport:
+            transport.abandon()
+        transport.abandon()
 
 
 class TestSmallThings:

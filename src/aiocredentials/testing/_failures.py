@@ -42,7 +42,10 @@ _ANSWERS: dict[type[CredentialsError], tuple[str, str]] = {
     InternalServiceError: ("InternalServiceError", "An error occurred on the server side."),
     ThrottledError: ("ThrottlingException", "Rate exceeded"),
     AccessDeniedError: ("AccessDeniedException", "User is not authorized to perform this action on this resource"),
-    AuthenticationError: ("UnrecognizedClientException", "The security token included in the request is invalid."),
+    AuthenticationError: (
+        "InvalidSignatureException",
+        "The request signature we calculated does not match the signature you provided.",
+    ),
 }
 _WORDS = dict(reversed(_ANSWERS.values()))  # of two with one code, the plain one
 

@@ -1,0 +1,249 @@
+"""botocore's credential chain, made fit for a service: it leaves no helper process, asks no person, has one loop.
+
+The stubs of aiobotocore don't have the private hooks that this module is about; tests hold what they promise, with the
+pinned aiobotocore and with the newest one.
+"""
+
+# mypy: disable-error-code="attr-defined, has-type, no-any-return"
+# pyright: basic, reportAttributeAccessIssue=false
+# ruff: noqa: ANN401, SLF001
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import os
+import signal
+from datetime import UTC, datetime
+from functools import partial
+from getpass import getpass
+from typing import TYPE_CHECKING, Any, NoReturn
+from weakref import WeakSet
+
+from aiobotocore.credentials import (
+    AioAssumeRoleProvider,
+    AioContainerProvider,
+    AioInstanceMetadataProvider,
+    AioProcessProvider,
+    AioRefreshableCredentials,
+)
+from aiobotocore.utils import AioContainerMetadataFetcher, AioInstanceMetadataFetcher, _RefCountedSession
+
+from aiocredentials._loops import bookkeeping
+from aiocredentials.errors import AuthenticationError, describe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aiobotocore.session import AioSession
+
+REAP_SECONDS = 1.0
+"""How long the end of a killed helper process is waited for: the system needs milliseconds."""
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+# Their sources ask with an HTTP session that belongs to one event loop.
+_OF_ONE_LOOP = {AioContainerProvider.METHOD, AioInstanceMetadataProvider.METHOD}
+
+
+def protect(resolver: Any, metadata_session: Callable[[Any], Any]) -> None:
+    """Change what a new credential chain does: with helper processes, with codes of a device, with metadata services.
+
+    `metadata_session` makes the HTTP session for a metadata service in place of aiobotocore's own.
+    """
+    for provider in resolver.providers:
+        for name in ("_fetcher", "_role_fetcher"):
+            fetcher: Any = getattr(provider, name, None)
+            is_ours = isinstance(fetcher, (AioContainerMetadataFetcher, AioInstanceMetadataFetcher))
+            if is_ours and isinstance(fetcher._session, _RefCountedSession):
+                fetcher._session = metadata_session(fetcher._session)
+        if isinstance(provider, AioProcessProvider):
+            provider._popen = start_helper
+        if isinstance(provider, AioAssumeRoleProvider):
+            if provider._prompter is getpass:
+                provider._prompter = refuse_mfa
+            # It makes the chains of source profiles.
+            builder: Any = provider._profile_provider_builder
+            builder._create_process_provider = partial(_process_provider, builder._create_process_provider)
+
+
+def _process_provider(make: Callable[[str], Any], profile_name: str) -> Any:
+    provider = make(profile_name)
+    provider._popen = start_helper
+    return provider
+
+
+def refuse_mfa(prompt: str) -> NoReturn:
+    """Raise in place of `getpass`, which would stop the event loop until somebody types."""
+    device = prompt.removeprefix("Enter MFA code for ").strip(": ")
+    raise describe(
+        AuthenticationError,
+        f"The AWS profile asks for a code of the device {device} (mfa_serial), and a service has nobody to type it: "
+        "sign in before the start, such as by `aws sso login`, or choose a profile without mfa_serial.",
+    )
+
+
+async def start_helper(*command: str, **streams: Any) -> _Helper:
+    """Start a `credential_process`, with the arguments of `asyncio.create_subprocess_exec`."""
+    alone = not _has_terminal()
+    process = await asyncio.create_subprocess_exec(*command, start_new_session=alone, **streams)
+    return _Helper(process, alone=alone)
+
+
+def _has_terminal() -> bool:
+    """Return whether a person may sit at a terminal: then a helper keeps it, to ask for a password, say."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | getattr(os, "O_NOCTTY", 0)))
+    except OSError:
+        return False
+    return True
+
+
+class _Helper:
+    """A `credential_process` that is killed when nobody waits for it any more.
+
+    Without a terminal it has a process group of its own, so its own children are killed with it.
+    """
+
+    def __init__(self, process: asyncio.subprocess.Process, *, alone: bool) -> None:
+        self._process = process
+        self._alone = alone
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.returncode
+
+    async def communicate(self) -> tuple[bytes, bytes]:
+        try:
+            return await self._process.communicate()
+        except BaseException:
+            await self._end()
+            raise
+
+    async def _end(self) -> None:
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._kill()
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(REAP_SECONDS):
+                    await self._process.wait()
+        finally:
+            # A child of the helper may have its streams, and hold them open.
+            self._process._transport.close()
+
+    def _kill(self) -> None:
+        if self._alone and hasattr(os, "killpg"):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        else:
+            self._process.kill()
+
+
+async def resolve(get_credentials: Callable[[], Any], core: AioSession) -> Any:
+    """Resolve the credentials of a session, however often that was tried before.
+
+    aiobotocore before 3 takes a second try with a source profile for an endless loop.
+    """
+    if core._credentials is None:
+        for provider in getattr(core.get_component("credential_provider"), "providers", ()):
+            if isinstance(provider, AioAssumeRoleProvider):
+                provider._visited_profiles = [provider._profile_name]
+    return await get_credentials()
+
+
+def when_refresh_fails(credentials: Any, note: Callable[[], None]) -> None:
+    """Call `note` whenever expiring credentials can't be renewed.
+
+    Some never can again, such as those of a profile that has changed on disk: then a new session helps.
+    """
+    if not isinstance(credentials, AioRefreshableCredentials) or "get_frozen_credentials" in vars(credentials):
+        return
+    get_frozen = credentials.get_frozen_credentials
+
+    async def noting() -> Any:
+        try:
+            return await get_frozen()
+        except Exception:
+            note()
+            raise
+
+    vars(credentials)["get_frozen_credentials"] = noting
+
+
+def copied(core: AioSession, metadata_session: Callable[[Any], Any]) -> AioSession:
+    """Return a copy of a caller's session for one event loop; theirs stays as it is.
+
+    Settings and components are theirs. The credential chain is the copy's own, except for providers of the caller's
+    own making.
+    """
+    mine = copy.copy(core)
+    mine._components = copy.copy(core._components)
+    mine._components._components = dict(core._components._components)
+    mine._components._deferred = dict(core._components._deferred)
+    mine.register_component("config_store", copy.copy(core.get_component("config_store")))
+    # Not made before it is needed: a profile that isn't there is an error then.
+    mine._components.lazy_register_component(
+        "credential_provider",
+        partial(_chain, mine, core._components._components.get("credential_provider"), metadata_session),
+    )
+    mine._credentials = _own_credentials(mine, core._credentials)
+    return mine
+
+
+def _chain(mine: AioSession, theirs: Any, metadata_session: Callable[[Any], Any]) -> Any:
+    """Make a chain for a copy of a session, with the providers that the caller has added or changed in theirs."""
+    chain = mine._create_credential_resolver()
+    protect(chain, metadata_session)
+    if theirs is None:
+        return chain
+    if not hasattr(theirs, "providers"):
+        return theirs
+    ours = {type(provider): provider for provider in chain.providers}
+    chain.providers = [ours.get(type(provider), provider) for provider in theirs.providers]
+    for provider in theirs.providers:
+        if isinstance(provider, AioAssumeRoleProvider):
+            own = ours[type(provider)]
+            if provider._prompter is not getpass:
+                own._prompter = provider._prompter
+            if type(provider.cache) is not dict:
+                own.cache = provider.cache
+    return chain
+
+
+_refused: WeakSet[Any] = WeakSet()
+
+
+def refuse(core: AioSession) -> None:
+    """Note that AWS has refused the credentials that a caller's session has: later copies look for others."""
+    with bookkeeping, contextlib.suppress(TypeError):  # not everything that signs can be referred to weakly
+        _refused.add(core._credentials)
+
+
+def _own_credentials(mine: AioSession, theirs: Any) -> Any:
+    """Return the credentials that a copy of a caller's session begins with; None has its chain look for some."""
+    with bookkeeping:
+        is_refused = theirs is not None and theirs in _refused
+    searched_anew: set[str] = _OF_ONE_LOOP
+    if is_refused:
+        # What the files on disk say may have changed, too.
+        mine._config = mine._profile_map = None
+        chain = mine.get_component("credential_provider")
+        searched_anew = {provider.METHOD for provider in getattr(chain, "providers", ())}
+    if getattr(theirs, "method", None) in searched_anew and _found_by_chain(theirs):
+        return None
+    if not isinstance(theirs, AioRefreshableCredentials):
+        return theirs
+    # The lock that makes several tasks wait for one renewal belongs to one event loop.
+    own = copy.copy(theirs)
+    own._refresh_lock = asyncio.Lock()
+    if is_refused:
+        own._expiry_time = _LONG_AGO
+    return own
+
+
+def _found_by_chain(credentials: Any) -> bool:
+    """Return whether a chain would find these again; a caller may have made some with a function of its own."""
+    if not isinstance(credentials, AioRefreshableCredentials):
+        return True
+    made_in = str(getattr(credentials._refresh_using, "__module__", ""))
+    return made_in.partition(".")[0] in {"aiobotocore", "botocore"}

@@ -1,0 +1,364 @@
+"""What a pool has open: in each running loop, one session and one client per region, which heal."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import weakref
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+
+from botocore.exceptions import NoCredentialsError
+
+from aiocredentials._loops import PerLoop, bookkeeping, close_in_each_loop, detached_task, join
+from aiocredentials._redact import our_call, wire_logs_redacted
+from aiocredentials._session import (
+    ClientSettings,
+    Opened,
+    Region,
+    _core,
+    _is_custom,
+    _open_client,
+    default_region,
+    note_refusal,
+    open_session,
+    signs_again,
+)
+from aiocredentials.errors import CredentialsError, PoolClosedError, describe, for_caller
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+
+    import aioboto3
+    from aiobotocore.session import AioSession
+
+    from aiocredentials._session import CustomSession
+
+R = TypeVar("R")
+
+logger = logging.getLogger("aiocredentials")
+
+CLOSE_SECONDS = 3.0
+"""How long closing waits for a loop; a third of it for the calls that it has ended, a third for what opens clients."""
+
+_CREDENTIALS = object()
+
+
+class PooledSession:
+    """One session and one client per region, shared by all calls of a running loop until `aclose`."""
+
+    def __init__(self, settings: ClientSettings) -> None:
+        self._settings = settings
+        self._loops = PerLoop(partial(_LoopClients, settings), _LoopClients.abandon)
+        self._state: Literal["new", "open", "closed"] = "new"
+        # A pool that is forgotten, or lives until the process ends, leaves the sockets of dead loops to nobody.
+        weakref.finalize(self, self._loops.abandon_dead)
+
+    def open(self) -> bool:
+        """Allow calls; sessions and clients are made by the first ones. Return whether it wasn't open before."""
+        with bookkeeping:
+            was_new = self._state == "new"
+            if self._state != "closed":
+                self._state = "open"
+                return was_new
+        raise describe(PoolClosedError, "The pool was closed, and closing is final: make a new one.")
+
+    @property
+    def closed(self) -> bool:
+        """Whether the pool is closed."""
+        return self._state == "closed"
+
+    @property
+    def profile(self) -> str | None:
+        """The AWS profile of the settings."""
+        return self._settings.profile
+
+    def _check_open(self) -> None:
+        if self._state == "new":
+            raise describe(PoolClosedError, "The pool isn't open yet: use `async with pool:` first.")
+        if self._state == "closed":
+            raise describe(PoolClosedError, "The pool is closed: make a new one.")
+
+    async def region(self) -> Region:
+        """Return the default region of the pool."""
+        self._check_open()
+        return default_region(self._settings, await self._loops.get().current.session())
+
+    @asynccontextmanager
+    async def client(self, region: Region | None, deadline: asyncio.Timeout) -> AsyncGenerator[Opened]:
+        """Lend the shared client of the region."""
+        self._check_open()
+        state = self._loops.get()
+        with state.lent(deadline) as clients, our_call(redact=self._settings.redact_wire_logs):
+            # Once more: another thread that closed the pool meanwhile may not have seen this loop.
+            self._check_open()
+            try:
+                yield await clients.opened(region, _seconds_left(deadline))
+            except Exception as error:
+                note_refusal(self._settings, error)
+                if clients.fail_for_good(error):
+                    state.renew(clients)
+                raise
+
+    async def aclose(self) -> None:
+        """Close the clients of all loops; calling it again does nothing. A cancelled caller waits for the end, too.
+
+        A loop of another thread that doesn't close its clients within a few seconds, since it is blocked or stopped, is
+        left alone, with a warning in the log.
+        """
+        with bookkeeping:
+            self._state = "closed"
+        late = await close_in_each_loop(self._loops.living(), _LoopClients.aclose, CLOSE_SECONDS)
+        self._loops.abandon_dead()
+        if late:
+            logger.warning(
+                "The pool is closed, but %d event loop(s) didn't close their clients within %g s: they are blocked or "
+                "stopped, or a call in them ignores its cancellation. Close a pool before its loops, or in them.",
+                late,
+                CLOSE_SECONDS,
+            )
+
+    @property
+    def holds_clients(self) -> bool:
+        """Whether there is something that only `aclose` closes."""
+        return any(state.current.open for _, state in self._loops.living())
+
+    def __repr__(self) -> str:
+        """Say the state and which regions have a client."""
+        # A copy, made at once: the loops of other threads go on.
+        names = [name for _, state in self._loops.living() for name in tuple(state.current.open)]
+        return " ".join([self._state, *sorted({name for name in names if name})])
+
+
+def _seconds_left(deadline: asyncio.Timeout) -> float | None:
+    when = deadline.when()
+    return None if when is None else when - asyncio.get_running_loop().time()
+
+
+class _LoopClients:
+    """What a pool has in one running loop: the clients for new calls, and those that only older calls still use."""
+
+    def __init__(self, settings: ClientSettings) -> None:
+        self._settings = settings
+        self.current = _Clients(settings)
+        self._replaced: set[_Clients] = set()
+        self._closing: set[asyncio.Task[None]] = set()
+
+    @contextmanager
+    def lent(self, deadline: asyncio.Timeout) -> Generator[_Clients]:
+        """Note who uses the clients: closing ends their calls first, so that nobody is left with a closed client."""
+        clients = self.current
+        clients.users.add(deadline)
+        try:
+            yield clients
+        finally:
+            clients.users.discard(deadline)
+            clients.returned.set()
+            if clients is not self.current and not clients.users:
+                self._close(clients)
+
+    def renew(self, failed: _Clients) -> None:
+        """Have later calls look for AWS credentials anew. Of many calls that fail together, the first one does it."""
+        if failed is self.current:
+            self._replaced.add(failed)
+            self.current = _Clients(self._settings)
+
+    def _close(self, replaced: _Clients) -> None:
+        """Close clients that nobody uses any more; if the pool is closed first, that does it."""
+
+        async def close() -> None:
+            await replaced.aclose()
+            self._replaced.discard(replaced)
+
+        task = detached_task(close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def aclose(self) -> None:
+        """Close all clients."""
+        await asyncio.gather(*(clients.aclose() for clients in (self.current, *self._replaced)), *self._closing)
+        self._replaced.clear()
+
+    def abandon(self) -> None:
+        """Close the sockets when the loop is closed already."""
+        for clients in (self.current, *self._replaced):
+            clients.abandon()
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What a shared task came to. An error is returned, so that nothing complains when nobody waits for it."""
+
+    value: object = None
+    error: Exception | None = None
+
+
+class _Clients:
+    """A session, and the clients that were made of it: dropped together when AWS refuses what they sign."""
+
+    def __init__(self, settings: ClientSettings) -> None:
+        self.open: dict[str | None, Opened] = {}
+        self.users: set[asyncio.Timeout] = set()
+        self.returned = asyncio.Event()
+        self._settings = settings
+        self._is_spoiled = False
+        self._session: AioSession | aioboto3.Session | CustomSession | None = None
+        self._making = asyncio.Lock()
+        self._shared: dict[object, asyncio.Task[_Outcome | None]] = {}
+        self._tasks: set[asyncio.Task[_Outcome | None]] = set()
+        self._resolving = 0
+        self._seconds: float | None = None
+        self._stack = AsyncExitStack()
+        self._redaction = wire_logs_redacted(redact=settings.redact_wire_logs)
+
+    def fail_for_good(self, error: Exception) -> bool:
+        """Return whether the next call would fail as this one has, with what these clients know.
+
+        They have no credentials, or those can't be renewed; AWS refuses them; or none could be opened, and the session
+        remembers what the configuration files said.
+        """
+        is_refused = isinstance(error, NoCredentialsError) or signs_again(error)
+        return is_refused or self._is_spoiled or not (self.open or self._tasks)
+
+    async def session(self) -> aioboto3.Session | AioSession | CustomSession:
+        """Return the session; making it asks nobody, and so needs no task of its own."""
+        async with self._making:
+            if self._session is None:
+                session = await open_session(self._settings)
+                if not _is_custom(session):
+                    core = _core(session)
+                    vars(core)["get_credentials"] = partial(self._credentials, core.get_credentials, core)
+                self._session = session
+        return self._session
+
+    async def opened(self, region: Region | None, seconds: float | None) -> Opened:
+        """Return the client of the region, or of the default one; opening it may take as long as a whole call.
+
+        A caller that is cancelled meanwhile leaves the opening to the others.
+        """
+        found = self.open.get(region.name if region else None)
+        if found is None:
+            self._seconds = seconds
+            self._redaction.__enter__()
+            try:
+                # In no caller's context: who opens a client, and for whom it is opened, mustn't matter.
+                key = region.name if region else None
+                found = await self._once(key, partial(self._open, region), start=detached_task)
+            except CredentialsError as error:
+                facts = region.facts() if region else {}
+                failure = for_caller(error, **facts)
+            else:
+                return found
+            raise failure
+        # Each caller's errors say where its own region came from.
+        return found if region is None else Opened(found.client, region)
+
+    async def _open(self, region: Region | None) -> Opened:
+        session = await self.session()
+        try:
+            if region is None:
+                opened = await self.opened(default_region(self._settings, session), self._seconds)
+                self.open[None] = opened
+            else:
+                opened = await _open_client(self._stack, session, region, self._settings)
+                self.open[region.name] = opened
+        except asyncio.CancelledError:
+            # Given up. The session remembers what the configuration files said; the next one reads them.
+            if self._session is session:
+                self._session = None
+            raise
+        return opened
+
+    async def _credentials(
+        self, get_credentials: Callable[[], Coroutine[Any, Any, object]], core: AioSession
+    ) -> object:
+        """Resolve the AWS credentials, in place of the session's own method: once for all clients that need them."""
+        from aiocredentials import _chain, _transport  # noqa: PLC0415 (loaded in a thread by now)
+
+        self._resolving += 1
+        try:
+            # In the context of the opening, which says what may be logged.
+            credentials = await self._once(_CREDENTIALS, partial(_chain.resolve, get_credentials, core))
+        finally:
+            self._resolving -= 1
+            if not self._resolving and (task := self._shared.pop(_CREDENTIALS, None)) is not None:
+                # All openings that needed it were given up.
+                task.cancel()
+        _chain.when_refresh_fails(credentials, self._spoil)
+        await _transport.turn()  # next, botocore builds a client, without an await: several milliseconds
+        return credentials
+
+    def _spoil(self) -> None:
+        self._is_spoiled = True
+
+    async def _once(
+        self,
+        key: object,
+        work: Callable[[], Coroutine[Any, Any, R]],
+        start: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]] = asyncio.create_task,
+    ) -> R:
+        """Do something once for all who need it at the same time, in a task that belongs to none of them.
+
+        The task is given up when it takes longer than a whole call may. A caller that still has time begins anew: a
+        helper process that hung may work when it is started again.
+        """
+        while True:
+            task = self._shared.get(key)
+            if task is None or task.done():
+                task = start(self._in_time(work))
+                self._shared[key] = task
+                self._tasks.add(task)
+                task.add_done_callback(partial(self._ended, key))
+            outcome = await join(task)
+            if outcome is not None:
+                break
+        if outcome.error is not None:
+            raise outcome.error
+        return cast("R", outcome.value)
+
+    def _ended(self, key: object, task: asyncio.Task[_Outcome | None]) -> None:
+        self._tasks.discard(task)
+        if self._shared.get(key) is task:
+            del self._shared[key]
+
+    async def _in_time(self, work: Callable[[], Coroutine[Any, Any, object]]) -> _Outcome | None:
+        limit = asyncio.timeout(self._seconds)
+        try:
+            async with limit:
+                return _Outcome(await work())
+        except Exception as error:  # noqa: BLE001 (whatever it is, it is raised to those who wait)
+            return None if limit.expired() else _Outcome(error=error)
+
+    async def aclose(self) -> None:
+        """End the calls and the openings in flight, then close the clients."""
+        for deadline in self.users:
+            if not deadline.expired():
+                deadline.reschedule(0)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS / 3):
+                while self.users:
+                    self.returned.clear()
+                    await self.returned.wait()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS / 3)
+        await self._stack.aclose()
+        self._forget()
+
+    def abandon(self) -> None:
+        """Close the sockets, without the loop."""
+        for opened in self.open.values():
+            if not _is_custom(self._settings.session):
+                from aiocredentials import _transport  # noqa: PLC0415 (it made the client)
+
+                _transport.abandon(opened.client)
+        self._forget()
+
+    def _forget(self) -> None:
+        self.open.clear()
+        self._session = None
+        self._redaction.__exit__()

@@ -1,0 +1,147 @@
+"""A fork at any moment of the first fetch: parent and child go on as if nothing had been under way."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from server.programs import child
+
+if TYPE_CHECKING:
+    from server.stub import StubSecretsManager
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+
+SERVICE = """
+import asyncio, gc, os, signal, sys, threading, traceback, warnings
+
+from aiocredentials import AsyncCredentialsManager, CredentialsPool, _loops, _redact, _session
+
+url, moments = sys.argv[1], [int(moment) for moment in sys.argv[2].split(",")]
+warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of forks beside threads
+AT_FIRST = len(sys.modules)
+IMPORTING, ALL = 30, 50  # of 50 moments, 30 are spread over the import of modules, and 20 over what comes then
+
+def in_child_process(work):
+    pid = os.fork()
+    if pid:
+        return pid
+    signal.alarm(60)
+    try:
+        work()
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+def ended_well(pid):
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+def of_the_child(pool):
+    assert gc.isenabled()
+    assert _loops.bookkeeping.acquire(timeout=1)
+    _loops.bookkeeping.release()
+    assert not _redact._living
+    assert not [logger for logger in _redact.LOGGERS if logger.filters]
+
+    async def fetch():
+        assert await pool.manager("a").get() == {"mock_secret_key": "mock_secret_value"}
+        await pool.aclose()
+        await AsyncCredentialsManager("a", endpoint_url=url, timeout=50).get()
+
+    asyncio.run(fetch())
+    assert gc.isenabled()
+
+async def first_fetch(moment, modules):
+    pool = CredentialsPool(endpoint_url=url, timeout=50, policy=None)
+    await pool.open()
+    first = asyncio.create_task(pool.manager("a").get())
+    turns = 0
+    while not first.done():
+        if moment < IMPORTING and len(sys.modules) >= AT_FIRST + modules * moment // IMPORTING:
+            break
+        if moment >= IMPORTING and _session._is_loaded:
+            turns += 1
+            if turns >= 2 ** (moment - IMPORTING):  # spread over microseconds, at first, and over the whole fetch
+                break
+        await asyncio.sleep(0)
+    forked = lambda: in_child_process(lambda: of_the_child(pool))
+    # By turns in the loop's thread and in another one.
+    child = await asyncio.to_thread(forked) if moment % 2 else forked()
+    await first
+    await pool.manager("a").get()
+    await asyncio.to_thread(ended_well, child)
+    await pool.aclose()
+
+def count_modules():
+    asyncio.run(first_fetch(ALL, 0))
+    os.write(writing, str(len(sys.modules) - AT_FIRST).encode())
+
+reading, writing = os.pipe()
+ended_well(in_child_process(count_modules))
+modules = int(os.read(reading, 100))
+assert modules > 200
+for moment in moments:
+    # Each service is a process that has loaded nothing yet.
+    ended_well(in_child_process(lambda: asyncio.run(first_fetch(moment, modules))))
+print("all")
+"""
+
+
+@pytest.mark.timeout(300)
+async def test_some_moments(stub: StubSecretsManager) -> None:
+    """Forked while modules are imported, while models are loaded or while the fetch waits, every child answers."""
+    assert await child(SERVICE, stub.url, "9,20,31,40") == "all"
+
+
+@pytest.mark.exhaustive
+@pytest.mark.timeout(1800)
+async def test_fifty_moments(stub: StubSecretsManager) -> None:
+    """The same at fifty moments."""
+    assert await child(SERVICE, stub.url, ",".join(map(str, range(50)))) == "all"
+
+
+async def test_the_childs_own_log(stub: StubSecretsManager) -> None:
+    """In a forked child nothing of the parent's filters is left, and what the child logs itself is filtered."""
+    program = """
+    import asyncio, io, logging, os, sys, warnings
+    from aiocredentials import CredentialsPool, _redact
+
+    warnings.simplefilter("ignore", DeprecationWarning)
+    text = io.StringIO()
+    logging.basicConfig(stream=text, level="DEBUG")
+
+    async def fetch():
+        async with CredentialsPool(endpoint_url=sys.argv[1], policy=None, timeout=50) as pool:
+            await pool.manager("a").get()
+
+    def of_the_child():
+        assert not [logger for logger in _redact.LOGGERS if logger.filters]
+        text.truncate(0)
+        asyncio.run(fetch())
+        assert "Response body" in text.getvalue()
+        assert "mock_secret_value" not in text.getvalue()
+        assert not [logger for logger in _redact.LOGGERS if logger.filters]
+
+    async def main():
+        async with CredentialsPool(endpoint_url=sys.argv[1], policy=None, timeout=50) as pool:
+            await pool.manager("a").get()
+            assert _redact.LOGGERS[0].filters
+            if not (child := os.fork()):
+                try:
+                    of_the_child()
+                except BaseException:
+                    import traceback
+                    traceback.print_exc()
+                    os._exit(1)
+                os._exit(0)
+            status = await asyncio.to_thread(os.waitpid, child, 0)
+            assert os.waitstatus_to_exitcode(status[1]) == 0
+            assert _redact.LOGGERS[0].filters
+        print("filtered")
+
+    asyncio.run(main())
+    """
+    assert await child(program, stub.url) == "filtered"
