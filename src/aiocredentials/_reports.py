@@ -35,8 +35,8 @@ class Reporter:
 
     def __init__(self, listener: Listener | None) -> None:
         self._listener = listener
-        self._failing: dict[tuple[str, str], dict[type[CredentialsError], int]] = {}
-        """By secret and region, how often each kind of error came since the last success."""
+        self._failing: dict[tuple[str, str], set[type[CredentialsError]]] = {}
+        """By secret and region, which kinds of error came since the last success."""
 
     def __call__(
         self,
@@ -87,10 +87,10 @@ class Reporter:
         with bookkeeping:
             if (name, region) not in self._failing and len(self._failing) >= _MOST_FAILING:
                 del self._failing[next(iter(self._failing))]
-            kinds = self._failing.setdefault((name, region), {})
-            count = kinds.get(type(error), 0)
-            kinds[type(error)] = count + 1
-        if count == 0:
+            kinds = self._failing.setdefault((name, region), set())
+            is_news = type(error) not in kinds
+            kinds.add(type(error))
+        if is_news:
             kind = type(error).__name__
             logger.warning("Secret %r in %r: a refresh failed (%s): %s", name, region, kind, error)
 
@@ -98,5 +98,4 @@ class Reporter:
         with bookkeeping:
             kinds = self._failing.pop((name, region), None)
         if kinds is not None:
-            count = sum(kinds.values())
-            logger.info("Secret %r in %r: refreshed again after %d failures", name, region, count)
+            logger.info("Secret %r in %r: refreshed again", name, region)

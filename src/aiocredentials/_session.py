@@ -436,10 +436,13 @@ async def _open_client(
 
 def wrong_region(region: Region, endpoint_url: str | None = None) -> CredentialsError:
     """Make the error for a region that isn't one: what would have been asked, and which real one is nearest."""
-    endpoint = without_password(endpoint_url or region.endpoint)
+    if len(region.name) > LONGEST_REGION:
+        # The name would be in the message twice, and there is none that it resembles.
+        what = f"A name of {len(region.name)} characters is no region: it has at most {LONGEST_REGION}."
+        return describe(InvalidRegionError, what, region_source=region.source)
+    endpoint = one_line(without_password(endpoint_url or region.endpoint))
     hint = nearest_region(region.name)
-    meant = f": did you mean {hint!r}?" if hint else "."
-    what = f"AWS has no region {shown(region.name)} ({one_line(endpoint)} would have been asked){meant}"
+    what = f"AWS has no region {shown(region.name)} ({endpoint} would have been asked): did you mean {hint!r}?"
     return describe(InvalidRegionError, what, **region.facts())
 
 

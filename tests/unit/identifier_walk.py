@@ -63,6 +63,7 @@ class Walk:
     random: Random
     now: Callable[[], float]
     closed: bool = False
+    profile: str | None = None
     secrets: list[Stored] = field(default_factory=list[Stored])
     gone: list[str] = field(default_factory=list[str])
     """Full ARNs of secrets that were deleted."""
