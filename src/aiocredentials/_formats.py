@@ -23,13 +23,14 @@ _REDIS_PASSWORDS = ("password", "token", "auth_token")
 # called here. Such a key isn't read. A sentence names it where the right one is missing.
 _OTHER_NAMES = {
     other: name
-    for name, others in {
-        "username": "user username login userid uid dbuser dbusername",
-        "password": "pass password passwd pwd authtoken dbpassword dbpass",
-        "host": "host hostname server servername endpoint address url uri dbhost dbhostname",
-        "dbname": "dbname database databasename db initialdatabase",
-    }.items()
-    for other in others.split()
+    for name, *others in (
+        ("username", "user", "username", "login", "userid", "uid", "dbuser", "dbusername"),
+        ("password", "pass", "password", "passwd", "pwd", "authtoken", "dbpassword", "dbpass"),
+        ("host", "host", "hostname", "server", "servername", "endpoint", "address", "url", "uri"),
+        ("host", "dbhost", "dbhostname"),
+        ("dbname", "dbname", "database", "databasename", "db", "initialdatabase"),
+    )
+    for other in others
 }
 _LONGEST_NAME = 24
 
