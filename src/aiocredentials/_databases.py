@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Container, Coroutine, Mapping, Sequence
 
 _UNDECODED = "This adapter needs a manager with decode=DatabaseCredentials.from_json."
-_NO_HOST = "The secret names no host; those that RDS manages for master users never do: give host=."
 _WITH_PORT = "host has a colon and isn't an IPv6 address: give it without its port, which is port=."
 _LOGIN = ("user", "password")
 _SAY_A_HOST = ("host", "hostaddr", "service", "dsn")
@@ -92,7 +91,7 @@ def place(
 
     is_said = any(name in options for name in _SAY_A_HOST)
     if "host" not in found and not is_said and not any(map(os.environ.get, variables)):
-        raise ValueError(_NO_HOST)
+        raise ValueError(credentials._no_host_message)  # noqa: SLF001 (the adapters share it)
     return found
 
 

@@ -437,10 +437,9 @@ def map_client_errors(
 
     def decorate(function: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
         if not inspect.iscoroutinefunction(function):
-            message = (
-                f"map_client_errors decorates an async def; {getattr(function, '__qualname__', function)!r} isn't one."
-            )
-            raise TypeError(message)
+            # By its name or its type's, since the repr of a functools.partial shows its arguments.
+            name = getattr(function, "__qualname__", type(function).__qualname__)
+            raise TypeError(f"map_client_errors decorates an async def; {name!r} isn't one.")
         signature = inspect.signature(function)
 
         @functools.wraps(function)

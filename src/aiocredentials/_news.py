@@ -122,7 +122,9 @@ class _Watch:
     async def _follow(self) -> bool:
         """Follow the changes until they end; return whether to do so again."""
         try:
-            await self._look()
+            # Until nothing is done about a version: a version that comes in meanwhile is none of the changes' news.
+            while await self._look():
+                pass
             async with aclosing(self._manager.changes()) as changes:
                 async for secret in changes:
                     await self._see(secret, is_new=secret.version_id != self._seen)
@@ -141,18 +143,20 @@ class _Watch:
             self._looked.set()
         return True
 
-    async def _look(self) -> None:
-        """Compare the current version with the one that was seen last."""
+    async def _look(self) -> bool:
+        """Compare the current version with the one that was seen last; return whether it is another one."""
         try:
             secret = await self._manager.secret()
         except PoolClosedError:
             raise
         except CredentialsError:
             # That is the listener's; `changes()` goes on.
-            return
+            return False
         finally:
             self._looked.set()
-        await self._see(secret, is_new=self._seen not in {None, secret.version_id})
+        is_new = self._seen not in {None, secret.version_id}
+        await self._see(secret, is_new=is_new)
+        return is_new
 
     async def _see(self, secret: Secret, *, is_new: bool) -> None:
         self._seen = secret.version_id

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import warnings
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TypeVar, cast, overload
 
+from aiocredentials._decode import is_async
 from aiocredentials._gateway import region_of
 from aiocredentials._identifiers import check_identifier
 from aiocredentials._loops import bookkeeping
@@ -249,5 +249,5 @@ class CredentialsPool:
 
 
 def _check_listener(listener: object) -> None:
-    if listener is not None and (not callable(listener) or inspect.iscoroutinefunction(listener)):
+    if listener is not None and (not callable(listener) or is_async(listener)):
         raise TypeError("listener isn't a plain function: give one that takes an event, without await.")

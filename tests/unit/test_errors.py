@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import functools
 import logging
 import pickle
 from typing import TYPE_CHECKING, Any
@@ -316,5 +317,9 @@ def test_sync_functions_are_refused() -> None:
     with pytest.raises(TypeError, match=r"decorates an async def; '.*plain' isn't one"):
         map_client_errors(logging.getLogger())(wrong)
     wrong = 3
-    with pytest.raises(TypeError, match="3 isn't one"):
+    with pytest.raises(TypeError, match="'int' isn't one"):
         map_client_errors(logging.getLogger())(wrong)
+    wrong = functools.partial(plain, "hunter2")
+    with pytest.raises(TypeError, match="'partial' isn't one") as caught:
+        map_client_errors(logging.getLogger())(wrong)
+    assert "hunter2" not in str(caught.value)
