@@ -11,7 +11,7 @@ import pytest
 from aiobotocore.session import AioSession
 
 from aiocredentials import AsyncCredentialsManager, AuthenticationError, CredentialsPool, _chain
-from aiocredentials.errors import EndpointUnreachableError
+from aiocredentials.errors import CredentialSourceError
 from aiocredentials.testing import FakeSecretsManager
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class TestHangs:
     async def test_it_is_started_again(self, stub: StubSecretsManager, helper: Helper) -> None:
         """A pool gets over a helper that hung once: that call ends in time, the next one starts the helper anew."""
         async with CredentialsPool(endpoint_url=stub.url, policy=None, timeout=PATIENCE) as pool:
-            with pytest.raises(EndpointUnreachableError, match=r"within 0\.5 s"):
+            with pytest.raises(CredentialSourceError, match=r"within 0\.5 s"):
                 await pool.manager("prod/db").get()
             assert await pool.manager("prod/db").get() == EXPECTED
             assert await pool.manager("prod/db", "eu-west-1").get() == EXPECTED
@@ -107,7 +107,7 @@ class TestHangs:
             await helper.hangs()
             pool._store.gateway._timeout = 20
             assert await pool.manager("prod/db", "eu-west-1").get() == EXPECTED
-            with pytest.raises(EndpointUnreachableError):
+            with pytest.raises(CredentialSourceError):
                 await first
             await helper.none_left()
 
@@ -134,7 +134,7 @@ class TestHangs:
     async def test_a_session_per_call(self, stub: StubSecretsManager, helper: Helper) -> None:
         """Without a pool it ends with the call."""
         manager = AsyncCredentialsManager[Any]("prod/db", endpoint_url=stub.url, timeout=PATIENCE, policy=None)
-        with pytest.raises(EndpointUnreachableError, match=r"within 0\.5 s"):
+        with pytest.raises(CredentialSourceError, match=r"within 0\.5 s"):
             await manager.get()
         await helper.none_left()
         assert await manager.get() == EXPECTED
@@ -148,7 +148,7 @@ class TestHangs:
             f"[profile base]\ncredential_process = {helper.path}\n"
         )
         async with CredentialsPool(endpoint_url=stub.url, policy=None, timeout=PATIENCE) as pool:
-            with pytest.raises(EndpointUnreachableError):
+            with pytest.raises(CredentialSourceError):
                 await pool.manager("prod/db").get()
             await helper.none_left()
 
@@ -156,7 +156,7 @@ class TestHangs:
         """A session that the caller made is no exception."""
         session = AioSession()
         async with CredentialsPool(session=session, endpoint_url=stub.url, policy=None, timeout=PATIENCE) as pool:
-            with pytest.raises(EndpointUnreachableError):
+            with pytest.raises(CredentialSourceError):
                 await pool.manager("prod/db").get()
             await helper.none_left()
             assert await pool.manager("prod/db").get() == EXPECTED
@@ -168,7 +168,7 @@ class TestHangs:
         monkeypatch.setattr(_chain, "_has_terminal", lambda: True)
         monkeypatch.setattr(_chain, "REAP_SECONDS", 0.05)
         async with CredentialsPool(endpoint_url=stub.url, policy=None, timeout=PATIENCE) as pool:
-            with pytest.raises(EndpointUnreachableError):
+            with pytest.raises(CredentialSourceError):
                 await pool.manager("prod/db").get()
             assert await pool.manager("prod/db").get() == EXPECTED
         first, childs, _ = helper.pids()
