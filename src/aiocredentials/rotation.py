@@ -161,8 +161,8 @@ async def connect_through_rotation(
     a rotation changes the server before it moves AWSCURRENT, or after. Between rounds of attempts
     there is a pause, which ends at once when a new version is fetched. It grows with the time for
     which the server has refused every version: about 20 logins in the first minute, half of that in
-    each later one. One caller at a time searches and the others wait for its finding, so any number of
-    connections that fail together cost one refresh per version.
+    each later one. One caller at a time searches and the others wait for its finding, so any number
+    of connections that fail together cost one refresh per version.
 
     The credentials always are of one version, user and password alike. The first refusal of a
     version is logged as a warning, with the server's words.
