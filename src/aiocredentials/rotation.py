@@ -43,16 +43,16 @@ logger = logging.getLogger("aiocredentials")
 
 OTHER_STAGES = ("AWSPENDING", "AWSPREVIOUS")
 
-# All of these are seconds. Between two rounds of attempts there is a pause. It is a share of the
-# time for which the server has refused everything, so nobody waits half as long again as a
-# rotation takes, and a server that refuses for good isn't asked 20 times in a minute.
+# Between two rounds of attempts there is a pause, in seconds. It is a share of the time for which
+# the server has refused everything. So no caller waits longer than one and a half times as long as
+# a window is open, and a server that refuses for good sees about 20 logins in the first minute.
 _SHORTEST_PAUSE = 0.2
 _LONGEST_PAUSE = 15.0
 _PAUSE_SHARE = 0.5
 _PAUSE_SPREAD = 0.75
-# Other labels are asked for again after this time, or when AWSCURRENT has moved.
+# Other labels are asked for again after so many seconds, or when AWSCURRENT has moved.
 _LABELS_PAUSE = 15.0
-# Refusals that are further apart don't belong together.
+# Refusals that are more seconds apart don't belong together.
 _STREAK_GAP = 2 * _LONGEST_PAUSE
 # How many versions are remembered whose refusal was logged.
 _LOGGED = 16
