@@ -270,6 +270,12 @@ def test_odd_passwords(password: object) -> None:
     assert words_of(LookupError(f"<{password}>"), secret) == "LookupError: <***>"
 
 
+def test_a_short_password_is_no_hole_in_a_word() -> None:
+    """A short password is removed where it stands alone; words that have it in them stay readable."""
+    words = words_of(LookupError("password p failed: (p)"), secret_of(json.dumps({"password": "p"})))
+    assert words == "LookupError: password *** failed: (***)"
+
+
 def test_a_binary_secret() -> None:
     """A secret that isn't text hides itself, and nothing else."""
     secret = secret_of(b"\xff\x00secret")
