@@ -164,7 +164,11 @@ def words_of(exception: BaseException, secret: Secret) -> str:
     for value in sorted(_values(secret), key=len, reverse=True):
         quoted = quote(value, safe="", errors="surrogatepass")
         for spelling in (value, quoted, repr(value)[1:-1], ascii(value)[1:-1]):
-            text = text.replace(spelling, "***")
+            pattern = re.escape(spelling)
+            if len(value) < _SHORTEST_VALUE:
+                # A short value may be a part of any word, and a hole in a word would show it.
+                pattern = rf"(?<!\w){pattern}(?!\w)"
+            text = re.sub(pattern, "***", text)
     return f"{type(exception).__name__}: {one_line(text)}".removesuffix(": ")
 
 

@@ -43,16 +43,16 @@ logger = logging.getLogger("aiocredentials")
 
 OTHER_STAGES = ("AWSPENDING", "AWSPREVIOUS")
 
-# All of these are seconds. Between two rounds of attempts there is a pause. It is a share of the
-# time for which the server has refused everything, so nobody waits half as long again as a
-# rotation takes, and a server that refuses for good isn't asked 20 times in a minute.
+# Between two rounds of attempts there is a pause, in seconds. It is a share of the time for which
+# the server has refused everything. So no caller waits longer than one and a half times as long as
+# a window is open, and a server that refuses for good sees about 20 logins in the first minute.
 _SHORTEST_PAUSE = 0.2
 _LONGEST_PAUSE = 15.0
 _PAUSE_SHARE = 0.5
 _PAUSE_SPREAD = 0.75
-# Other labels are asked for again after this time, or when AWSCURRENT has moved.
+# Other labels are asked for again after so many seconds, or when AWSCURRENT has moved.
 _LABELS_PAUSE = 15.0
-# Refusals that are further apart don't belong together.
+# Refusals that are more seconds apart don't belong together.
 _STREAK_GAP = 2 * _LONGEST_PAUSE
 # How many versions are remembered whose refusal was logged.
 _LOGGED = 16
@@ -161,8 +161,8 @@ async def connect_through_rotation(
     a rotation changes the server before it moves AWSCURRENT, or after. Between rounds of attempts
     there is a pause, which ends at once when a new version is fetched. It grows with the time for
     which the server has refused every version: about 20 logins in the first minute, half of that in
-    each later one. One caller at a time searches and the others wait for its finding, so any number of
-    connections that fail together cost one refresh per version.
+    each later one. One caller at a time searches and the others wait for its finding, so any number
+    of connections that fail together cost one refresh per version.
 
     The credentials always are of one version, user and password alike. The first refusal of a
     version is logged as a warning, with the server's words.

@@ -1,6 +1,6 @@
-"""A server that speaks PostgreSQL's protocol as far as the login, and refuses in whatever words a test wants.
+"""A server that speaks PostgreSQL's protocol as far as the login, and refuses in any words.
 
-PostgreSQL itself speaks English here: PAM, LDAP, RDS Proxy and other languages aren't to be had on a test machine.
+A test machine has no PAM, LDAP or RDS Proxy, and its PostgreSQL speaks English.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def message(kind: bytes, body: bytes) -> bytes:
 
 
 class RefusingPostgres:
-    """Accepts one password, and refuses the others with a severity, an SQLSTATE and words; counts the logins."""
+    """Accepts one password, and refuses others with a severity, an SQLSTATE and words."""
 
     def __init__(self, accepted: str, refusal: tuple[str, str, str]) -> None:
         self.accepted = accepted

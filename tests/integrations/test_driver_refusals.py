@@ -1,4 +1,4 @@
-"""What drivers raise when a server refuses user or password, and when it refuses something else: real objects."""
+"""What drivers raise when a server refuses user or password, or something else: real objects."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ CLIENTS = [_asyncpg, _psycopg, _sqlalchemy_asyncpg, _sqlalchemy_psycopg]
 @pytest.mark.parametrize(("refusal", "expected"), REFUSALS.values(), ids=REFUSALS)
 @pytest.mark.parametrize("connect", CLIENTS)
 async def test_words(connect: Connect, refusal: tuple[str, str, str], expected: bool) -> None:  # noqa: FBT001 (of the table)
-    """A refused password is recognized whatever the words and the driver are, and other errors aren't one."""
+    """A refused password is recognized, whatever the words and the driver are."""
     async with refusing_postgres("right", refusal) as server:
         with pytest.raises(Exception, match=r".") as caught:
             await connect(server.port, "app", "wrong", "shop")
@@ -111,7 +111,7 @@ async def test_what_postgres_refuses(place: Place, connect: Connect) -> None:
 @pytest.mark.parametrize("adapter", ["asyncpg", "psycopg"])
 @pytest.mark.parametrize("refusal", [refusal for refusal, expected in REFUSALS.values() if expected])
 async def test_an_old_password_is_bridged(refusal: tuple[str, str, str], adapter: str) -> None:
-    """An old password in the cache is refused, in whatever words, and the new one is fetched and accepted."""
+    """An old password is refused, in whatever words, and the new one is fetched and accepted."""
     module: Any = pytest.importorskip(f"aiocredentials.integrations.{adapter}")
     options: dict[str, Any] = {"ssl": False}
     if adapter == "psycopg":
@@ -132,7 +132,7 @@ async def test_an_old_password_is_bridged(refusal: tuple[str, str, str], adapter
 
 
 def test_redis() -> None:
-    """redis-py's own errors: a refused password, also below a cluster's error, and what isn't one."""
+    """redis-py's own errors: a refused password, also below a cluster's error, and others."""
     exceptions = pytest.importorskip("redis.exceptions")
     refused = exceptions.AuthenticationError("invalid username-password pair or user is disabled.")
     assert is_auth_error(refused)

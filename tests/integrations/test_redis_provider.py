@@ -1,4 +1,4 @@
-"""redis-py's credential provider alone: it answers from memory, and gets over a rotation that is over."""
+"""redis-py's credential provider: it answers from memory, and gets over a finished rotation."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ CLIENTS: dict[str, Any] = {
 
 
 async def commands(client: Redis, number: int) -> list[str]:
-    """Send commands, each from a task of its own as a web service does; return which errors there were."""
+    """Send commands, each from a task of its own, as a web service does; return the errors."""
     outcomes = [
         (await asyncio.gather(asyncio.create_task(client.get("key")), return_exceptions=True))[0] for _ in range(number)
     ]
@@ -73,7 +73,7 @@ async def test_a_rotation_that_is_over(
     rotating_redis: RotatingSecrets,
     redis_server: RedisServer,
 ) -> None:
-    """Each kind of client gets over an old version in the cache, at the cost of one fetch, and no command fails."""
+    """Each kind of client gets over an old version in the cache by one fetch; no command fails."""
     secret = await rotating_redis.create()
     provider = RotatingCredentialProvider(secret.manager)
     async with make(redis_server.port, provider) as client:
@@ -89,7 +89,7 @@ async def test_a_rotation_that_is_over(
 async def test_a_rotation_within_a_burst(
     rotating_redis: RotatingSecrets, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the old version was asked for a moment ago, the client's commands fail until that moment is over."""
+    """If the old version was asked for a moment ago, commands fail until that moment is over."""
     monkeypatch.setattr(adapter, "_TOGETHER", 3_600.0)
     monkeypatch.setattr(adapter, "_REFETCH_PAUSE", 3_600.0)
     secret = await rotating_redis.create()
@@ -147,7 +147,7 @@ async def test_it_is_cheap(rotating_redis: RotatingSecrets, record_property: Cal
 
 
 async def test_without_a_secret(rotating_redis: RotatingSecrets, redis_server: RedisServer) -> None:
-    """If the secret is unavailable, no connection stays open that the server takes for the user `default`."""
+    """If the secret is unavailable, no connection stays open as the user `default`."""
     secret = await rotating_redis.create()
     secret.stages.clear()
     manager = rotating_redis.pool.manager(
@@ -271,7 +271,7 @@ def test_connections_that_are_opened_together(versions: Versions) -> None:
 
 @pytest.mark.parametrize("pace", [0.01, 0.2, 3.0])
 def test_a_good_version_under_suspicion(versions: Versions, pace: float) -> None:
-    """However often connections are opened with a good version, fetches are a second apart, and soon ten."""
+    """With a good version, fetches are a second apart, and soon ten, at any rate of connections."""
 
     async def main() -> None:
         provider = RotatingCredentialProvider(versions)
@@ -288,7 +288,7 @@ def test_a_good_version_under_suspicion(versions: Versions, pace: float) -> None
 
 @pytest.mark.parametrize("quiet", [0.2, 5, 3_600])
 def test_a_bad_version(versions: Versions, quiet: float) -> None:
-    """After a rotation, the next ask that isn't part of a burst brings the new version, and those at once share it."""
+    """After a rotation, the next burst of asks gets the new version, by one fetch."""
 
     async def main() -> None:
         provider = RotatingCredentialProvider(versions)
@@ -323,7 +323,7 @@ def test_a_bad_version_under_load(versions: Versions) -> None:
 
 @pytest.mark.parametrize("failure", [EndpointUnreachableError("down"), AccessDeniedError("no"), None], ids=range(3))
 def test_a_suspicion_harms_nobody(failure: Exception | None) -> None:
-    """If the fetch fails, or takes more than a second, the version that is known is used, and stays cached."""
+    """If the fetch fails or takes more than a second, the known version is used, and stays cached."""
     versions = Refreshable()
 
     async def main() -> None:

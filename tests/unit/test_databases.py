@@ -15,7 +15,7 @@ FULL = DatabaseCredentials(username="app", password="p", host="db.example", port
 
 
 def test_checked() -> None:
-    """Credentials are returned as they are; what is none is refused with what to do, and isn't kept in the error."""
+    """Credentials are returned; anything else is refused, and isn't kept in the error."""
     assert checked(FULL) is FULL
     value = {"password": "hunter2-canary"}
     with pytest.raises(TypeError, match=r"decode=DatabaseCredentials\.from_json") as caught:
@@ -27,7 +27,7 @@ def test_checked() -> None:
 
 @pytest.mark.parametrize("nothing", [None, "", ()])
 def test_what_is_none_is_not_given(nothing: object) -> None:
-    """User, password, host, port and database that are None or empty are as if they weren't named."""
+    """User, password, host, port and database that are None or empty aren't given."""
     names = ("user", "password", "host", "hostaddr", "port", "dbname", "database")
     options = {**dict.fromkeys(names, nothing), "timeout": None, "autocommit": False, "application_name": "x"}
     assert given(options, "it") == {"timeout": None, "autocommit": False, "application_name": "x"}
@@ -55,13 +55,13 @@ def test_a_login_is_refused(name: str) -> None:
     ],
 )
 def test_hosts(host: object, expected: object) -> None:
-    """Hosts, lists of them, IPv6 addresses with or without brackets, and paths of sockets are right."""
+    """Hosts, lists of hosts, IPv6 addresses, with brackets or not, and paths of sockets are right."""
     assert given({"host": host}, "it") == {"host": expected}
 
 
 @pytest.mark.parametrize("host", ["db.example:5432", "one,two:5432", ["one", "two:5432"], "[::1]:5432", "1:2"])
 def test_a_host_with_a_port(host: object) -> None:
-    """A host that holds its port is refused with what to do, where a resolver would say that it isn't known."""
+    """A host that holds its port is refused with what to do."""
     with pytest.raises(ValueError, match=r"give it without its port, which is port=\."):
         given({"host": host}, "it")
 
@@ -75,7 +75,7 @@ def test_place() -> None:
 
 
 def test_no_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a host it is refused: a driver would send the password to this machine. The environment may name one."""
+    """Without a host it is refused, unless the environment names one."""
     where: dict[str, Any] = {"database": "dbname", "variables": ("PGHOST", "PGSERVICE")}
     for name in ("PGHOST", "PGHOSTADDR", "PGSERVICE"):
         monkeypatch.delenv(name, raising=False)
@@ -91,7 +91,7 @@ def test_no_host(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_complete() -> None:
-    """What closes is awaited to its end: a cancellation is passed on afterwards, and so is what it raises."""
+    """Closing is awaited to its end: a cancellation is passed on afterwards, and so is its error."""
     began, go = asyncio.Event(), asyncio.Event()
     closed: list[bool] = []
 

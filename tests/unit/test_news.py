@@ -1,4 +1,4 @@
-"""What is done with each new version: none is missed, whatever the manager does, in virtual time."""
+"""What is done with each new version: none is missed, whatever the manager does."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def watched(own: Own, body: Callable[[], Coroutine[Any, Any, None]]) -> list[str
 
 
 def test_watching(caplog: pytest.LogCaptureFixture) -> None:
-    """Each new version is acted on, while the block lasts; what acting raises is logged and ends nothing."""
+    """Each new version is acted on while the block lasts; an error of that is logged, and ends nothing."""
     seen: list[str] = []
 
     async def body(town: Town, manager: AsyncCredentialsManager[DatabaseCredentials]) -> None:
@@ -176,7 +176,7 @@ def test_a_rotation_during_a_refusal() -> None:
 
 
 def test_a_secret_that_comes_later() -> None:
-    """A secret that isn't there at the start is watched from when it is: its first version isn't new."""
+    """A secret that is created later is watched from then on: its first version isn't new."""
     seen: list[str] = []
 
     async def body(town: Town, manager: AsyncCredentialsManager[DatabaseCredentials]) -> None:
@@ -197,7 +197,7 @@ def test_a_secret_that_comes_later() -> None:
 
 
 def test_the_block_begins_though_aws_hangs() -> None:
-    """Where the first look takes long, the block begins after two seconds; the look isn't made again for that."""
+    """If the first look takes long, the block begins after two seconds, and the look goes on."""
 
     async def body(town: Town, manager: AsyncCredentialsManager[DatabaseCredentials]) -> None:
         town.latency = 8.0
@@ -246,7 +246,7 @@ def test_watching_ends_with_the_pool(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_watching_needs_a_policy(caplog: pytest.LogCaptureFixture) -> None:
-    """Without a cache there is nothing to compare with: that is one warning in the log, and no failure."""
+    """Without a cache there is nothing to compare with: that is one warning, and no failure."""
 
     async def body(_: Town, manager: AsyncCredentialsManager[DatabaseCredentials]) -> None:
         async with rotations_watched(manager, lambda _: asyncio.sleep(0)):
@@ -266,7 +266,7 @@ def test_watching_needs_a_policy(caplog: pytest.LogCaptureFixture) -> None:
     "end", [EndpointUnreachableError("down"), SecretNotFoundError("gone"), OSError("odd"), None], ids=range(4)
 )
 def test_changes_that_end(end: Exception | None) -> None:
-    """Where `changes()` raises or ends, it is followed again after a minute, and nothing between is missed."""
+    """If `changes()` raises or ends, it is followed again after a minute, and nothing is missed."""
     own = Own("v1", "v2", end, "v4")
 
     async def body() -> None:
@@ -328,7 +328,7 @@ def pause(own: Own, *known: str) -> float:
 
 
 def test_news_end_a_pause() -> None:
-    """A version that isn't known ends it, others don't; nor does a manager that has no news, or fails."""
+    """Only a version that isn't known ends it: no other one does, and no manager that fails."""
     assert pause(Own("v1", "v1", "v2", "v3"), "v1", "v2") == pytest.approx(3)
     assert pause(Own("v1", "v1", "v2"), "v1", "v2") == pytest.approx(10)
     for end in (None, OSError("odd"), RuntimeError("no policy"), TimeoutError("its own")):

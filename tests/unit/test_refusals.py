@@ -1,4 +1,4 @@
-"""That a server refused user or password is recognized by its facts, and repeated without a value."""
+"""A refused user or password is recognized by facts, and repeated without a value."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ CODED: list[tuple[BaseException, bool]] = [
 
 @pytest.mark.parametrize(("error", "expected"), CODED, ids=range(len(CODED)))
 def test_codes(error: BaseException, expected: bool) -> None:  # noqa: FBT001 (of the table)
-    """The servers' refusals are known by their codes; what no password mends, and all else, isn't one."""
+    """The servers' refusals are known by their codes, and nothing else is one."""
     assert is_auth_error(error) is expected
 
 
@@ -112,7 +112,7 @@ WORDS: list[tuple[str, bool]] = [
 @pytest.mark.parametrize(("text", "expected"), WORDS)
 @pytest.mark.parametrize("facts", [{}, {"pgconn": None}, {"pgconn": SimpleNamespace(used_password=False)}])
 def test_words(facts: dict[str, Any], text: str, expected: bool) -> None:  # noqa: FBT001 (of the table)
-    """Where psycopg knows no more, PostgreSQL's English words are enough, and other words are no refusal."""
+    """Without another fact, PostgreSQL's English words are enough, and other words are no refusal."""
     assert is_auth_error(Coded(text, sqlstate=None, **facts)) is expected
 
 
@@ -138,7 +138,7 @@ ANSWERS: list[tuple[str, bool]] = [
 
 @pytest.mark.parametrize(("text", "expected"), ANSWERS)
 def test_what_libpq_knows(text: str, expected: bool) -> None:  # noqa: FBT001 (of the table)
-    """If a password was used and the server answered, it is a refusal in each language, but not after the login."""
+    """If a password was used and the server answered, it is a refusal, except for after the login."""
     pgconn = SimpleNamespace(used_password=True, user=b"app", db=b"shop")
     text = f'connection failed: connection to server at "shop", port 5432 failed: {text}'
     assert is_auth_error(Coded(text, sqlstate=None, pgconn=pgconn)) is expected
@@ -177,7 +177,7 @@ class Finished(SimpleNamespace):
 
 
 def test_no_password_stays_in_an_error() -> None:
-    """The password that psycopg keeps in its error is removed, also below an error of SQLAlchemy."""
+    """The password that psycopg keeps in its error is removed, also below SQLAlchemy's error."""
     info = [SimpleNamespace(keyword=b"password", val=VALUE.encode())]
     pgconn = Finished(status=1, password=VALUE.encode(), info=info, used_password=True)
     inner = Coded("FATAL:  no", sqlstate=None, pgconn=pgconn)
@@ -237,7 +237,7 @@ def secret_of(value: str | bytes) -> Secret:
 
 
 def test_the_servers_words() -> None:
-    """What the server said stays readable: user, host and database are in the secret, too, and are shown."""
+    """The server's words stay readable: user, host and database of the secret are shown."""
     fields = {"username": "app", "password": VALUE, "host": "db.example", "dbname": "shop", "env": "app"}
     words = words_of(LookupError('user "app", host "db.example", database "shop"'), secret_of(json.dumps(fields)))
     assert words == 'LookupError: user "app", host "db.example", database "shop"'
@@ -257,7 +257,7 @@ def test_the_servers_words() -> None:
     ids=range(5),
 )
 def test_no_value_is_repeated(text: str | bytes, spelled: Callable[[str], str]) -> None:
-    """A driver that puts the password into its error doesn't bring it into the log, however it is spelled."""
+    """A password in a driver's error doesn't come into the log, however it is spelled."""
     words = words_of(LookupError(f"refused: {spelled(VALUE)} is wrong"), secret_of(text))
     assert leaked(words) is None
     assert "***" in words
@@ -270,6 +270,12 @@ def test_odd_passwords(password: object) -> None:
     assert words_of(LookupError(f"<{password}>"), secret) == "LookupError: <***>"
 
 
+def test_a_short_password_is_no_hole_in_a_word() -> None:
+    """A short password is removed where it stands alone; words that have it in them stay readable."""
+    words = words_of(LookupError("password p failed: (p)"), secret_of(json.dumps({"password": "p"})))
+    assert words == "LookupError: password *** failed: (***)"
+
+
 def test_a_binary_secret() -> None:
     """A secret that isn't text hides itself, and nothing else."""
     secret = secret_of(b"\xff\x00secret")
@@ -277,13 +283,13 @@ def test_a_binary_secret() -> None:
 
 
 def test_a_secret_that_is_too_deep() -> None:
-    """JSON that Python can't read is taken for a token; a depth that it reads is no error either."""
+    """JSON that is too deep for Python is a token; JSON that is nearly so is no error."""
     for text in ("[" * 100_000, '{"a":' * 900 + '"12345678"' + "}" * 900):
         assert words_of(LookupError("refused 12345678"), secret_of(text)).startswith("LookupError: refused")
 
 
 def test_one_line() -> None:
-    """What others wrote comes into the log as one line without control characters, and not at any length."""
+    """Foreign text comes into the log as one line, without control characters, and is cut."""
     words = words_of(LookupError("first\nsecond\tthird \x1b[31m\u202e für" + "!" * 10_000), secret_of("{}"))
     assert words.startswith(r"LookupError: first second third \x1b[31m\u202e für!!!")
     assert words.isprintable()

@@ -51,8 +51,8 @@ _REFETCH_PAUSE = 1.0
 _LONGEST_REFETCH_PAUSE = 10.0
 # A suspicion is no reason to wait long: then the version that is known is used.
 _REFETCH_LIMIT = 1.0
-# A task that was refused for a whole budget, and connects again so soon, tries the next server of
-# the same client.
+# A task that was refused for a whole budget, and connects so soon to another server of the same
+# client, is going through the nodes of a cluster, or the replicas of a master.
 _NEXT_SERVER = 0.5
 # A budget that is spent after the first attempt.
 _ONCE = 1e-6
@@ -240,7 +240,8 @@ def use_credentials(
     A connection that the server refuses is tried with the version that the server accepts, and
     waits for that up to `budget`. Then redis-py's `AuthenticationError` is raised, and redis-py
     doesn't try again, whatever its `retry` is, or is set to later. Its commands raise a
-    `CredentialsError` if the secret is unavailable.
+    `CredentialsError` if the secret is unavailable. Needs secretsmanager:GetSecretValue; a label
+    for which that isn't allowed is passed over.
 
     Args:
         client: a `Redis`, `RedisCluster` or connection pool of `redis.asyncio` that has made no
@@ -261,8 +262,6 @@ def use_credentials(
         TypeError: for a client that isn't one of `redis.asyncio`. Its commands raise it, or a
             `ValueError`, for a `budget` that makes no sense.
         ValueError: for a client with a username, password or credential provider of its own.
-            Needs secretsmanager:GetSecretValue; a label for which that isn't allowed is passed
-            over.
     """
     if not isinstance(cast("object", client), (Redis, RedisCluster, ConnectionPool)):
         kind = f"{type(client).__module__}.{type(client).__qualname__}"
@@ -300,22 +299,27 @@ class _Bridge:
     budget: float | timedelta
     stages: Sequence[str]
     reauthenticate: bool
-    refused_at: WeakKeyDictionary[asyncio.Task[Any], float]
-    """When a task was refused for a whole budget."""
+    refused: WeakKeyDictionary[asyncio.Task[Any], tuple[object, float]]
+    """Which server refused a task for a whole budget last, and when."""
 
-    async def through_rotation(self, attempt: Callable[[_Given], Awaitable[None]]) -> None:
-        """Connect, or authenticate, as `attempt` does it."""
+    async def through_rotation(
+        self,
+        server: object,
+        attempt: Callable[[_Given], Awaitable[None]],
+    ) -> None:
+        """Connect to a server, or authenticate, as `attempt` does it."""
         clock = asyncio.get_running_loop().time
         task = cast("asyncio.Task[Any]", asyncio.current_task())
-        budget = self.budget
-        if clock() - self.refused_at.get(task, float("-inf")) < _NEXT_SERVER:
-            budget = _ONCE
+        refused_by, refused_at = self.refused.get(task, (server, float("-inf")))
+        is_next = refused_by != server and clock() - refused_at < _NEXT_SERVER
+        budget = _ONCE if is_next else self.budget
         try:
             await connect_through_rotation(self.secret, attempt, budget=budget, stages=self.stages)
         except RedisError as error:
             if is_auth_error(error):
                 _final.add(error)
-                self.refused_at[task] = clock()
+                if not is_next:
+                    self.refused[task] = (server, clock())
             raise
 
     def over(self, connection_class: type[AbstractConnection]) -> type[Any]:
@@ -386,7 +390,8 @@ class _RotatingConnection(AbstractConnection):
                 await self.read_response()
             self.version_id = given.version_id
 
-        await self.bridge.through_rotation(attempt)
+        server = [getattr(self, name, None) for name in ("host", "port", "path")]
+        await self.bridge.through_rotation(server, attempt)
 
 
 class _UnchangedError(Exception):
