@@ -15,6 +15,7 @@ from aiocredentials import (
     CredentialsError,
     EndpointUnreachableError,
     InvalidParameterError,
+    InvalidRegionError,
     MalformedResponseError,
     _session,
 )
@@ -57,6 +58,16 @@ async def test_a_variable_with_a_line_end(
     error = await error_of(stub.url)
     assert (type(error), error.transient, error.asked) == (AuthenticationError, False, False)
     assert f"The AWS credentials can't be sent: {variable} has a line end" in str(error)
+    assert not stub.requests
+
+
+async def test_a_region_with_a_line_end(stub: StubSecretsManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The region is in a header as well: where it has the line end, the error is about the region."""
+    monkeypatch.setenv("AWS_REGION", "us-east-1\n")
+    error = await error_of(stub.url)
+    assert type(error) is InvalidRegionError
+    assert "AWS has no region 'us-east-1\\n'" in str(error)
+    assert "did you mean 'us-east-1'?" in str(error)
     assert not stub.requests
 
 
