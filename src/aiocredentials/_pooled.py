@@ -7,7 +7,7 @@ import contextlib
 import logging
 import weakref
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from contextvars import Context
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
@@ -169,7 +169,7 @@ class _LoopClients:
             await replaced.aclose()
             self._replaced.discard(replaced)
 
-        task = asyncio.get_running_loop().create_task(close(), context=Context())
+        task = Context().run(asyncio.get_running_loop().create_task, close())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
@@ -276,7 +276,8 @@ class _Clients:
         self._resolving += 1
         try:
             # In the context of the opening, which says what may be logged.
-            credentials = await self._once(_CREDENTIALS, partial(_chain.resolve, get_credentials, core))
+            search = partial(_chain.resolve, get_credentials, core)
+            credentials = await self._once(_CREDENTIALS, search, copy_context())
         finally:
             self._resolving -= 1
             if not self._resolving and (task := self._shared.pop(_CREDENTIALS, None)) is not None:
@@ -289,7 +290,7 @@ class _Clients:
     def _spoil(self) -> None:
         self._is_spoiled = True
 
-    async def _once(self, key: object, work: Callable[[], Coroutine[Any, Any, R]], context: Context | None = None) -> R:
+    async def _once(self, key: object, work: Callable[[], Coroutine[Any, Any, R]], context: Context) -> R:
         """Do something once for all who need it at the same time, in a task that belongs to none of them.
 
         The task is given up when it takes longer than a whole call may. A caller that still has time begins anew: a
@@ -298,7 +299,8 @@ class _Clients:
         while True:
             task = self._shared.get(key)
             if task is None or task.done():
-                task = asyncio.get_running_loop().create_task(self._in_time(work), context=context)
+                # A task factory needs to know nothing of contexts this way.
+                task = context.run(asyncio.get_running_loop().create_task, self._in_time(work))
                 self._shared[key] = task
                 self._tasks.add(task)
                 task.add_done_callback(partial(self._ended, key))
