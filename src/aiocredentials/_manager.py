@@ -67,6 +67,10 @@ class AsyncCredentialsManager(Generic[T]):
     no cache; without a pool, nothing is refreshed in the background. `redact_wire_logs=False` leaves values and tokens
     in what botocore logs of our calls at level DEBUG. Raises `TypeError` or `ValueError` for an argument that can't
     work, and for settings that the pool has.
+
+    Retries are those of `config`, else of the session's own config, else of AWS_MAX_ATTEMPTS and AWS_RETRY_MODE, else
+    of the profile. If none of these is set, they are botocore's standard mode and three attempts in all. If AWS doesn't
+    accept the credentials any more, they are looked for anew, and the call is made once more, inside its `timeout`.
     """
 
     @overload

@@ -281,7 +281,8 @@ class _Clients:
         self._resolving += 1
         try:
             # In the context of the opening, which says what may be logged.
-            credentials = await self._once(_CREDENTIALS, partial(_chain.resolve, get_credentials, core))
+            search = partial(_chain.resolve, get_credentials, core)
+            credentials = await self._once(_CREDENTIALS, search)
         finally:
             self._resolving -= 1
             if not self._resolving and (task := self._shared.pop(_CREDENTIALS, None)) is not None:

@@ -7,6 +7,7 @@ import contextlib
 import socket
 import warnings
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
@@ -40,6 +41,7 @@ from aiocredentials._session import (
     load_transport,
     open_session,
 )
+from aiocredentials.testing import FakeSecretsManager
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -656,6 +658,39 @@ async def test_a_pool_shares_clients(monkeypatch: pytest.MonkeyPatch) -> None:
     assert pooled.holds_clients
     await pooled.aclose()
     assert (repr(pooled), pooled.holds_clients) == ("closed", False)
+
+
+CALLER: ContextVar[str] = ContextVar("caller", default="nobody")
+
+
+@pytest.mark.parametrize("factory", [None, lambda loop, coro: asyncio.Task(coro, loop=loop)], ids=["none", "old"])
+async def test_an_opening_is_nobodys(factory: Any) -> None:  # noqa: ANN401 (what a loop takes)
+    """A client is opened in no caller's context, and closed in none, also by a task factory that knows no contexts."""
+    fake = FakeSecretsManager({"a": {}})
+    seen: list[str] = []
+
+    class Custom:
+        region_name = "us-east-1"
+
+        @asynccontextmanager
+        async def secretsmanager_client(self, region_name: str) -> AsyncIterator[Any]:
+            seen.append(CALLER.get())
+            async with fake.secretsmanager_client(region_name) as client:
+                yield client
+            seen.append(CALLER.get())
+
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(factory)
+    try:
+        async with CredentialsPool(session=Custom(), policy=None) as pool:
+            CALLER.set("me")
+            fake.fail_next("ExpiredTokenException")
+            assert await pool.manager("a").get() == {}
+            while len(seen) < 3:  # noqa: ASYNC110 (until the old client is closed)
+                await asyncio.sleep(0)
+    finally:
+        loop.set_task_factory(None)
+    assert seen[:3] == ["nobody"] * 3
 
 
 async def test_states() -> None:
