@@ -57,18 +57,23 @@ async def wait_for_news(
     """
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(delay):
-            try:
-                async with aclosing(manager.changes()) as changes:
-                    async for secret in changes:
-                        if secret.version_id not in versions:
-                            return [secret.version_id]
-            except PoolClosedError:
-                raise
-            # A manager without a policy has no news, and one of the user's own may raise anything.
-            except Exception:  # noqa: BLE001, S110
-                pass
-            await asyncio.sleep(delay)
-    return []
+            if not await _has_news(manager, versions):
+                await asyncio.sleep(delay)
+
+
+async def _has_news(manager: RotatingSecret[Any], versions: Container[str]) -> bool:
+    """Wait for a version that isn't among these; return False where none can be waited for."""
+    try:
+        async with aclosing(manager.changes()) as changes:
+            async for secret in changes:
+                if secret.version_id not in versions:
+                    return True
+    except PoolClosedError:
+        raise
+    # A manager without a policy has no news, and one of the user's own may raise anything.
+    except Exception:  # noqa: BLE001
+        return False
+    return False
 
 
 @asynccontextmanager
