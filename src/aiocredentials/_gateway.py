@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from aiocredentials._loops import cancelled_inside, is_cancelled, running_loop
 from aiocredentials._secret import Secret, SecretDescription
-from aiocredentials._session import ClientSource, Opened, Region, known_regions, signs_again, wrong_region
+from aiocredentials._session import (
+    ClientSource,
+    Opened,
+    Region,
+    known_regions,
+    signs_again,
+    wrong_region,
+)
 from aiocredentials.errors import (
     CredentialsError,
     EndpointUnreachableError,
@@ -125,8 +132,8 @@ class Gateway:
     ) -> R:
         """Lend a client to a call, all inside one deadline, and map whatever goes wrong.
 
-        If AWS doesn't accept the credentials or the signature any more, the call is made once more, with a client whose
-        credentials were looked for anew.
+        If AWS doesn't accept the credentials or the signature any more, the call is made once more,
+        with a client whose credentials were looked for anew.
         """
         running_loop()
         started = {"born": self._clock(), "fetched_at": datetime.now(UTC), "ttl": ttl, "clock": self._clock}
@@ -146,7 +153,8 @@ class Gateway:
                 except Exception as error:
                     if not signs_again(error):
                         raise
-                # Outside of the `except`, so that AWS's first answer isn't the context of the second one.
+                # Outside of the `except`, so that AWS's first answer isn't the context of the
+                # second one.
                 return await attempt()
         except asyncio.CancelledError as cancelled:
             # The frames below hold what was read so far, and so do the errors that it came by.

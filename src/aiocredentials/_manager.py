@@ -65,9 +65,10 @@ class AsyncCredentialsManager(Generic[T]):
     leaves values and tokens in what botocore logs of our calls at level DEBUG. Raises `TypeError` or `ValueError` for
     an argument that can't work, and for settings that the pool has.
 
-    Retries are those of `config`, else of the session's own config, else of AWS_MAX_ATTEMPTS and AWS_RETRY_MODE, else
-    of the profile; if none says anything, botocore's standard mode and three attempts in all. If AWS doesn't accept the
-    credentials any more, they are looked for anew, and the call is made once more, inside its `timeout`.
+    Retries are those of `config`, else of the session's own config, else of AWS_MAX_ATTEMPTS and
+    AWS_RETRY_MODE, else of the profile; if none says anything, botocore's standard mode and three
+    attempts in all. If AWS doesn't accept the credentials any more, they are looked for anew, and
+    the call is made once more, inside its `timeout`.
     """
 
     @overload
