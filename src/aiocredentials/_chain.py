@@ -1,7 +1,9 @@
-"""botocore's credential chain, made fit for a service: it leaves no helper process, asks no person, has one loop.
+"""botocore's credential chain, made fit for a service.
 
-The stubs of aiobotocore don't have the private hooks that this module is about; tests hold what they promise, with the
-pinned aiobotocore and with the newest one.
+It leaves no helper process behind, asks no person, and belongs to one event loop.
+
+The stubs of aiobotocore don't have the private hooks that this module is about; tests hold what
+they promise, with the pinned aiobotocore and with the newest one.
 """
 
 # mypy: disable-error-code="attr-defined, has-type, no-any-return"
@@ -28,7 +30,11 @@ from aiobotocore.credentials import (
     AioProcessProvider,
     AioRefreshableCredentials,
 )
-from aiobotocore.utils import AioContainerMetadataFetcher, AioInstanceMetadataFetcher, _RefCountedSession
+from aiobotocore.utils import (
+    AioContainerMetadataFetcher,
+    AioInstanceMetadataFetcher,
+    _RefCountedSession,
+)
 
 from aiocredentials._loops import bookkeeping
 from aiocredentials.errors import AuthenticationError, describe
@@ -47,7 +53,7 @@ _OF_ONE_LOOP = {AioContainerProvider.METHOD, AioInstanceMetadataProvider.METHOD}
 
 
 def protect(resolver: Any, metadata_session: Callable[[Any], Any]) -> None:
-    """Change what a new credential chain does: with helper processes, with codes of a device, with metadata services.
+    """Change how a new credential chain uses helper processes, devices and metadata services.
 
     `metadata_session` makes the HTTP session for a metadata service in place of aiobotocore's own.
     """
@@ -64,7 +70,8 @@ def protect(resolver: Any, metadata_session: Callable[[Any], Any]) -> None:
                 provider._prompter = refuse_mfa
             # It makes the chains of source profiles.
             builder: Any = provider._profile_provider_builder
-            builder._create_process_provider = partial(_process_provider, builder._create_process_provider)
+            make = builder._create_process_provider
+            builder._create_process_provider = partial(_process_provider, make)
 
 
 def _process_provider(make: Callable[[str], Any], profile_name: str) -> Any:
@@ -78,8 +85,9 @@ def refuse_mfa(prompt: str) -> NoReturn:
     device = prompt.removeprefix("Enter MFA code for ").strip(": ")
     raise describe(
         AuthenticationError,
-        f"The AWS profile asks for a code of the device {device} (mfa_serial), and a service has nobody to type it: "
-        "sign in before the start, such as by `aws sso login`, or choose a profile without mfa_serial.",
+        f"The AWS profile asks for a code of the device {device} (mfa_serial), "
+        "and a service has nobody to type it: sign in before the start, such as by "
+        "`aws sso login`, or choose a profile without mfa_serial.",
     )
 
 
@@ -91,7 +99,7 @@ async def start_helper(*command: str, **streams: Any) -> _Helper:
 
 
 def _has_terminal() -> bool:
-    """Return whether a person may sit at a terminal: then a helper keeps it, to ask for a password, say."""
+    """Return whether there is a terminal. A helper may ask for a password there, so it keeps it."""
     try:
         os.close(os.open("/dev/tty", os.O_RDWR | getattr(os, "O_NOCTTY", 0)))
     except OSError:
@@ -154,9 +162,12 @@ async def resolve(get_credentials: Callable[[], Any], core: AioSession) -> Any:
 def when_refresh_fails(credentials: Any, note: Callable[[], None]) -> None:
     """Call `note` whenever expiring credentials can't be renewed.
 
-    Some never can again, such as those of a profile that has changed on disk: then a new session helps.
+    Some never can again, such as those of a profile that has changed on disk: then a new session
+    helps.
     """
-    if not isinstance(credentials, AioRefreshableCredentials) or "get_frozen_credentials" in vars(credentials):
+    if not isinstance(credentials, AioRefreshableCredentials):
+        return
+    if "get_frozen_credentials" in vars(credentials):
         return
     get_frozen = credentials.get_frozen_credentials
 
@@ -173,25 +184,24 @@ def when_refresh_fails(credentials: Any, note: Callable[[], None]) -> None:
 def copied(core: AioSession, metadata_session: Callable[[Any], Any]) -> AioSession:
     """Return a copy of a caller's session for one event loop; theirs stays as it is.
 
-    Settings and components are theirs. The credential chain is the copy's own, except for providers of the caller's
-    own making.
+    Settings and components are theirs. The credential chain is the copy's own, except for providers
+    of the caller's own making.
     """
     mine = copy.copy(core)
     mine._components = copy.copy(core._components)
     mine._components._components = dict(core._components._components)
     mine._components._deferred = dict(core._components._deferred)
     mine.register_component("config_store", copy.copy(core.get_component("config_store")))
+    theirs = core._components._components.get("credential_provider")
+    make = partial(_chain, mine, theirs, metadata_session)
     # Not made before it is needed: a profile that isn't there is an error then.
-    mine._components.lazy_register_component(
-        "credential_provider",
-        partial(_chain, mine, core._components._components.get("credential_provider"), metadata_session),
-    )
+    mine._components.lazy_register_component("credential_provider", make)
     mine._credentials = _own_credentials(mine, core._credentials)
     return mine
 
 
 def _chain(mine: AioSession, theirs: Any, metadata_session: Callable[[Any], Any]) -> Any:
-    """Make a chain for a copy of a session, with the providers that the caller has added or changed in theirs."""
+    """Make a chain for a copy of a session, with the providers that the caller added to theirs."""
     chain = mine._create_credential_resolver()
     protect(chain, metadata_session)
     if theirs is None:
@@ -214,13 +224,14 @@ _refused: WeakSet[Any] = WeakSet()
 
 
 def refuse(core: AioSession) -> None:
-    """Note that AWS has refused the credentials that a caller's session has: later copies look for others."""
-    with bookkeeping, contextlib.suppress(TypeError):  # not everything that signs can be referred to weakly
+    """Note that AWS refused the credentials of a caller's session: later copies search again."""
+    # A caller's own object may be one that can't be referred to weakly.
+    with bookkeeping, contextlib.suppress(TypeError):
         _refused.add(core._credentials)
 
 
 def _own_credentials(mine: AioSession, theirs: Any) -> Any:
-    """Return the credentials that a copy of a caller's session begins with; None has its chain look for some."""
+    """Return the first credentials of a copy of a caller's session; None makes its chain search."""
     with bookkeeping:
         is_refused = theirs is not None and theirs in _refused
     searched_anew: set[str] = _OF_ONE_LOOP
@@ -242,7 +253,7 @@ def _own_credentials(mine: AioSession, theirs: Any) -> Any:
 
 
 def _found_by_chain(credentials: Any) -> bool:
-    """Return whether a chain would find these again; a caller may have made some with a function of its own."""
+    """Return whether a chain finds such again. Others are renewed by a function of the caller's."""
     if not isinstance(credentials, AioRefreshableCredentials):
         return True
     made_in = str(getattr(credentials._refresh_using, "__module__", ""))

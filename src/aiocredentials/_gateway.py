@@ -157,8 +157,8 @@ class Gateway:
     ) -> R:
         """Lend a client to a call, all inside one deadline, and map whatever goes wrong.
 
-        If AWS doesn't accept the credentials or the signature any more, the call is made once more, with a client whose
-        credentials were looked for anew.
+        If AWS doesn't accept the credentials or the signature any more, the call is made once more,
+        with a client whose credentials were looked for anew.
         """
         running_loop()
         started = {"born": self._clock(), "fetched_at": datetime.now(UTC), "ttl": ttl, "clock": self._clock}

@@ -113,11 +113,11 @@ def _start_anew() -> None:
 
 
 class LoadingLock:
-    """Held by a thread that imports modules, reads models or builds a TLS context; a fork waits until it is free.
+    """Held by a thread that imports modules, reads models or builds a TLS context; a fork waits.
 
-    A child that is forked in the middle of an import finds modules that are locked by a thread which doesn't exist
-    there. If the lock isn't free in time, the fork goes on all the same: the forking thread may itself hold something
-    that the loading one waits for.
+    A child that is forked in the middle of an import finds modules that are locked by a thread
+    which doesn't exist there. If the lock isn't free in time, the fork goes on all the same: the
+    forking thread may itself hold something that the loading one waits for.
     """
 
     def __init__(self) -> None:
@@ -160,7 +160,8 @@ def _no_fork(**_: Callable[[], object]) -> None:
 at_fork = getattr(os, "register_at_fork", _no_fork)
 at_fork(before=bookkeeping.acquire, after_in_parent=bookkeeping.release)
 at_fork(after_in_child=_start_anew)
-# Registered later, so a fork acquires it first: loading takes long, and needs the other lock now and then.
+# Registered later, so a fork acquires it first: loading takes long, and needs the other lock now
+# and then.
 at_fork(
     before=loading.before_fork,
     after_in_parent=loading.after_in_parent,
@@ -180,8 +181,9 @@ def is_cancelled() -> bool:
 
 
 def cancelled_inside(**facts: str | None) -> CredentialsError:
-    """Make the error for a CancelledError that came out of a client, though nobody cancelled the call."""
-    return describe(EndpointUnreachableError, "The call was cancelled from inside the client.", **facts)
+    """Make the error for a CancelledError of a client's own, when nobody cancelled the call."""
+    what = "The call was cancelled from inside the client."
+    return describe(EndpointUnreachableError, what, **facts)
 
 
 def detached_task(coroutine: Coroutine[Any, Any, R]) -> asyncio.Task[R]:
@@ -231,8 +233,9 @@ async def close_in_each_loop(
 ) -> int:
     """Close each state in its own loop, and return how many loops haven't done so after `seconds`.
 
-    A loop of another thread may be blocked, deaf to cancellation, stopped, or about to end. A loop that ends meanwhile
-    counts as closed. If the caller is cancelled, it is cancelled at the end, not before.
+    A loop of another thread may be blocked, deaf to cancellation, stopped, or about to end. A loop
+    that ends meanwhile counts as closed. If the caller is cancelled, it is cancelled at the end,
+    not before.
     """
     here = running_loop()
     closing: dict[asyncio.Future[None], asyncio.AbstractEventLoop] = {}

@@ -57,23 +57,25 @@ async def wait_for_news(
     """
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(delay):
-            if not await _has_news(manager, versions):
-                await asyncio.sleep(delay)
+            if found := await _news_of(manager, versions):
+                return found
+            await asyncio.sleep(delay)
+    return []
 
 
-async def _has_news(manager: RotatingSecret[Any], versions: Container[str]) -> bool:
-    """Wait for a version that isn't among these; return False where none can be waited for."""
+async def _news_of(manager: RotatingSecret[Any], versions: Container[str]) -> list[str]:
+    """Wait for a version that isn't among these; return nothing if none can be waited for."""
     try:
         async with aclosing(manager.changes()) as changes:
             async for secret in changes:
                 if secret.version_id not in versions:
-                    return True
+                    return [secret.version_id]
     except PoolClosedError:
         raise
     # A manager without a policy has no news, and one of the user's own may raise anything.
     except Exception:  # noqa: BLE001
-        return False
-    return False
+        return []
+    return []
 
 
 @asynccontextmanager

@@ -47,9 +47,10 @@ class CredentialsPool:
     seconds by which ages are counted, as `aiocredentials.testing.FakeClock` does. Raises `TypeError` or `ValueError`
     for an argument that can't work.
 
-    Retries are those of `config`, else of the session's own config, else of AWS_MAX_ATTEMPTS and AWS_RETRY_MODE, else
-    of the profile; if none says anything, botocore's standard mode and three attempts in all. If AWS doesn't accept the
-    credentials any more, they are looked for anew, and the call is made once more, inside its `timeout`.
+    Retries are those of `config`, else of the session's own config, else of AWS_MAX_ATTEMPTS and
+    AWS_RETRY_MODE, else of the profile; if none says anything, botocore's standard mode and three
+    attempts in all. If AWS doesn't accept the credentials any more, they are looked for anew, and
+    the call is made once more, inside its `timeout`.
     """
 
     def __init__(
@@ -207,9 +208,9 @@ class CredentialsPool:
     async def aclose(self) -> None:
         """Cancel what is in flight and close all clients; calling it again does nothing.
 
-        Calls in flight, and all later ones, raise `PoolClosedError`. A caller who is cancelled waits for the end. An
-        event loop of another thread that doesn't close its clients within three seconds is left alone, with a warning
-        in the log.
+        Calls in flight, and all later ones, raise `PoolClosedError`. A caller who is cancelled
+        waits for the end. An event loop of another thread that doesn't close its clients within
+        three seconds is left alone, with a warning in the log.
         """
         try:
             await self._store.cache.aclose()

@@ -42,29 +42,33 @@ R = TypeVar("R")
 logger = logging.getLogger("aiocredentials")
 
 CLOSE_SECONDS = 3.0
-"""How long closing waits for a loop; a third of it for the calls that it has ended, a third for what opens clients."""
+"""How long closing waits for an event loop.
+
+A third of it is for the calls that closing has ended, a third for openings that it has cancelled.
+"""
 
 _CREDENTIALS = object()
 
 
 class PooledSession:
-    """One session and one client per region, shared by all calls of a running loop until `aclose`."""
+    """One session and one client per region, for all calls of a running loop until `aclose`."""
 
     def __init__(self, settings: ClientSettings) -> None:
         self._settings = settings
         self._loops = PerLoop(partial(_LoopClients, settings), _LoopClients.abandon)
         self._state: Literal["new", "open", "closed"] = "new"
-        # A pool that is forgotten, or lives until the process ends, leaves the sockets of dead loops to nobody.
+        # A pool may be forgotten, or live until the process ends, after the loops that used it.
         weakref.finalize(self, self._loops.abandon_dead)
 
     def open(self) -> bool:
-        """Allow calls; sessions and clients are made by the first ones. Return whether it wasn't open before."""
+        """Allow calls, which open sessions and clients. Return whether it wasn't open before."""
         with bookkeeping:
             was_new = self._state == "new"
             if self._state != "closed":
                 self._state = "open"
                 return was_new
-        raise describe(PoolClosedError, "The pool was closed, and closing is final: make a new one.")
+        what = "The pool was closed, and closing is final: make a new one."
+        raise describe(PoolClosedError, what)
 
     @property
     def closed(self) -> bool:
@@ -78,7 +82,8 @@ class PooledSession:
 
     def _check_open(self) -> None:
         if self._state == "new":
-            raise describe(PoolClosedError, "The pool isn't open yet: use `async with pool:` first.")
+            what = "The pool isn't open yet: use `async with pool:` first."
+            raise describe(PoolClosedError, what)
         if self._state == "closed":
             raise describe(PoolClosedError, "The pool is closed: make a new one.")
 
@@ -88,35 +93,42 @@ class PooledSession:
         return default_region(self._settings, await self._loops.get().current.session())
 
     @asynccontextmanager
-    async def client(self, region: Region | None, deadline: asyncio.Timeout) -> AsyncGenerator[Opened]:
+    async def client(
+        self,
+        region: Region | None,
+        deadline: asyncio.Timeout,
+    ) -> AsyncGenerator[Opened]:
         """Lend the shared client of the region."""
         self._check_open()
         state = self._loops.get()
-        with state.lent(deadline) as clients, our_call(redact=self._settings.redact_wire_logs):
+        redact = self._settings.redact_wire_logs
+        with state.lent(deadline) as clients, our_call(redact=redact):
             # Once more: another thread that closed the pool meanwhile may not have seen this loop.
             self._check_open()
             try:
                 yield await clients.opened(region, _seconds_left(deadline))
             except Exception as error:
                 note_refusal(self._settings, error)
-                if clients.fail_for_good(error):
+                if clients.would_fail_again(error):
                     state.renew(clients)
                 raise
 
     async def aclose(self) -> None:
-        """Close the clients of all loops; calling it again does nothing. A cancelled caller waits for the end, too.
+        """Close the clients of all loops; calling it again does nothing.
 
-        A loop of another thread that doesn't close its clients within a few seconds, since it is blocked or stopped, is
-        left alone, with a warning in the log.
+        A cancelled caller waits for the end, too. A loop that doesn't close its clients in time,
+        because it is blocked or stopped, is left alone, with a warning in the log.
         """
         with bookkeeping:
             self._state = "closed"
-        late = await close_in_each_loop(self._loops.living(), _LoopClients.aclose, CLOSE_SECONDS)
+        states = [(loop, state) for loop, state in self._loops.living() if state.is_in_use]
+        late = await close_in_each_loop(states, _LoopClients.aclose, CLOSE_SECONDS)
         self._loops.abandon_dead()
         if late:
             logger.warning(
-                "The pool is closed, but %d event loop(s) didn't close their clients within %g s: they are blocked or "
-                "stopped, or a call in them ignores its cancellation. Close a pool before its loops, or in them.",
+                "The pool is closed, but %d event loop(s) didn't close their clients within %g s: "
+                "they are blocked or stopped, or a call in them ignores its cancellation. "
+                "Close a pool before its loops end.",
                 late,
                 CLOSE_SECONDS,
             )
@@ -127,9 +139,10 @@ class PooledSession:
         return any(state.current.open for _, state in self._loops.living())
 
     def __repr__(self) -> str:
-        """Say the state and which regions have a client."""
-        # A copy, made at once: the loops of other threads go on.
-        names = [name for _, state in self._loops.living() for name in tuple(state.current.open)]
+        """Name the state, and the regions that have a client."""
+        states = [state for _, state in self._loops.living()]
+        # A tuple is made at once: the loops of other threads go on.
+        names = [name for state in states for name in tuple(state.current.open)]
         return " ".join([self._state, *sorted({name for name in names if name})])
 
 
@@ -139,7 +152,7 @@ def _seconds_left(deadline: asyncio.Timeout) -> float | None:
 
 
 class _LoopClients:
-    """What a pool has in one running loop: the clients for new calls, and those that only older calls still use."""
+    """What a pool has in one running loop: the clients for new calls, and those of older calls."""
 
     def __init__(self, settings: ClientSettings) -> None:
         self._settings = settings
@@ -147,9 +160,14 @@ class _LoopClients:
         self._replaced: set[_Clients] = set()
         self._closing: set[asyncio.Task[None]] = set()
 
+    @property
+    def is_in_use(self) -> bool:
+        """Whether there is anything to close, or a call to end."""
+        return bool(self._replaced) or self.current.is_in_use
+
     @contextmanager
     def lent(self, deadline: asyncio.Timeout) -> Generator[_Clients]:
-        """Note who uses the clients: closing ends their calls first, so that nobody is left with a closed client."""
+        """Note that a call uses the clients: closing ends the calls first, and the clients then."""
         clients = self.current
         clients.users.add(deadline)
         try:
@@ -161,13 +179,16 @@ class _LoopClients:
                 self._close(clients)
 
     def renew(self, failed: _Clients) -> None:
-        """Have later calls look for AWS credentials anew. Of many calls that fail together, the first one does it."""
+        """Have later calls search for AWS credentials again.
+
+        Of many calls that fail together, the first one does this for all.
+        """
         if failed is self.current:
             self._replaced.add(failed)
             self.current = _Clients(self._settings)
 
     def _close(self, replaced: _Clients) -> None:
-        """Close clients that nobody uses any more; if the pool is closed first, that does it."""
+        """Close clients that no call uses any more. `aclose` does it if it comes first."""
 
         async def close() -> None:
             await replaced.aclose()
@@ -179,7 +200,8 @@ class _LoopClients:
 
     async def aclose(self) -> None:
         """Close all clients."""
-        await asyncio.gather(*(clients.aclose() for clients in (self.current, *self._replaced)), *self._closing)
+        closing = [clients.aclose() for clients in (self.current, *self._replaced)]
+        await asyncio.gather(*closing, *self._closing)
         self._replaced.clear()
 
     def abandon(self) -> None:
@@ -188,16 +210,20 @@ class _LoopClients:
             clients.abandon()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class _Outcome:
-    """What a shared task came to. An error is returned, so that nothing complains when nobody waits for it."""
+    """The result of a shared task.
+
+    An error is returned, not raised: asyncio logs what a task raises and nobody awaits. It has no repr of its own,
+    because the repr of a task shows its result, and an error of the credential chain may hold an answer.
+    """
 
     value: object = None
     error: Exception | None = None
 
 
 class _Clients:
-    """A session, and the clients that were made of it: dropped together when AWS refuses what they sign."""
+    """A session and the clients made of it, which are dropped together when AWS refuses them."""
 
     def __init__(self, settings: ClientSettings) -> None:
         self.open: dict[str | None, Opened] = {}
@@ -205,91 +231,109 @@ class _Clients:
         self.returned = asyncio.Event()
         self._settings = settings
         self._is_spoiled = False
+        self._was_opened = False
         self._session: AioSession | aioboto3.Session | CustomSession | None = None
         self._making = asyncio.Lock()
         self._shared: dict[object, asyncio.Task[_Outcome | None]] = {}
         self._tasks: set[asyncio.Task[_Outcome | None]] = set()
-        self._resolving = 0
+        self._searching = 0
         self._seconds: float | None = None
         self._stack = AsyncExitStack()
         self._redaction = wire_logs_redacted(redact=settings.redact_wire_logs)
 
-    def fail_for_good(self, error: Exception) -> bool:
+    @property
+    def is_in_use(self) -> bool:
+        """Whether there is anything to close, or a call to end."""
+        return self._was_opened or bool(self.users)
+
+    def would_fail_again(self, error: Exception) -> bool:
         """Return whether the next call would fail as this one has, with what these clients know.
 
-        They have no credentials, or those can't be renewed; AWS refuses them; or none could be opened, and the session
-        remembers what the configuration files said.
+        Either they have no credentials, or these can't be renewed, or AWS refuses them; or no
+        client could be opened, and the session remembers what the configuration files said.
         """
         is_refused = isinstance(error, NoCredentialsError) or signs_again(error)
         return is_refused or self._is_spoiled or not (self.open or self._tasks)
 
     async def session(self) -> aioboto3.Session | AioSession | CustomSession:
-        """Return the session; making it asks nobody, and so needs no task of its own."""
+        """Return the session; making it needs no network, and so no task of its own."""
         async with self._making:
             if self._session is None:
                 session = await open_session(self._settings)
                 if not _is_custom(session):
                     core = _core(session)
-                    vars(core)["get_credentials"] = partial(self._credentials, core.get_credentials, core)
+                    search = partial(self._credentials, core.get_credentials, core)
+                    vars(core)["get_credentials"] = search
                 self._session = session
         return self._session
 
     async def opened(self, region: Region | None, seconds: float | None) -> Opened:
-        """Return the client of the region, or of the default one; opening it may take as long as a whole call.
+        """Return the client of the region, or of the default one.
 
-        A caller that is cancelled meanwhile leaves the opening to the others.
+        Opening it may take `seconds`, as long as a whole call. A caller that is cancelled
+        meanwhile leaves the opening to the others.
         """
-        found = self.open.get(region.name if region else None)
+        key = region.name if region else None
+        found = self.open.get(key)
         if found is None:
             self._seconds = seconds
+            self._was_opened = True
             self._redaction.__enter__()
             try:
-                # In no caller's context: who opens a client, and for whom it is opened, mustn't matter.
-                key = region.name if region else None
+                # In an empty context: the client belongs to no caller's trace or request.
                 found = await self._once(key, partial(self._open, region), start=detached_task)
             except CredentialsError as error:
-                facts = region.facts() if region else {}
-                failure = for_caller(error, **facts)
+                failure = for_caller(error, **(region.facts() if region else {}))
             else:
                 return found
             raise failure
-        # Each caller's errors say where its own region came from.
+        # The errors of each caller name the source of its own region.
         return found if region is None else Opened(found.client, region)
 
     async def _open(self, region: Region | None) -> Opened:
         session = await self.session()
         try:
             if region is None:
-                opened = await self.opened(default_region(self._settings, session), self._seconds)
+                where = default_region(self._settings, session)
+                opened = await self.opened(where, self._seconds)
                 self.open[None] = opened
             else:
                 opened = await _open_client(self._stack, session, region, self._settings)
                 self.open[region.name] = opened
         except asyncio.CancelledError:
-            # Given up. The session remembers what the configuration files said; the next one reads them.
+            # The opening took too long. This session remembers what the configuration files said;
+            # the next one reads them.
             if self._session is session:
                 self._session = None
             raise
         return opened
 
     async def _credentials(
-        self, get_credentials: Callable[[], Coroutine[Any, Any, object]], core: AioSession
+        self,
+        get_credentials: Callable[[], Coroutine[Any, Any, object]],
+        core: AioSession,
     ) -> object:
-        """Resolve the AWS credentials, in place of the session's own method: once for all clients that need them."""
-        from aiocredentials import _chain, _transport  # noqa: PLC0415 (loaded in a thread by now)
+        """Search for AWS credentials once, for all clients that need them at the same time.
 
-        self._resolving += 1
+        It takes the place of the session's own method.
+        """
+        # The transport was loaded in a thread before there was a session.
+        from aiocredentials import _chain, _transport  # noqa: PLC0415
+
+        self._searching += 1
         try:
-            # In the context of the opening, which says what may be logged.
             search = partial(_chain.resolve, get_credentials, core)
+            # In the context of the opening, which says what may be logged.
             credentials = await self._once(_CREDENTIALS, search)
         finally:
-            self._resolving -= 1
-            if not self._resolving and (task := self._shared.pop(_CREDENTIALS, None)) is not None:
+            self._searching -= 1
+            task = None if self._searching else self._shared.pop(_CREDENTIALS, None)
+            if task is not None:
                 # All openings that needed it were given up.
                 task.cancel()
         _chain.when_refresh_fails(credentials, self._spoil)
-        await _transport.turn()  # next, botocore builds a client, without an await: several milliseconds
+        # Now botocore builds a client without an await, which takes several milliseconds.
+        await _transport.turn()
         return credentials
 
     def _spoil(self) -> None:
@@ -301,10 +345,10 @@ class _Clients:
         work: Callable[[], Coroutine[Any, Any, R]],
         start: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]] = asyncio.create_task,
     ) -> R:
-        """Do something once for all who need it at the same time, in a task that belongs to none of them.
+        """Do some work once for all callers that need it, in a task that belongs to none of them.
 
-        The task is given up when it takes longer than a whole call may. A caller that still has time begins anew: a
-        helper process that hung may work when it is started again.
+        The task is given up when it takes longer than a whole call may. A caller that still has
+        time begins a new one: a helper process that hung may work when it is started again.
         """
         while True:
             task = self._shared.get(key)
@@ -330,7 +374,7 @@ class _Clients:
         try:
             async with limit:
                 return _Outcome(await work())
-        except Exception as error:  # noqa: BLE001 (whatever it is, it is raised to those who wait)
+        except Exception as error:  # noqa: BLE001 (it is raised to the callers that wait)
             return None if limit.expired() else _Outcome(error=error)
 
     async def aclose(self) -> None:
@@ -362,4 +406,5 @@ class _Clients:
     def _forget(self) -> None:
         self.open.clear()
         self._session = None
+        self._was_opened = False
         self._redaction.__exit__()

@@ -16,9 +16,10 @@ from typing import Any, cast
 
 from aiocredentials._loops import at_fork, bookkeeping
 
-# A filter sees what is logged by its own logger, not by those below it in name: each is named here. Most modules of
-# aiobotocore log as botocore's of the same name, some under their own, and which ones changes between releases.
-# The first log what goes over the wire, and where to; of the others, only the texts of exceptions can hold any of it.
+# A filter sees what is logged by its own logger, not by those below it in name: each is named here.
+# Most modules of aiobotocore log as botocore's of the same name, some under their own, and which
+# ones changes between releases. The first log what goes over the wire, and where to; of the others,
+# only the texts of exceptions can hold any of it.
 _WIRE = frozenset({"auth", "endpoint", "parsers", "regions", "utils"})
 _CARRIERS = frozenset({"credentials", "httpsession", "retryhandler", "tokens"})
 LOGGERS = tuple(
@@ -82,7 +83,8 @@ _living: set[wire_logs_redacted] = set()
 def _settle() -> None:
     """Put the filter in place or take it away.
 
-    Then look again: the garbage collector may end a block in the middle of this, in the same thread.
+    Then look again: the garbage collector may end a block in the middle of this, in the same
+    thread.
     """
     done = None
     while done is not bool(_living):
@@ -104,9 +106,10 @@ at_fork(after_in_child=_start_anew)
 
 
 def without_password(url: str) -> str:
-    """Return a URL without the user and the password that it may contain, also where it is no valid URL.
+    """Return a URL without the user and the password in it, also if it isn't a valid URL.
 
-    A `#` or `/` in a password ends the host name for a parser, so everything up to the last `@` goes.
+    A `#` or `/` in a password ends the host name for a parser, so everything up to the last `@`
+    goes.
     """
     head, at, rest = url.rpartition("@")
     if not at:

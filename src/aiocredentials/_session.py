@@ -62,11 +62,13 @@ SIGN_AGAIN = frozenset(
 )
 """AWS's codes, without "Exception", for credentials or a signature that it doesn't accept any more.
 
-With credentials that are looked for anew, and a new signature, the same call may succeed. Sources: the common errors of
-Secrets Manager, STS and S3, and the AWS SDK for JavaScript, which corrects its clock for those about time.
+With credentials that are looked for anew, and a new signature, the same call may succeed. Sources:
+the common errors of Secrets Manager, STS and S3, and the AWS SDK for JavaScript, which corrects its
+clock for those about time.
 """
 
-# These codes say as well that the key is wrong, which no new signature changes: the text tells them apart.
+# These codes say as well that the key is wrong, which no new signature changes: the text tells them
+# apart.
 _SIGNATURE_CODES = frozenset({"InvalidSignature", "SignatureDoesNotMatch"})
 _SIGNATURE_OF_ANOTHER_TIME = re.compile(r"signature (expired|not yet current)", re.IGNORECASE)
 
@@ -132,18 +134,22 @@ class Place(NamedTuple):
     def outside(cls) -> Place:
         """Return the line that called this package."""
         frame = sys._getframe(1)  # noqa: SLF001 (the warnings module finds its line by it)
-        # A call of a generic class, such as `AsyncCredentialsManager[Any](...)`, goes through `typing`.
-        while frame.f_back is not None and _module(frame).partition(".")[0] in {__package__, "typing"}:
+        # A call of a generic class, such as `AsyncCredentialsManager[Any](...)`, goes through
+        # `typing`.
+        between = {__package__, "typing"}
+        while frame.f_back is not None and _module(frame).partition(".")[0] in between:
             frame = frame.f_back
         return cls(frame.f_code.co_filename, frame.f_lineno, _module(frame))
 
     def warn(self, message: str) -> None:
-        """Issue a `UserWarning` here; where warnings are errors, log it: it mustn't break a call."""
+        """Issue a `UserWarning`. Where warnings are errors, log it: it must not break a call."""
         # Python notes in the registry of a module what it has shown of it.
         module = sys.modules.get(self.module)
-        registry: dict[Any, Any] = vars(module).setdefault("__warningregistry__", {}) if module else {}
+        names: dict[str, Any] = vars(module) if module else {}
+        registry: dict[Any, Any] = names.setdefault("__warningregistry__", {})
+        at = (self.filename, self.line, self.module)
         try:
-            warnings.warn_explicit(message, UserWarning, self.filename, self.line, self.module, registry)
+            warnings.warn_explicit(message, UserWarning, *at, registry)
         except Exception:  # noqa: BLE001 (whatever the user's filters and hooks raise)
             logger.warning("%s", message)
 
@@ -170,11 +176,11 @@ class ClientSettings:
         check_name("endpoint_url", self.endpoint_url, "give a URL such as 'https://vpce-1.example', or leave it out")
         if self.endpoint_url is not None and not _is_url(self.endpoint_url):
             shown = without_password(self.endpoint_url)
-            message = f"endpoint_url {shown!r} isn't a URL: write it as 'https://host' or 'http://127.0.0.1:5000'."
+            how = "write it as 'https://host' or 'http://127.0.0.1:5000'."
+            message = f"endpoint_url {shown!r} isn't a URL: {how}"
             if shown != self.endpoint_url:
-                message = (
-                    f"{message} The user and the password are left out here; in them, write # / ? @ as %23 %2F %3F %40."
-                )
+                message += " The user and the password are left out here: in these, "
+                message += "write # / ? @ as %23 %2F %3F %40."
             raise ValueError(message)
         # Of the two kinds of botocore session, boto3's own is the one that can't be awaited.
         if not (self.session is None or _is_custom(self.session)) and not inspect.iscoroutinefunction(
@@ -207,13 +213,16 @@ def check_name(argument: str, value: object, what_to_do: str) -> None:
 
 
 def check_region(region_name: object) -> None:
-    """Refuse a region that can be part of no host name by its length; the next nearest region is found by the error."""
-    check_name("region_name", region_name, "give a region such as 'eu-west-1', or leave it out")
-    if region_name is not None and len(str(region_name)) > LONGEST_REGION:
-        raise ValueError(
-            f"region_name has {len(str(region_name))} characters, and no region has more than {LONGEST_REGION}: "
-            "give a region such as 'eu-west-1', or leave it out."
-        )
+    """Refuse a region that is too long to be part of a host name.
+
+    Others that aren't regions are refused by the call, with the nearest region.
+    """
+    what_to_do = "give a region such as 'eu-west-1', or leave it out"
+    check_name("region_name", region_name, what_to_do)
+    length = 0 if region_name is None else len(str(region_name))
+    if length > LONGEST_REGION:
+        at_most = f"no region has more than {LONGEST_REGION}"
+        raise ValueError(f"region_name has {length} characters, and {at_most}: {what_to_do}.")
 
 
 def _is_url(text: str) -> bool:
@@ -221,8 +230,8 @@ def _is_url(text: str) -> bool:
         parts = urlsplit(text)
         complete = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
         # An @ elsewhere belongs to a password that ends the host name too early.
-        whole = re.search(r"\s", text) is None and "@" not in parts.path + parts.query + parts.fragment
-        return bool(complete) and whole
+        rest = parts.path + parts.query + parts.fragment
+        return bool(complete) and "@" not in rest and re.search(r"\s", text) is None
     except ValueError:  # brackets that don't close, or a port that is none
         return False
 
@@ -245,15 +254,16 @@ class ClientSource(Protocol):
         ...
 
     def client(self, region: Region | None, deadline: asyncio.Timeout) -> AbstractAsyncContextManager[Opened]:
-        """Lend a client for the region, or for the default one, until the deadline, which closing brings forward.
+        """Lend a client for the region, or for the default one, until the deadline.
 
-        If AWS refuses what the client signs, the next client that is lent has credentials that were looked for anew.
+        Closing brings the deadline forward. If AWS refuses what the client signs, the next client
+        has credentials that were searched for again.
         """
         ...
 
 
 def signs_again(error: BaseException) -> bool:
-    """Return whether AWS answered that the credentials or the signature are too old, or that it doesn't know them."""
+    """Return whether AWS calls the credentials or the signature too old, or doesn't know them."""
     if not isinstance(error, ClientError):
         return False
     answer = error.response.get("Error", {})
@@ -297,7 +307,7 @@ class SessionPerCall:
 
 
 def note_refusal(settings: ClientSettings, error: Exception) -> None:
-    """Have later copies of a caller's own session look for other credentials, if AWS has refused those."""
+    """Have later copies of a caller's session search again, if AWS refused its credentials."""
     if settings.session is not None and not _is_custom(settings.session) and signs_again(error):
         from aiocredentials import _chain  # noqa: PLC0415 (loaded with the transport)
 
@@ -305,7 +315,7 @@ def note_refusal(settings: ClientSettings, error: Exception) -> None:
 
 
 def _core(session: object) -> AioSession:
-    """Return the aiobotocore session inside of an aioboto3 session, which has no public way to it."""
+    """Return the aiobotocore session in an aioboto3 session, which has no public way to it."""
     return cast("AioSession", getattr(session, "_session", session))
 
 
@@ -339,12 +349,19 @@ async def open_session(settings: ClientSettings) -> aioboto3.Session | AioSessio
         await load_transport()
         import aioboto3  # noqa: PLC0415 (loaded in a thread by now)
 
-        from aiocredentials import _transport  # noqa: PLC0415 (as above)
+        from aiocredentials import _transport  # noqa: PLC0415 (loaded in a thread by now)
 
         await _transport.turn()
         # Said explicitly: botocore's defaults (60 s each, 10 connections) change between versions.
-        config = _transport.TrustedConfig(connect_timeout=3, read_timeout=5, max_pool_connections=50)
-        core = _transport.copy_of(_core(settings.session)) if settings.session else _transport.TrustedAioSession()
+        config = _transport.TrustedConfig(
+            connect_timeout=3,
+            read_timeout=5,
+            max_pool_connections=50,
+        )
+        if settings.session:
+            core: AioSession = _transport.copy_of(_core(settings.session))
+        else:
+            core = _transport.TrustedAioSession()
         for theirs in (core.get_default_client_config(), settings.config):
             config = config.merge(theirs) if theirs else config
         # The default config, and none to the client: it is this one that botocore merges everywhere.
@@ -415,7 +432,8 @@ async def _open_client(
     try:
         # For a pool this runs in a task of its own. STS, SSO and metadata services answer with credentials here.
         with our_call(redact=settings.redact_wire_logs):
-            client = await opening.enter_async_context(_new_client(session, region, settings.endpoint_url))
+            made = _new_client(session, region, settings.endpoint_url)
+            client = await opening.enter_async_context(made)
         in_clear = _check_transport(session, client)
     except Exception as error:  # noqa: BLE001 (all that botocore may raise at opening is mapped)
         failure = map_opening_error(error, profile=settings.profile, **region.facts())
@@ -423,7 +441,8 @@ async def _open_client(
         stack.push_async_exit(opening)
         if in_clear:
             shown = without_password(in_clear)
-            settings.chosen_at.warn(f"{shown} isn't encrypted: secrets cross the network in clear. Use https.")
+            risk = "isn't encrypted: secrets cross the network in clear. Use https."
+            settings.chosen_at.warn(f"{shown} {risk}")
         return Opened(client, region)
     # A client that was entered, and then failed its check, is closed here.
     await opening.aclose()

@@ -24,6 +24,7 @@ import os
 import ssl
 from collections import OrderedDict
 from ipaddress import ip_address
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
@@ -101,7 +102,11 @@ class TrustedSession(AIOHTTPSession):
             proxy = await ssl_context(settings.get("proxy_ca_bundle") or self._verify, *pair)
         return await self._exit_stack.enter_async_context(self._connecting(endpoint, proxy))
 
-    def _connecting(self, endpoint: ssl.SSLContext, proxy: ssl.SSLContext | None) -> aiohttp.ClientSession:
+    def _connecting(
+        self,
+        endpoint: ssl.SSLContext,
+        proxy: ssl.SSLContext | None,
+    ) -> aiohttp.ClientSession:
         connector = _Connector(proxy, limit=self._max_pool_connections, ssl=endpoint, **self._connector_args)
         # The same as aiobotocore's own, but for the connector.
         return aiohttp.ClientSession(
@@ -117,7 +122,7 @@ class TrustedSession(AIOHTTPSession):
         _build_context(_files(self._verify, self._cert_file, self._key_file))
 
     def abandon(self) -> None:
-        """Close the sockets when the event loop is closed already: nothing else can be done without it."""
+        """Close the sockets when the event loop is closed already; the rest needs the loop."""
         for session in list((self._sessions or {}).values()):
             session.connector.abandon()
 
@@ -127,7 +132,8 @@ class TrustedSession(AIOHTTPSession):
             raise TransportError(why="verify=False is for endpoints on this machine only; give a CA bundle instead")
         if "@" in urlsplit(request.url).netloc:
             # aiohttp would refuse it too, with an error that names neither.
-            raise TransportError(why="a user and a password in endpoint_url can't be sent beside AWS's own signature")
+            sent = "can't be sent beside AWS's own signature"
+            raise TransportError(why=f"a user and a password in endpoint_url {sent}")
         # Here as well: what super().send() meets, it wraps, and botocore would repeat it.
         await self._get_session(self._proxy_config.proxy_url_for(request.url))
         response = await super().send(request)
@@ -187,7 +193,7 @@ class _Connector(aiohttp.TCPConnector):
         return await super().connect(*args, **kwargs)
 
     def abandon(self) -> None:
-        """Close the sockets of an event loop that is closed, and be closed; aiohttp would only complain."""
+        """Close the sockets of an event loop that is closed; aiohttp would only complain."""
         protocols = [protocol for idle in self._conns.values() for protocol, _ in idle]
         for protocol in [*protocols, *self._acquired]:
             _close_socket(protocol.transport)
@@ -201,9 +207,10 @@ class _Connector(aiohttp.TCPConnector):
 
 
 def _close_socket(transport: Any) -> None:
-    """Close the socket of a transport whose event loop is closed, and have the transport not complain of that.
+    """Close the socket of a transport whose event loop is closed, quietly.
 
-    Its own methods would ask the loop to do it. uvloop closes the sockets with the loop; there is nothing left to do.
+    Its own methods would ask the loop to do it. uvloop closes the sockets with the loop; there is
+    nothing left to do.
     """
     while (tls := getattr(transport, "_ssl_protocol", None)) is not None:
         transport._closed = True
@@ -232,10 +239,10 @@ class TrustedConfig(AioConfig):
 
 
 class _MetadataSessions:
-    """Makes an HTTP session for each question to the metadata services of EC2 and containers; no config reaches these.
+    """Makes an HTTP session for each question to a metadata service, which no config reaches.
 
-    aiobotocore shares one and counts its users. A caller who is cancelled while it closes makes the count wrong: then
-    no later question gets an open session.
+    aiobotocore shares one and counts its users. A caller who is cancelled while it closes makes the
+    count wrong: then no later question gets an open session.
     """
 
     def __init__(self, theirs: AIOHTTPSession) -> None:
@@ -277,22 +284,23 @@ class TrustedAioSession(AioSession):
 
 
 def copy_of(core: AioSession) -> AioSession:
-    """Return a copy of a caller's session, with our defaults and our credential chain where it says nothing."""
+    """Return a copy of a caller's session, with our defaults where it has none."""
     mine = _chain.copied(core, _MetadataSessions)
     _set_retry_defaults(mine)
     return mine
 
 
 def _set_retry_defaults(core: AioSession) -> None:
-    """Have the standard retries, three attempts in all, where neither environment nor profile says otherwise.
+    """Set standard retries and three attempts in all, unless environment or profile say otherwise.
 
-    botocore's own default is the legacy mode, whose number of attempts depends on the service. An idle connection that
-    the server has dropped costs one attempt, so there must be more than one.
+    botocore's own default is the legacy mode, whose number of attempts depends on the service. An
+    idle connection that the server has dropped costs one attempt, so there must be more than one.
     """
     store = core.get_component("config_store")
     for name, default in {"retry_mode": "standard", "max_attempts": 3}.items():
         provider = store.get_config_provider(name)
-        if isinstance(provider, ChainProvider):  # it is none where the session's owner has set a value
+        # It is None where the session's owner has set a value.
+        if isinstance(provider, ChainProvider):
             ours = copy.deepcopy(provider)
             ours.set_default_provider(ConstantProvider(default))
             store.set_config_provider(name, ours)
@@ -380,7 +388,12 @@ def _kept(files: _Files) -> ssl.SSLContext | None:
 
 
 def _stamps(files: _Files) -> _Stamps:
-    return tuple(path and (os.stat(path).st_ino, os.stat(path).st_mtime_ns) for path in files)  # noqa: PTH116
+    return tuple(path and _stamp(path) for path in files)
+
+
+def _stamp(path: str) -> tuple[int, int]:
+    status = Path(path).stat()
+    return status.st_ino, status.st_mtime_ns
 
 
 async def ssl_context(verify: Any, certificate: str | None, key: str | None) -> ssl.SSLContext:
@@ -403,7 +416,8 @@ def _build_context(files: _Files) -> ssl.SSLContext:
         # Read before the files: a change while they are read makes the next client read them again.
         stamps = _stamps(files)
         context = create_urllib3_context()
-        # urllib3 checks the host name by itself, so botocore's context doesn't; aiohttp leaves it to the context.
+        # urllib3 checks the host name by itself, so botocore's context doesn't; aiohttp leaves it
+        # to the context.
         context.check_hostname = bundle is not None
         context.verify_mode = ssl.CERT_REQUIRED if bundle else ssl.CERT_NONE
         if bundle:

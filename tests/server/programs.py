@@ -8,7 +8,10 @@ import textwrap
 
 
 async def child(program: str, *arguments: str, options: tuple[str, ...] = ()) -> str:
-    """Run a program in a Python of its own, and give what it prints; whatever else it says is a failure."""
+    """Run a program in a Python of its own, and give what it prints.
+
+    Whatever else it says is a failure.
+    """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *options,

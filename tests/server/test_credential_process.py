@@ -1,4 +1,7 @@
-"""Sources of AWS credentials that hang or ask a person: given up in time, without a process or another region held."""
+"""Sources of AWS credentials that hang or ask a person.
+
+Given up in time, without a process or another region held.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 from aiobotocore.session import AioSession
 
-from aiocredentials import AsyncCredentialsManager, AuthenticationError, CredentialsPool, _chain
+from aiocredentials import AsyncCredentialsManager, AuthenticationError, CredentialsPool, _chain, _pooled, _redact
+from aiocredentials._session import load_transport
 from aiocredentials.errors import CredentialSourceError
 from aiocredentials.testing import FakeSecretsManager
 
@@ -27,7 +31,10 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "killpg"), reason="the helper is
 
 
 class Helper:
-    """A `credential_process`: it hangs as often as it shall, in a child of its own, and then answers."""
+    """A `credential_process`.
+
+    It hangs as often as it shall, in a child of its own, and then answers.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "helper"
@@ -47,9 +54,14 @@ class Helper:
         """Hang the next times that it is started."""
         (self._folder / "left").write_text(f"{times}\n")
 
+    @property
+    def has_hung(self) -> bool:
+        """Whether it has been started, and hangs or has hung."""
+        return (self._folder / "hangs").exists()
+
     async def hangs(self) -> None:
         """Wait until it hangs."""
-        while not (self._folder / "hangs").exists():  # noqa: ASYNC110 (another process makes the file)
+        while not self.has_hung:  # noqa: ASYNC110 (another process makes the file)
             await asyncio.sleep(0.01)
 
     def pids(self) -> list[int]:
@@ -57,7 +69,10 @@ class Helper:
         return [int(line) for line in (self._folder / "pids").read_text().split()]
 
     async def none_left(self) -> None:
-        """Wait until none of them is there; one that was killed may be for a moment, until the system has it."""
+        """Wait until none of them is there.
+
+        One that was killed may be for a moment, until the system has it.
+        """
         for pid in self.pids():
             with contextlib.suppress(ProcessLookupError):
                 while True:
@@ -67,7 +82,7 @@ class Helper:
 
 @pytest.fixture
 def configure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
-    """Return a function that writes the AWS configuration, and leave no other source of credentials."""
+    """Return a function that writes the AWS configuration, the only source of credentials."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
@@ -79,8 +94,9 @@ def configure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str]
 
 
 @pytest.fixture
-def helper(configure: Callable[[str], None], tmp_path: Path) -> Helper:
+async def helper(configure: Callable[[str], None], tmp_path: Path) -> Helper:
     """The only source of credentials: it hangs the first time."""
+    await load_transport()  # what a process does once takes its own time
     made = Helper(tmp_path)
     configure(f"[default]\ncredential_process = {made.path}\n")
     return made
@@ -90,7 +106,10 @@ class TestHangs:
     """A helper process that hangs."""
 
     async def test_it_is_started_again(self, stub: StubSecretsManager, helper: Helper) -> None:
-        """A pool gets over a helper that hung once: that call ends in time, the next one starts the helper anew."""
+        """A pool gets over a helper that hung once.
+
+        That call ends in time, the next one starts the helper anew.
+        """
         async with CredentialsPool(endpoint_url=stub.url, policy=None, timeout=PATIENCE) as pool:
             with pytest.raises(CredentialSourceError, match=r"within 0\.5 s"):
                 await pool.manager("prod/db").get()
@@ -100,7 +119,7 @@ class TestHangs:
         assert len(helper.pids()) == 3  # the first, its child, and the second
 
     async def test_another_caller_has_its_own_time(self, stub: StubSecretsManager, helper: Helper) -> None:
-        """A caller of another region, who came later, gets its value from the helper that is started next."""
+        """A later caller of another region gets its value from the helper that is started next."""
         async with CredentialsPool(endpoint_url=stub.url, policy=None) as pool:
             pool._store.gateway._timeout = PATIENCE
             first = asyncio.create_task(pool.manager("prod/db").get())
@@ -112,7 +131,10 @@ class TestHangs:
             await helper.none_left()
 
     async def test_who_began_has_gone(self, stub: StubSecretsManager, helper: Helper) -> None:
-        """An opening belongs to no caller: it is given up at its own time, when all callers have gone."""
+        """An opening belongs to no caller.
+
+        It is given up at its own time, when all callers have gone.
+        """
         async with CredentialsPool(endpoint_url=stub.url, policy=None, timeout=PATIENCE) as pool:
             call = asyncio.create_task(pool.manager("prod/db").get())
             await helper.hangs()
@@ -122,14 +144,45 @@ class TestHangs:
             await helper.none_left()
             assert await pool.manager("prod/db").get() == EXPECTED
 
+    async def test_a_search_that_began_late(
+        self, stub: StubSecretsManager, helper: Helper, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A search ends with the last opening that waits for it, before its own time is over."""
+        make_session = _pooled._Clients.session
+
+        async def made_late(clients: _pooled._Clients) -> Any:  # noqa: ANN401 (passed on)
+            session = await make_session(clients)
+            clients._seconds = 60
+            return session
+
+        monkeypatch.setattr(_pooled._Clients, "session", made_late)
+        async with CredentialsPool(endpoint_url=stub.url, policy=None, timeout=PATIENCE) as pool:
+            manager = pool.manager("prod/db", "eu-west-1")
+            while not helper.has_hung:
+                with pytest.raises(CredentialSourceError):
+                    await manager.get()
+            pool._store.gateway._timeout = 20
+            assert await manager.get() == EXPECTED
+        await helper.none_left()
+
     async def test_closing(self, stub: StubSecretsManager, helper: Helper) -> None:
         """After closing there is no helper any more, nor a child of it."""
         async with CredentialsPool(endpoint_url=stub.url, policy=None) as pool:
             call = asyncio.create_task(pool.manager("prod/db").get())
             await helper.hangs()
         await asyncio.gather(call, return_exceptions=True)
+        assert not _redact._living
         assert len(helper.pids()) == 2
         await helper.none_left()
+
+    async def test_closing_after_it_was_given_up(self, stub: StubSecretsManager, helper: Helper) -> None:
+        """A pool that never had a client leaves no filter on botocore's log either."""
+        async with CredentialsPool(endpoint_url=stub.url, policy=None, timeout=PATIENCE) as pool:
+            with pytest.raises(CredentialSourceError):
+                await pool.manager("prod/db").get()
+            await helper.none_left()
+            assert _redact._living
+        assert not _redact._living
 
     async def test_a_session_per_call(self, stub: StubSecretsManager, helper: Helper) -> None:
         """Without a pool it ends with the call."""
@@ -164,7 +217,10 @@ class TestHangs:
     async def test_at_a_terminal(
         self, stub: StubSecretsManager, helper: Helper, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Where a person may be asked, the helper keeps the terminal; it is killed, and its child isn't waited for."""
+        """Where a person may be asked, the helper keeps the terminal.
+
+        It is killed, and its child isn't waited for.
+        """
         monkeypatch.setattr(_chain, "_has_terminal", lambda: True)
         monkeypatch.setattr(_chain, "REAP_SECONDS", 0.05)
         async with CredentialsPool(endpoint_url=stub.url, policy=None, timeout=PATIENCE) as pool:

@@ -1,4 +1,7 @@
-"""A fork at any moment of the first fetch: parent and child go on as if nothing had been under way."""
+"""A fork at any moment of the first fetch.
+
+Parent and child go on as if nothing had been under way.
+"""
 
 from __future__ import annotations
 
@@ -92,7 +95,7 @@ print("all")
 
 @pytest.mark.timeout(300)
 async def test_some_moments(stub: StubSecretsManager) -> None:
-    """Forked while modules are imported, while models are loaded or while the fetch waits, every child answers."""
+    """Forked while modules are imported, models loaded or answers awaited, every child answers."""
     assert await child(SERVICE, stub.url, "9,20,31,40") == "all"
 
 
@@ -104,7 +107,7 @@ async def test_fifty_moments(stub: StubSecretsManager) -> None:
 
 
 async def test_the_childs_own_log(stub: StubSecretsManager) -> None:
-    """In a forked child nothing of the parent's filters is left, and what the child logs itself is filtered."""
+    """A forked child has none of the parent's filters, and its own log is filtered."""
     program = """
     import asyncio, io, logging, os, sys, warnings
     from aiocredentials import CredentialsPool, _redact

@@ -1,4 +1,7 @@
-"""A client heals: credentials that come late, that are renewed, or that AWS refuses, don't end a pool."""
+"""A client heals.
+
+Credentials that come late, that are renewed, or that AWS refuses, don't end a pool.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ WRONG_KEY = "The request signature we calculated does not match the signature yo
 
 @pytest.fixture
 def keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
-    """Return a function that writes an access key to the file of AWS credentials, the only source of this test."""
+    """Return a function that writes an access key to the only source of AWS credentials."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     path = tmp_path / "credentials"
@@ -146,7 +149,10 @@ class TestNoCredentials:
     async def test_a_broken_configuration_is_read_again(
         self, stub: StubSecretsManager, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
-        """A profile that is missing when the pool starts is found once it is written: a session remembers its files."""
+        """A profile that is missing when the pool starts is found once it is written.
+
+        A session remembers its files.
+        """
         monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
         monkeypatch.setenv("AWS_PROFILE", "work")
         async with CredentialsPool("eu-west-1", endpoint_url=stub.url, policy=None) as pool:
@@ -156,7 +162,10 @@ class TestNoCredentials:
             assert await pool.manager("prod/db").get() == EXPECTED
 
     async def test_what_works_is_kept(self, stub: StubSecretsManager, sessions: list[object]) -> None:
-        """An opening that fails doesn't cost those that work: a region that isn't one drops nobody's client."""
+        """An opening that fails doesn't cost those that work.
+
+        A region that isn't one drops nobody's client.
+        """
         async with CredentialsPool(endpoint_url=stub.url, policy=None) as pool:
             assert await pool.manager("prod/db").get() == EXPECTED
             for _ in range(3):
@@ -180,7 +189,7 @@ class TestNoCredentials:
 
 
 class TestRefusedCredentials:
-    """When AWS doesn't accept the credentials or the signature any more, the call is made once more, signed anew."""
+    """When AWS refuses credentials or signature as too old, the call is made once more."""
 
     @pytest.mark.parametrize(
         ("code", "message"),
@@ -195,7 +204,7 @@ class TestRefusedCredentials:
     async def test_renewed_on_disk(
         self, stub: StubSecretsManager, keys: Callable[[str], None], code: str, message: str
     ) -> None:
-        """A pool goes on with the keys that something else has renewed, whatever AWS calls the old ones."""
+        """A pool goes on with keys that were renewed, whatever AWS calls the old ones."""
         keys("AKIAOLD")
         async with manager_of(stub, "pooled") as manager:
             assert await manager.get() == EXPECTED
@@ -220,7 +229,10 @@ class TestRefusedCredentials:
         assert [signed_with(request) for request in stub.requests] == ["AKIAOLD", "AKIANEW"]
 
     async def test_once(self, stub: StubSecretsManager, way: str) -> None:
-        """If the new signature is refused as well, that is the answer; the next call tries once more again."""
+        """If the new signature is refused as well, that is the answer.
+
+        The next call tries once more again.
+        """
         stub.error("ExpiredTokenException", times=4)
         async with manager_of(stub, way) as manager:
             for count in (2, 4):
@@ -283,7 +295,7 @@ class TestRefusedCredentials:
         assert len(stub.requests) == 41
 
     async def test_a_call_with_the_old_client_ends(self, stub: StubSecretsManager, keys: Callable[[str], None]) -> None:
-        """A call that is under way when another one is refused keeps its client, which is closed when the call ends."""
+        """A call under way keeps its client when another one is refused; it is closed then."""
         keys("AKIAOLD")
         gate = asyncio.Event()
         async with CredentialsPool(endpoint_url=stub.url, policy=None) as pool:
@@ -331,7 +343,7 @@ class TestACallersOwnSession:
     async def test_credentials_that_it_found(
         self, stub: StubSecretsManager, keys: Callable[[str], None], way: str
     ) -> None:
-        """Keys that the session has read from a file are read again, in this and in later sessions and loops."""
+        """Keys that the session has read from a file are read again, here and in later loops."""
         keys("AKIAOLD")
         session = AioSession()
         found: Any = await session.get_credentials()
@@ -347,7 +359,10 @@ class TestACallersOwnSession:
         assert await session.get_credentials() is found
 
     async def test_keys_that_were_given(self, stub: StubSecretsManager, keys: Callable[[str], None], way: str) -> None:
-        """Explicit keys stay: no other identity takes their place. New ones that are given to the session count."""
+        """Explicit keys stay: no other identity takes their place.
+
+        New ones that are given to the session count.
+        """
         keys("AKIAOTHER")
         session = aioboto3.Session("AKIAGIVEN", "not-a-real-key")
         accept(stub, "AKIARENEWED")
@@ -360,7 +375,7 @@ class TestACallersOwnSession:
 
     @pytest.mark.parametrize("method", ["my own", "assume-role"])
     async def test_credentials_of_their_own_making(self, stub: StubSecretsManager, method: str, way: str) -> None:
-        """Expiring credentials with a function of the caller's are renewed by that, whatever it is called."""
+        """Expiring credentials with a function of the caller's are renewed by that function."""
         made: list[str] = []
 
         def metadata() -> dict[str, str]:

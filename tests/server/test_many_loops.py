@@ -1,4 +1,7 @@
-"""A pool that outlives its loops, and one that several threads use: quiet, right, and closed in a bounded time."""
+"""A pool that outlives its loops, and one that several threads use.
+
+Quiet, right, and closed in a bounded time.
+"""
 
 from __future__ import annotations
 
@@ -48,10 +51,16 @@ async def all_gone(stub: StubSecretsManager) -> None:
 
 
 class TestLoopsThatDie:
-    """`asyncio.run` again and again, and one pool for all: as Lambda handlers, Celery tasks and test suites have it."""
+    """`asyncio.run` again and again, and one pool for all.
+
+    As Lambda handlers, Celery tasks and test suites have it.
+    """
 
     async def test_quiet(self, origin: StubSecretsManager) -> None:
-        """Nothing is logged and no warning issued; no socket, no filter and no state of a dead loop is left."""
+        """Nothing is logged and no warning issued.
+
+        No socket, no filter and no state of a dead loop is left.
+        """
         answer = await child(
             """
             import asyncio, gc, logging, os, sys
@@ -91,7 +100,7 @@ class TestLoopsThatDie:
         await all_gone(origin)
 
     async def test_never_closed(self, stub: StubSecretsManager) -> None:
-        """A pool that nobody closes before the process ends, since its loops have gone, ends quietly as well."""
+        """A pool that nobody closes, because its loops have gone, ends quietly as well."""
         answer = await child(
             """
             import asyncio, logging, sys
@@ -116,7 +125,7 @@ class TestLoopsThatDie:
         await all_gone(stub)
 
     async def test_closed_from_another_loop(self, origin: StubSecretsManager) -> None:
-        """Closing in one loop closes the sockets of those that died before, used and unused clients among them."""
+        """Closing in one loop closes the sockets of loops that died before."""
         pool = CredentialsPool(endpoint_url=origin.url, policy=None, timeout=20)
         await pool.open()
 
@@ -133,7 +142,7 @@ class TestLoopsThatDie:
         gc.collect()  # now a transport that is open would complain
 
     def test_a_custom_session(self) -> None:
-        """What a `CustomSession` has open in a loop that died is left to it, and the pool goes on."""
+        """What a `CustomSession` has open in a dead loop is left to it; the pool goes on."""
         pool = CredentialsPool(session=FakeSecretsManager({"a": EXPECTED}), policy=None)
 
         async def use() -> None:
@@ -147,7 +156,7 @@ class TestLoopsThatDie:
         assert not pool._session._loops._states
 
     def test_clients_that_were_replaced(self) -> None:
-        """A loop that dies while an old client is still in use leaves neither that one nor the new one."""
+        """A loop that dies while an old client is in use leaves neither the old nor the new one."""
         pooled = PooledSession(ClientSettings())
         pooled.open()
         held: list[Any] = []
@@ -270,7 +279,10 @@ class TestClosing:
     async def test_a_blocked_loop(
         self, stub: StubSecretsManager, patience: float, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """A loop that stands still has some time, then closing goes on with a warning; its client is closed later."""
+        """A loop that stands still has some time, then closing goes on with a warning.
+
+        Its client is closed later.
+        """
         pool = CredentialsPool(endpoint_url=stub.url, policy=None)
         await pool.open()
         other = Other(pool)
@@ -304,7 +316,7 @@ class TestClosing:
             loop.close()
 
     async def test_a_deaf_call_elsewhere(self, caplog: pytest.LogCaptureFixture) -> None:
-        """A loop that runs, with a call in it that ignores its cancellation, isn't waited for either."""
+        """A loop with a call that ignores its cancellation isn't waited for either."""
         session = Deaf()
         async with CredentialsPool(session=session, policy=None) as pool:
             other = Other(pool)
@@ -343,7 +355,7 @@ class TestClosing:
         assert warned(caplog) == []
 
     async def test_closed_between_two_looks(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A call that finds the pool open, while another thread closes it, gets no client that nobody would close."""
+        """A call that finds the pool open while another thread closes it gets no client."""
         pool = CredentialsPool(session=FakeSecretsManager({"a": EXPECTED}), policy=None)
         await pool.open()
         looks = iter([None])
@@ -401,10 +413,13 @@ print(outcomes.total())
 
 
 class TestThreads:
-    """Loops in several threads share a pool, the log's filter, what is loaded, and the TLS contexts."""
+    """Loops in several threads share a pool, the log's filter, what is loaded, TLS contexts."""
 
     async def test_short_lived_loops(self, stub: StubSecretsManager) -> None:
-        """Eight threads of short-lived loops, at the shortest switch interval: no error, no wrong value, no hang."""
+        """Eight threads of short-lived loops, at the shortest switch interval.
+
+        No error, no wrong value, no hang.
+        """
         assert int(await child(STRESS, stub.url, "2", "8")) >= 40
         await all_gone(stub)
 

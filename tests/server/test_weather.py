@@ -84,7 +84,7 @@ async def test_hostile_weather() -> None:
         for _ in range(ROUNDS):
             await readers.round()
         # A refresh ahead may still be under way, that the server has answered and the cache hasn't counted.
-        under_way = readers.store.cache._loops.get().by_key.values()
+        under_way = readers.store.cache.flights._loops.get().by_key.values()
         await asyncio.gather(*(flight.task for flight in under_way if flight.task is not None))
         asked, stats = len(server.requests), readers.store.stats()
         assert asked > ROUNDS / 2

@@ -1,4 +1,7 @@
-"""A CancelledError that comes out of a client: whose it is, and what a caller gets. No socket is opened here."""
+"""A CancelledError that comes out of a client: whose it is, and what a caller gets.
+
+No socket is opened here.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ VALUE = {"password": "hunter2-canary"}
 
 
 async def cancelled_task() -> None:
-    """Await a task of one's own that was cancelled, as a client does whose connection has a reading task."""
+    """Await a task of one's own that was cancelled, as clients with a reading task do."""
     task = asyncio.create_task(asyncio.Event().wait())
     asyncio.get_running_loop().call_soon(task.cancel)
     await task
@@ -139,7 +142,10 @@ async def test_closing_while_it_is_cancelled_from_inside(session: Session, part:
 
 
 async def test_the_opening_of_others(session: Session) -> None:
-    """Somebody cancels all tasks of the loop but the callers': each caller gets the transient error, and can go on."""
+    """Somebody cancels all tasks of the loop but the callers'.
+
+    Each caller gets the transient error, and can go on.
+    """
     session.opening = session.hang
     async with CredentialsPool(session=session, policy=None) as pool:
         before = asyncio.all_tasks()

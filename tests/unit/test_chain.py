@@ -1,4 +1,7 @@
-"""The credential chain of our sessions, and of copies of a caller's: what is whose, and what is made anew."""
+"""The credential chain of our sessions, and of copies of a caller's.
+
+What is whose, and what is made anew.
+"""
 
 from __future__ import annotations
 
@@ -118,7 +121,10 @@ class TestCopies:
         assert isinstance(http, _transport._MetadataSessions)
 
     async def test_providers_of_their_own(self) -> None:
-        """What the caller has added to the chain is there, in its place; botocore's own providers are the copy's."""
+        """What the caller has added to the chain is there, in its place.
+
+        Botocore's own providers are the copy's.
+        """
 
         class Vault:
             METHOD = CANONICAL_NAME = "vault"
@@ -205,14 +211,20 @@ class TestCredentials:
 
     @pytest.mark.parametrize("method", ["iam-role", "container-role"])
     async def test_of_a_metadata_service(self, method: str) -> None:
-        """What asks with an HTTP session of another loop is searched anew; a caller's own function isn't."""
+        """What asks with an HTTP session of another loop is searched anew.
+
+        A caller's own function isn't.
+        """
         theirs = expiring(method=method)
         assert await self.copied(theirs) is not None
         theirs._refresh_using = AioProcessProvider("default", dict)._retrieve_credentials_using
         assert await self.copied(theirs) is None
 
     async def test_refused(self) -> None:
-        """What the chain found is searched anew once AWS has refused it; what the caller gave is kept, and renewed."""
+        """What the chain found is searched anew once AWS has refused it.
+
+        What the caller gave is kept, and renewed.
+        """
         renewed: list[str] = []
 
         async def refresh() -> dict[str, str]:
@@ -234,7 +246,7 @@ class TestCredentials:
         assert renewed == ["once"]
 
     async def test_the_files_are_read_again(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        """With refused credentials, what the session remembers of its configuration files is forgotten, too."""
+        """With refused credentials, the copy forgets what the configuration files said."""
         config = tmp_path / "config"
         config.write_text("[default]\nregion = eu-west-1\n")
         monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
@@ -270,7 +282,10 @@ class TestCredentials:
         assert len(_chain._refused) == 0
 
     async def test_renewal_that_fails(self) -> None:
-        """A failing renewal is noted, once for each time, and raised all the same; a cancelled one isn't."""
+        """A failing renewal is noted, once for each time, and raised all the same.
+
+        A cancelled one isn't.
+        """
         noted: list[str] = []
         outcomes: list[BaseException] = [ZeroDivisionError(), asyncio.CancelledError()]
 
@@ -288,7 +303,7 @@ class TestCredentials:
 
 
 def test_expiring_credentials_in_many_loops() -> None:
-    """One session with expiring credentials serves loops one after the other, and each renews them for itself, once."""
+    """One session with expiring credentials serves loop after loop; each renews them once."""
     renewals: list[int] = []
 
     async def refresh() -> dict[str, str]:
@@ -340,6 +355,9 @@ async def test_a_metadata_session_is_for_one_question() -> None:
 
 
 def test_the_resolver_is_botocores() -> None:
-    """What is protected is the chain that botocore makes: a release that makes another one is noticed."""
+    """What is protected is the chain that botocore makes.
+
+    A release that makes another one is noticed.
+    """
     core = _transport.TrustedAioSession()
     assert type(core.get_component("credential_provider")) is AioCredentialResolver
