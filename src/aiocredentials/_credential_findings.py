@@ -1,4 +1,4 @@
-"""What is wrong with the AWS credentials, in a sentence that names the profile, file or variable."""
+"""What is wrong with AWS credentials, in a sentence that names the profile, file or variable."""
 
 from __future__ import annotations
 
@@ -47,7 +47,10 @@ _SETTINGS_OF = {
     "accountId": "sso_account_id",
 }
 
-_VERSION = re.compile(r"Unsupported version .* for credential process provider, supported versions: 1", re.DOTALL)
+_VERSION = re.compile(
+    r"Unsupported version .* for credential process provider, supported versions: 1",
+    re.DOTALL,
+)
 _MISSING_KEY = re.compile(r"Missing required key in response: '(AccessKeyId|SecretAccessKey)'")
 _STATUS = re.compile(r"non 200 response (\d{3})\b")
 _DIFFERS = re.compile(r"The value for (\w+) is inconsistent between profile ")
@@ -96,7 +99,7 @@ def _no_profile(failure: Failure) -> Finding:
         variable = first_set(_PROFILES)
         advice = f"Unset {variable}, or put the name of a profile into it."
         return Finding(f"the name of the profile in {variable} is empty", advice)
-    named_by = [variable for variable in _PROFILES if one_line(os.environ.get(variable, "")) == name]
+    named_by = [each for each in _PROFILES if one_line(os.environ.get(each, "")) == name]
     origin = f" (from {named_by[0]})" if named_by else ""
     config = one_line(os.environ.get("AWS_CONFIG_FILE") or "~/.aws/config")
     credentials = one_line(os.environ.get("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials")
@@ -119,7 +122,8 @@ def _unparsable(failure: Failure) -> Finding:
 
 
 def _no_file(failure: Failure) -> Finding:
-    return Finding(f"there is no file '{failure.field('path')}'", "Correct the path, or create the file.")
+    what = f"there is no file '{failure.field('path')}'"
+    return Finding(what, "Correct the path, or create the file.")
 
 
 def _misconfigured(failure: Failure) -> Finding:
@@ -161,7 +165,8 @@ def _token_not_renewed(failure: Failure) -> Finding:
 
 def _login(failure: Failure) -> Finding:
     words = failure.field("error_msg") or "the session of aws login has ended, or isn't valid"
-    return Finding(f"{words} ({failure.where})", f"Sign in: {sign_in(failure.profile, 'aws login')}")
+    command = sign_in(failure.profile, "aws login")
+    return Finding(f"{words} ({failure.where})", f"Sign in: {command}")
 
 
 def _login_denied(failure: Failure) -> Finding:
@@ -180,12 +185,14 @@ def _dependency(failure: Failure) -> Finding:
 
 def _bad_metadata_url(_: Failure) -> Finding:
     names = "AWS_EC2_METADATA_SERVICE_ENDPOINT (ec2_metadata_service_endpoint in the profile)"
-    return Finding(f"the URL in {names} is malformed, or its host doesn't exist", "Correct it, or unset it.")
+    what = f"the URL in {names} is malformed, or its host doesn't exist"
+    return Finding(what, "Correct it, or unset it.")
 
 
 def _bad_metadata_mode(_: Failure) -> Finding:
-    names = "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE (ec2_metadata_service_endpoint_mode in the profile)"
-    return Finding(f"{names} is neither ipv4 nor ipv6", "Correct it, or unset it.")
+    variable = "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE"
+    what = f"{variable} ({variable[4:].lower()} in the profile) is neither ipv4 nor ipv6"
+    return Finding(what, "Correct it, or unset it.")
 
 
 def _not_retrieved(failure: Failure) -> Finding:
@@ -220,7 +227,7 @@ def _no_metadata(failure: Failure) -> Finding:
 
 
 def _why(failure: Failure) -> str:
-    """Say with which status a metadata service answered, or why it didn't, in the system's words."""
+    """Say with which status a metadata service answered, or why it didn't."""
     if status := _STATUS.search(failure.field("error_msg")):
         return f" (it answered with HTTP status {status[1]})"
     for link in chain(failure.error):
@@ -268,7 +275,14 @@ def of_the_credentials(failure: Failure) -> Finding | None:
 
     None stands for an error of the network, and for what nobody foresaw.
     """
-    for explain in (_of_the_program, _of_a_parameter, _of_a_file, _of_their_expiry, _of_a_value, _of_the_region):
+    for explain in (
+        _of_the_program,
+        _of_a_parameter,
+        _of_a_file,
+        _of_their_expiry,
+        _of_a_value,
+        _of_the_region,
+    ):
         if (finding := explain(failure)) is not None:
             return finding
     return None
@@ -296,8 +310,12 @@ def _of_the_program(failure: Failure) -> Finding | None:
         is_missing = isinstance(error, (FileNotFoundError, NotADirectoryError, PermissionError))
         return Finding(what, "Correct the path, or install the program.", transient=not is_missing)
     if "quotation" in str(error):
-        return Finding(f"credential_process ({failure.where}) has a quotation mark that isn't closed", "Close it.")
-    return Finding(f"{_PROGRAM} ({failure.where}) doesn't print the JSON that is expected", _BY_HAND)
+        return Finding(
+            f"credential_process ({failure.where}) has a quotation mark that isn't closed",
+            "Close it.",
+        )
+    what = f"{_PROGRAM} ({failure.where}) doesn't print the JSON that is expected"
+    return Finding(what, _BY_HAND)
 
 
 def _of_a_parameter(failure: Failure) -> Finding | None:
@@ -308,7 +326,8 @@ def _of_a_parameter(failure: Failure) -> Finding | None:
         what = "the web identity token in the file of AWS_WEB_IDENTITY_TOKEN_FILE is empty, or too short"
         return Finding(what, "Check the program that writes that file.", transient=True)
     settings = ", ".join(_SETTINGS_OF.get(name, name) for name in names) or "one of the settings"
-    return Finding(f"the value of {settings} is malformed, or out of range ({failure.where})", "Correct it.")
+    what = f"the value of {settings} is malformed, or out of range ({failure.where})"
+    return Finding(what, "Correct it.")
 
 
 def _of_a_file(failure: Failure) -> Finding | None:
@@ -319,7 +338,8 @@ def _of_a_file(failure: Failure) -> Finding | None:
     named_by = [variable for variable in _TOKEN_FILES if os.environ.get(variable) == path]
     origin = f" (from {named_by[0]})" if named_by else ""
     what = f"the file {shown(path)}{origin} can't be used: {error.strerror}"
-    return Finding(what, "Check that it is there, and that this process may use it.", transient=True)
+    advice = "Check that it is there, and that this process may use it."
+    return Finding(what, advice, transient=True)
 
 
 def _of_their_expiry(failure: Failure) -> Finding | None:
@@ -337,8 +357,10 @@ def _of_a_value(failure: Failure) -> Finding | None:
         what = f"the token of {first_set(_CONTAINER_TOKENS)} has a line end in it"
         return Finding(what, "Write it without one.")
     if words.startswith("Unsupported host"):
-        what = "AWS_CONTAINER_CREDENTIALS_FULL_URI names a host that may not hand out credentials by plain http"
-        return Finding(what, "Use https, a loopback address, or the address of the agent of ECS or EKS.")
+        return Finding(
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI names a host that may not hand out credentials by plain http",
+            "Use https, a loopback address, or the address of the agent of ECS or EKS.",
+        )
     number = malformed_number() if "invalid literal" in words else None
     return Finding(number, "Correct it, or unset it.") if number else None
 

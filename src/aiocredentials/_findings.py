@@ -1,4 +1,4 @@
-"""What is wrong, in a sentence that names the profile, file, variable or setting; here for settings.
+"""What is wrong with a setting, in a sentence that names the setting, variable, file or profile.
 
 A sentence is made of names: of profiles, files, variables, settings and hosts. It never holds a
 value, a line of a file, or what a `credential_process` wrote: each of these may be a secret.
@@ -37,7 +37,8 @@ _NUMBERS = ("AWS_MAX_ATTEMPTS", "AWS_METADATA_SERVICE_TIMEOUT", "AWS_METADATA_SE
 _SENT = ("AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN")
 
 _PARAMETER = re.compile(
-    r"^(?:Invalid \w+ for parameter |(?:Missing required|Unknown) parameter in input: \")([A-Za-z]\w*)",
+    r"^(?:Invalid \w+ for parameter |(?:Missing required|Unknown) parameter in input: \")"
+    r"([A-Za-z]\w*)",
     re.MULTILINE,
 )
 
@@ -84,7 +85,7 @@ def explained(failure: Failure, table: Mapping[str, Explain]) -> Finding | None:
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and all that it was made from: causes, contexts, and what others wrap in it."""
+    """Yield an error and all that it was made from: causes, contexts, and what is wrapped in it."""
     pending: list[object] = [error]
     seen: set[int] = set()
     while pending:
@@ -248,13 +249,14 @@ def of_a_header(failure: Failure) -> Finding | None:
     if failure.name != "HTTPClientError":
         return None
     # aiohttp's sentence differs between its versions; this word is in each.
-    refused = [link for link in chain(failure.error) if type(link) is ValueError and "header" in str(link).lower()]
-    if not refused:
+    causes = [str(link).lower() for link in chain(failure.error) if type(link) is ValueError]
+    if not any("header" in cause for cause in causes):
         return None
     unfit = [variable for variable in _SENT if not os.environ.get(variable, "").isprintable()]
-    names = unfit[0] if unfit else f"aws_access_key_id or aws_session_token of {failure.where} or the session"
+    in_profile = f"aws_access_key_id or aws_session_token of {failure.where} or the session"
+    name = unfit[0] if unfit else in_profile
     return Finding(
-        f"The AWS credentials can't be sent: {names} has a line end or another control character in it",
+        f"The AWS credentials can't be sent: {name} has a line end or another control character in it",
         "Write it without one.",
     )
 

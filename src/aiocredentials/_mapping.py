@@ -1,7 +1,8 @@
-"""How errors of botocore, aiohttp and the system become ours: the one place where their class is decided.
+"""How errors of botocore, aiohttp and the system become ours: here their class is decided.
 
-Two questions decide it. Who refused: AWS, the source of the AWS credentials, or something on the way to AWS? And what
-was asked: Secrets Manager for a secret, or STS, SSO and their like for AWS credentials?
+Two questions decide it. Who refused: AWS, the source of the AWS credentials, or something on the
+way to AWS? And what was asked: Secrets Manager for a secret, or STS, SSO and their like for AWS
+credentials?
 """
 
 from __future__ import annotations
@@ -74,61 +75,69 @@ def _registry(table: Mapping[type[CredentialsError], str]) -> dict[str, type[Cre
     return registry
 
 
-# AWS's codes, without the suffix "Exception" that some services add and others don't. Sources: the API references of
-# Secrets Manager (GetSecretValue, BatchGetSecretValue, Common Errors), KMS (Decrypt) and STS, and botocore's retries.
+# AWS's codes, without the suffix "Exception" that some services add and others don't. Sources: the
+# API references of Secrets Manager (GetSecretValue, BatchGetSecretValue, Common Errors), KMS
+# (Decrypt) and STS, and botocore's retries.
 _BY_CODE = _registry({
     SecretNotFoundError: "ResourceNotFound",
     SecretDecryptionError: """
-        DecryptionFailure KMSDisabled KMSInvalidState KMSNotFound KMSAccessDenied KMSOptInRequired Disabled
-        KMSInvalidKeyUsage InvalidKeyUsage InvalidCiphertext IncorrectKey InvalidGrantToken KeyUnavailable
+        DecryptionFailure KMSDisabled KMSInvalidState KMSNotFound KMSAccessDenied
+        KMSOptInRequired Disabled KMSInvalidKeyUsage InvalidKeyUsage InvalidCiphertext
+        IncorrectKey InvalidGrantToken KeyUnavailable
     """,
-    InvalidParameterError: "InvalidParameter Validation ValidationError InvalidParameterValue MissingParameter",
+    InvalidParameterError: """
+        InvalidParameter Validation ValidationError InvalidParameterValue MissingParameter
+    """,
     InvalidRequestError: "InvalidRequest",
     InternalServiceError: """
-        InternalServiceError InternalFailure InternalError InternalServerError ServiceUnavailable
-        ServiceUnavailableError KMSInternal DependencyTimeout IDPCommunicationError
+        InternalServiceError InternalFailure InternalError InternalServerError
+        ServiceUnavailable ServiceUnavailableError KMSInternal DependencyTimeout
+        IDPCommunicationError
     """,
     ThrottledError: """
-        Throttling ThrottlingError Throttled TooManyRequests RequestLimitExceeded RequestThrottled SlowDown
-        BandwidthLimitExceeded PriorRequestNotComplete KMSThrottling ProvisionedThroughputExceeded
+        Throttling ThrottlingError Throttled TooManyRequests RequestLimitExceeded
+        RequestThrottled SlowDown BandwidthLimitExceeded PriorRequestNotComplete KMSThrottling
+        ProvisionedThroughputExceeded
     """,
     AccessDeniedError: "AccessDenied NotAuthorized UnauthorizedOperation OptInRequired Forbidden",
     AuthenticationError: """
-        UnrecognizedClient ExpiredToken InvalidSignature SignatureDoesNotMatch IncompleteSignature
-        MissingAuthenticationToken InvalidClientTokenId InvalidAccessKeyId AuthFailure RequestExpired Unauthorized
-        RequestTimeTooSkewed RequestInTheFuture InvalidToken InvalidIdentityToken IDPRejectedClaim RegionDisabled
+        UnrecognizedClient ExpiredToken InvalidSignature SignatureDoesNotMatch
+        IncompleteSignature MissingAuthenticationToken InvalidClientTokenId InvalidAccessKeyId
+        AuthFailure RequestExpired Unauthorized RequestTimeTooSkewed RequestInTheFuture
+        InvalidToken InvalidIdentityToken IDPRejectedClaim RegionDisabled
     """,
     EndpointUnreachableError: "RequestTimeout",
 })  # fmt: skip
 
-# What isn't about AWS credentials (those are in `CREDENTIALS`), by the name of the class, so that one which
-# only a newer botocore has can stand here as well. A class that isn't here goes by its nearest base that is.
-# ConnectionError is the name of botocore's and of the built-in one; TimeoutError is asyncio's as well.
+# What isn't about AWS credentials (those are in `CREDENTIALS`), by the name of the class, so that
+# one which only a newer botocore has can stand here as well. A class that isn't here goes by its
+# nearest base that is. ConnectionError is the name of botocore's and of the built-in one;
+# TimeoutError is asyncio's as well.
 _BY_CLASS = _registry({
     InvalidParameterError: """
-        ParamValidationError ValidationError MissingParametersError InvalidExpressionError PaginationError
-        OperationNotPageableError UnknownClientMethodError UnknownServiceStyle UndefinedModelAttributeError
-        WaiterConfigError UnseekableStreamError StubResponseError
-        DataNotFoundError ApiVersionNotFoundError UnsupportedServiceProtocolsError MD5UnavailableError
-        InvalidProxiesConfigError InvalidRetryConfigurationError InvalidDefaultsMode InvalidChecksumConfigError
-        InvalidEndpointConfigurationError InvalidEndpointDiscoveryConfigurationError EndpointProviderError
-        EndpointVariantError InvalidHostLabelError InvalidSTSRegionalEndpointsConfigError
-        UnknownSignatureVersionError UnsupportedSignatureVersionError
-        InvalidDNSNameError InvalidS3AddressingStyleError InvalidS3UsEast1RegionalEndpointConfigError
+        ParamValidationError ValidationError MissingParametersError InvalidExpressionError
+        PaginationError OperationNotPageableError UnknownClientMethodError UnknownServiceStyle
+        UndefinedModelAttributeError WaiterConfigError UnseekableStreamError StubResponseError
+        DataNotFoundError ApiVersionNotFoundError UnsupportedServiceProtocolsError
+        MD5UnavailableError InvalidProxiesConfigError InvalidRetryConfigurationError
+        InvalidDefaultsMode InvalidChecksumConfigError InvalidEndpointConfigurationError
+        InvalidEndpointDiscoveryConfigurationError EndpointProviderError EndpointVariantError
+        InvalidHostLabelError InvalidSTSRegionalEndpointsConfigError
+        UnknownSignatureVersionError UnsupportedSignatureVersionError InvalidDNSNameError
+        InvalidS3AddressingStyleError InvalidS3UsEast1RegionalEndpointConfigError
         UnsupportedS3ArnError UnsupportedS3ControlArnError UnsupportedOutpostResourceError
         UnsupportedS3ConfigurationError UnsupportedS3AccesspointConfigurationError
-        UnsupportedS3ControlConfigurationError
-        Warning
+        UnsupportedS3ControlConfigurationError Warning
     """,
     InvalidRequestError: "WaiterError",
     InvalidRegionError: """
-        NoRegionError InvalidRegionError UnknownRegionError ServiceNotInRegionError UnknownEndpointError
-        UnknownFIPSEndpointError
+        NoRegionError InvalidRegionError UnknownRegionError ServiceNotInRegionError
+        UnknownEndpointError UnknownFIPSEndpointError
     """,
     ThrottledError: "CapacityNotAvailableError",
     MalformedResponseError: """
-        RedirectError ResponseParserError IncompleteReadError ChecksumError FlexibleChecksumError
-        AwsChunkedWrapperError
+        RedirectError ResponseParserError IncompleteReadError ChecksumError
+        FlexibleChecksumError AwsChunkedWrapperError
     """,
     EndpointUnreachableError: "TransportError ConnectionError HTTPClientError TimeoutError OSError",
 })  # fmt: skip
@@ -141,13 +150,16 @@ _OF_THE_CREDENTIALS = _OF_STS | {"GetRoleCredentials", "CreateToken", "CreateOAu
 _ADVICE_BY_OPERATION = {
     "AssumeRole": "Correct role_arn, or let the role's trust policy allow sts:AssumeRole to the identity that asks.",
     "AssumeRoleWithWebIdentity": (
-        "Let the role's trust policy allow sts:AssumeRoleWithWebIdentity to this web identity, and check AWS_ROLE_ARN "
-        "and AWS_WEB_IDENTITY_TOKEN_FILE, or role_arn and web_identity_token_file in the profile."
+        "Let the role's trust policy allow sts:AssumeRoleWithWebIdentity to this web identity, "
+        "and check AWS_ROLE_ARN and AWS_WEB_IDENTITY_TOKEN_FILE, or role_arn and "
+        "web_identity_token_file in the profile."
     ),
     "GetRoleCredentials": "Check sso_account_id and sso_role_name in the profile, and who is signed in.",
 }
 _RENEW_BY_OPERATION = {
-    "AssumeRole": "Renew the credentials that the profile uses to assume the role (source_profile, credential_source).",
+    "AssumeRole": (
+        "Renew the credentials that the profile uses to assume the role (source_profile, credential_source)."
+    ),
     "AssumeRoleWithWebIdentity": "Check the program that renews the token in AWS_WEB_IDENTITY_TOKEN_FILE.",
 }
 
@@ -178,16 +190,17 @@ _ARES_UNRESOLVED = ((1,), (4,))
 def map_error(error: BaseException, *, profile: str | None = None, **facts: str | None) -> CredentialsError:
     """Make the error that one of a call stands for; raise it outside of the `except`.
 
-    `profile` is the AWS profile in use; `facts` are `secret_name`, `region_name` and `region_source`.
+    `profile` is the AWS profile in use; `facts` are `secret_name`, `region_name` and
+    `region_source`.
     """
     return _map(error, profile, facts, opening=False)
 
 
 def map_opening_error(error: BaseException, *, profile: str | None = None, **facts: str | None) -> CredentialsError:
-    """Make the error that one of opening a session or a client stands for; raise it outside of the `except`.
+    """Make the error that one of opening a session stands for; raise it outside of the `except`.
 
-    No secret was asked for yet, so it is about AWS credentials, a setting or the network. `profile` and `facts` are
-    those of `map_error`.
+    No secret was asked for yet, so it is about AWS credentials, a setting or the network. `profile`
+    and `facts` are those of `map_error`.
     """
     return _map(error, profile, facts, opening=True)
 
@@ -229,7 +242,12 @@ def _find(failure: Failure, *, opening: bool) -> tuple[type[CredentialsError], F
     return cls, Finding(f"{_NO_ANSWER}: {_reason(error)}", _advice_on_the_way(error))
 
 
-def _about_credentials(failure: Failure, cls: type[CredentialsError] | None, *, opening: bool) -> Finding | None:
+def _about_credentials(
+    failure: Failure,
+    cls: type[CredentialsError] | None,
+    *,
+    opening: bool,
+) -> Finding | None:
     """Explain an error that is about AWS credentials; None if it isn't."""
     error = failure.error
     if (finding := explained(failure, CREDENTIALS)) is not None:
@@ -243,29 +261,39 @@ def _about_credentials(failure: Failure, cls: type[CredentialsError] | None, *, 
         # Not urlsplit, which raises for some that aren't URLs.
         host = _HOST.match(failure.field("endpoint_url"))
         source = host[1] if host else "their source"
-        return Finding(f"{source} gave no usable answer: {_reason(error)}", _advice_on_the_way(error), transient=True)
+        return Finding(
+            f"{source} gave no usable answer: {_reason(error)}",
+            _advice_on_the_way(error),
+            transient=True,
+        )
     return unforeseen(failure, opening=opening)
 
 
 def _class_of(error: BaseException) -> type[CredentialsError] | None:
-    return next((_BY_CLASS[base.__name__] for base in type(error).__mro__ if base.__name__ in _BY_CLASS), None)
+    return next(
+        (_BY_CLASS[base.__name__] for base in type(error).__mro__ if base.__name__ in _BY_CLASS),
+        None,
+    )
 
 
 def _reason(error: BaseException) -> str:
-    """Say what went wrong below botocore in words that can't hold a body: the system's and OpenSSL's own."""
+    """Say what went wrong below botocore, in the words of the system and of OpenSSL alone."""
     links = list(chain(error))
     for link in links:
         if isinstance(link, TransportError):
             return str(link)
         # aiohttp's error for what a proxy answers in place of a connection.
         if type(link).__name__ == "ClientHttpProxyError":
-            return f"{type(error).__name__}: the proxy answered with {_status(getattr(link, 'status', 0))}"
+            answer = _status(getattr(link, "status", 0))
+            return f"{type(error).__name__}: the proxy answered with {answer}"
     for link in links:
         # aiohttp's own class is one of these too, and has no message.
-        if isinstance(link, ssl.SSLCertVerificationError) and (refused := getattr(link, "verify_message", "")):
+        refused = getattr(link, "verify_message", "")
+        if refused and isinstance(link, ssl.SSLCertVerificationError):
             return f"the TLS certificate was refused: {refused}"
     for link in links:
-        if isinstance(link, ssl.SSLError) and (reason := getattr(link, "reason", "")):
+        reason = getattr(link, "reason", "")
+        if reason and isinstance(link, ssl.SSLError):
             return f"TLS failed: {reason}"
     for link in links:
         if isinstance(link, OSError) and link.strerror and not getattr(link, "os_error", None):
@@ -289,7 +317,7 @@ def _advice_on_the_way(error: BaseException) -> str:
 
 
 def unresolved(error: BaseException) -> str | None:
-    """Return the host, or the URL, whose name doesn't exist as far as DNS knows; None if that isn't what is wrong."""
+    """Return the host, or the URL, that DNS doesn't know; None if that isn't what is wrong."""
     links = list(chain(error))
     if not any(_is_unresolved(link) for link in links):
         return None
@@ -309,7 +337,7 @@ def _is_unresolved(link: BaseException) -> bool:
 
 
 def from_answer(response: Mapping[str, Any], operation: str, **facts: str | None) -> CredentialsError:
-    """Make the error that AWS answered: a ClientError as well, whose response has AWS's own words and nothing else."""
+    """Make the error that AWS answered: a ClientError too, with AWS's words and nothing else."""
     return _from_answer(response, _Operation(operation), facts)
 
 
@@ -365,10 +393,11 @@ def _from_answer(
 
 
 def _speaks_as_aws(headers: Mapping[str, str], operation: str) -> bool:
-    """Whether an answer in which botocore found a code may be AWS's: STS answers XML, all others JSON."""
+    """Whether an answer with a code in it may be AWS's: STS answers XML, all others JSON."""
     if operation in _OF_STS:
         return True
-    # With this header botocore takes the code from there, and looks like it had read one in the body.
+    # With this header botocore takes the code from there, and looks like it had read one in the
+    # body.
     return "json" in headers.get("content-type", "json") and "x-amzn-query-error" not in headers
 
 
@@ -403,8 +432,8 @@ def _advice_on(cls: type[CredentialsError], code: str, message: str) -> str | No
     if not missing[1]:
         return f"The secret has no version {version} (any more): ask for a staging label, or for another version."
     return (
-        f"No version of the secret has the staging label {version}: put a value into the secret, or wait for the "
-        "rotation that makes such a version. Upper and lower case count."
+        f"No version of the secret has the staging label {version}: put a value into the secret, "
+        "or wait for the rotation that makes such a version. Upper and lower case count."
     )
 
 
@@ -421,21 +450,29 @@ def _advice_by(cls: type[CredentialsError], code: str, operation: _Operation) ->
 # The decorator
 
 
-_LOGGED_AS_ERRORS = (SecretDecryptionError, InternalServiceError, InvalidParameterError, InvalidRequestError)
+_LOGGED_AS_ERRORS = (
+    SecretDecryptionError,
+    InternalServiceError,
+    InvalidParameterError,
+    InvalidRequestError,
+)
 
 
 def map_client_errors(
     logger: logging.Logger,
 ) -> Callable[[Callable[P, Coroutine[Any, Any, R]]], Callable[P, Coroutine[Any, Any, R]]]:
-    """Decorate an `async def` that calls botocore: its errors become this library's, and the known ones are logged.
+    """Decorate an `async def` that calls botocore: its errors become ours, and some are logged.
 
-    Decryption failures, internal errors, invalid parameters and invalid requests are logged with `logger.exception`, a
-    secret that isn't there with `logger.info`. Every error is raised, also one whose code nobody knows (`AWSError`).
-    What isn't botocore's passes untouched. The error names the secret and the region if the function has arguments
-    `secret_name` (or `SecretId`) and `region_name`, or is a method of an object with such attributes.
+    Decryption failures, internal errors, invalid parameters and invalid requests are logged with
+    `logger.exception`, a secret that isn't there with `logger.info`. Every error is raised, also
+    one whose code nobody knows (`AWSError`). What isn't botocore's passes untouched. The error
+    names the secret and the region if the function has arguments `secret_name` (or `SecretId`) and
+    `region_name`, or is a method of an object with such attributes.
     """
 
-    def decorate(function: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
+    def decorate(
+        function: Callable[P, Coroutine[Any, Any, R]],
+    ) -> Callable[P, Coroutine[Any, Any, R]]:
         if not inspect.iscoroutinefunction(function):
             # By its name or its type's, since the repr of a functools.partial shows its arguments.
             name = getattr(function, "__qualname__", type(function).__qualname__)
@@ -462,17 +499,25 @@ def map_client_errors(
 
 def _log(logger: logging.Logger, error: CredentialsError) -> None:
     if isinstance(error, _LOGGED_AS_ERRORS):
-        logger.exception("%s", error, exc_info=error)  # noqa: LOG004 (one of the two callers is past its `except`)
+        # One of the two callers is past its `except`.
+        logger.exception("%s", error, exc_info=error)  # noqa: LOG004
     elif isinstance(error, SecretNotFoundError):
         logger.info("%s", error)
 
 
-def _facts(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, str | None]:
-    """Read which secret and region a call was about off its arguments, or off the object whose method it is."""
-    # Not signature.bind: Python 3.11 refuses a keyword that has the name of a positional-only parameter.
+def _facts(
+    signature: inspect.Signature,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> dict[str, str | None]:
+    """Read which secret and region a call was about off its arguments, or off its object."""
+    # Not signature.bind: Python 3.11 refuses a keyword that has the name of a positional-only
+    # parameter.
     named: dict[str, Any] = {**dict(zip(signature.parameters, args, strict=False)), **kwargs}
     holder = args[0] if args else None
     secret = [named.get("secret_name"), named.get("SecretId"), getattr(holder, "secret_name", None)]
     region = [named.get("region_name"), getattr(holder, "region_name", None)]
-    facts = {"secret_name": secret, "region_name": region}
-    return {fact: next((value for value in values if isinstance(value, str)), None) for fact, values in facts.items()}
+    return {
+        "secret_name": next((value for value in secret if isinstance(value, str)), None),
+        "region_name": next((value for value in region if isinstance(value, str)), None),
+    }

@@ -1,4 +1,4 @@
-"""Every error that this library raises. `_mapping` is the one place where foreign errors become one of these.
+"""Every error that this library raises. Foreign errors become one of these in `_mapping`.
 
     CredentialsError
     ├── SecretNotFoundError
@@ -19,8 +19,9 @@
     ├── PoolClosedError
     └── AWSError                    AWS answered with a code that nobody here knows
 
-An error that AWS answered is a `botocore.exceptions.ClientError` as well, with its `.response`. No error here holds the
-value of a secret, and none is chained to the error that it was made from: what botocore raises may hold a whole answer.
+An error that AWS answered is a `botocore.exceptions.ClientError` as well, with its `.response`. No
+error here holds the value of a secret, and none is chained to the error that it was made from: what
+botocore raises may hold a whole answer.
 
 Who refused, and what was asked, decides the class. If AWS refused the secret, the error is
 permanent. If STS or SSO refused the AWS credentials, or they are set up wrongly, it is an
@@ -45,10 +46,11 @@ E = TypeVar("E", bound="CredentialsError")
 class CredentialsError(Exception):
     """The root of all errors of this library.
 
-    `transient` says whether the same call may succeed a little later, and so whether a stale value may be served.
-    `asked` is False if Secrets Manager was never asked for the secret: the AWS credentials, the region or a setting
-    failed first. `advice` says what to do; the message ends with it. `code` and `request_id` are AWS's own, where AWS
-    answered; `region_source` says where the region came from.
+    `transient` says whether the same call may succeed a little later, and so whether a stale value
+    may be served. `asked` is False if Secrets Manager was never asked for the secret: the AWS
+    credentials, the region or a setting failed first. `advice` says what to do; the message ends
+    with it. `code` and `request_id` are AWS's own, where AWS answered; `region_source` says where
+    the region came from.
     """
 
     transient: ClassVar[bool] = False
@@ -65,14 +67,16 @@ class CredentialsError(Exception):
         code: str | None = None,
         request_id: str | None = None,
     ) -> None:
-        # Not super().__init__(): in a twin, next in line is ClientError, which takes other arguments.
+        # Not super().__init__(): in a twin, next in line is ClientError, which takes other
+        # arguments.
         Exception.__init__(self, message)
         self.secret_name = secret_name
         self.region_name = region_name
         self.region_source = region_source
         self.code = code
         self.request_id = request_id
-        # The first part of the message: what happened, without what was asked. None where a caller wrote the message.
+        # The first part of the message: what happened, without what was asked. None where a caller
+        # wrote the message.
         self._what: str | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -85,8 +89,8 @@ class SecretNotFoundError(CredentialsError):
     """No such secret, version or staging label in the region that was asked."""
 
     advice = (
-        "Correct the name, create the secret, or ask the region that has it: a secret lives in one region, "
-        "and a wrong region is the usual reason."
+        "Correct the name, create the secret, or ask the region that has it: a secret lives in "
+        "one region, and a wrong region is the usual reason."
     )
 
 
@@ -132,15 +136,16 @@ class AccessDeniedError(CredentialsError):
     """The identity is known and isn't allowed to do this."""
 
     advice = (
-        "Allow the identity secretsmanager:GetSecretValue on this secret, and kms:Decrypt on its key where the key is "
-        "your own; look at the secret's resource policy, too."
+        "Allow the identity secretsmanager:GetSecretValue on this secret, and kms:Decrypt on "
+        "its key where the key is your own; look at the secret's resource policy, too."
     )
 
 
 class AuthenticationError(CredentialsError):
     """The AWS credentials are missing, set up wrongly, or refused by AWS.
 
-    `asked` is True if Secrets Manager refused them, and False if STS or SSO did, or if they couldn't be loaded.
+    `asked` is True if Secrets Manager refused them, and False if STS or SSO did, or if they
+    couldn't be loaded.
     """
 
     advice = "Run python -m aiocredentials doctor: it shows which AWS credentials this process has."
@@ -149,15 +154,16 @@ class AuthenticationError(CredentialsError):
 class CredentialSourceError(AuthenticationError):
     """The source of the AWS credentials didn't answer, or has none just now: nothing was refused.
 
-    The source is the metadata service of EC2, the endpoint of a container, STS, SSO, a file or a `credential_process`.
-    No source at all counts as well: a metadata service that isn't ready yet looks the same.
+    The source is the metadata service of EC2, the endpoint of a container, STS, SSO, a file or a
+    `credential_process`. No source at all counts as well: a metadata service that isn't ready yet
+    looks the same.
     """
 
     transient = True
     asked = False
     advice = (
-        "Check that the source of the AWS credentials can be reached. Run python -m aiocredentials doctor: it shows "
-        "which one this process uses."
+        "Check that the source of the AWS credentials can be reached. Run python -m "
+        "aiocredentials doctor: it shows which one this process uses."
     )
 
 
@@ -176,7 +182,7 @@ class EndpointUnreachableError(CredentialsError):
 
 
 class MalformedResponseError(CredentialsError):
-    """An answer that isn't one: not Secrets Manager's, not complete, or not about the secret that was asked."""
+    """An answer that isn't one: not AWS's, not complete, or not about the secret that was asked."""
 
     transient = True
     advice = "Something between here and Secrets Manager answers in its place: look at endpoint_url, proxies, DNS."
@@ -189,7 +195,7 @@ class SecretFormatError(CredentialsError):
 
 
 class SecretExpiredError(CredentialsError):
-    """Only a value older than `max_stale` is left, and it can't be refreshed; `reason` is what kept it from that."""
+    """Only a value older than `max_stale` is left, and it can't be refreshed; `reason` says why."""
 
     transient = True
     reason: CredentialsError | None = None
@@ -206,7 +212,7 @@ class AWSError(CredentialsError):
 
 
 class TransportError(BotoCoreError):
-    """What our transport refuses, or can't set up, raised into botocore; its text is ours, and so safe to show."""
+    """Raised into botocore for what our transport refuses or can't set up; its text is ours."""
 
     fmt = "{why}"
 
@@ -228,8 +234,9 @@ def _cut(text: str, longest: int) -> str:
 
 
 def one_line(text: str, longest: int = LONGEST_NAME) -> str:
-    """Return a text that others chose, fit for a message: not too long, and with control characters escaped."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in _cut(text, longest))
+    """Return a text that others chose, fit for a message: not too long, and of one line."""
+    letters = _cut(text, longest)
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in letters)
 
 
 def shown(text: str) -> str:
@@ -237,7 +244,11 @@ def shown(text: str) -> str:
     return repr(_cut(text, LONGEST_NAME))
 
 
-def _rebuild(public: type[CredentialsError], args: tuple[str, ...], state: dict[str, Any]) -> CredentialsError:
+def _rebuild(
+    public: type[CredentialsError],
+    args: tuple[str, ...],
+    state: dict[str, Any],
+) -> CredentialsError:
     cls = _TWINS[public] if "response" in state else public
     error = cls.__new__(cls, *args)
     error.__dict__.update(state)
@@ -245,7 +256,7 @@ def _rebuild(public: type[CredentialsError], args: tuple[str, ...], state: dict[
 
 
 def _twin(cls: type[CredentialsError]) -> type[CredentialsError]:
-    """The same class for an error that AWS answered: a ClientError too. It goes by the name of the public one."""
+    """The same class, by the same name, for an error that AWS answered: a ClientError too."""
     return type(
         cls.__name__,
         (cls, ClientError),
@@ -265,7 +276,9 @@ _TWIN_CLASSES = frozenset(_TWINS.values())
 
 def _asked(facts: Mapping[str, Any], advice: str) -> str:
     """Say which secret and region were asked, where the region came from, and what to do."""
-    secret, region, source = (facts.get(fact) for fact in ("secret_name", "region_name", "region_source"))
+    secret: str | None = facts.get("secret_name")
+    region: str | None = facts.get("region_name")
+    source: str | None = facts.get("region_source")
     parts: list[str] = []
     if secret:
         parts.append(f"secret {shown(secret)}")
@@ -281,7 +294,8 @@ def describe(
 ) -> CredentialsError:
     """Make an error that AWS didn't answer: what happened, which secret and region, what to do.
 
-    `advice` takes the place of the class's own; `facts` are `secret_name`, `region_name` and `region_source`.
+    `advice` takes the place of the class's own; `facts` are `secret_name`, `region_name` and
+    `region_source`.
     """
     error = cls("", **facts)
     vars(error)["_what"] = what
@@ -306,8 +320,8 @@ def describe_answer(
 def for_caller(error: CredentialsError, **facts: str | None) -> CredentialsError:
     """Return a copy of an error that several callers get, as the error of one of them.
 
-    `facts` are what this caller asked: `secret_name`, `region_name` and `region_source`. Those that are None stay as
-    they are. A copy has no traceback, so nothing grows with the number of callers.
+    `facts` are what this caller asked: `secret_name`, `region_name` and `region_source`. Those that
+    are None stay as they are. A copy has no traceback, so nothing grows with the number of callers.
     """
     mine = copy.copy(error)
     vars(mine).update({name: fact for name, fact in facts.items() if fact is not None})
@@ -321,7 +335,7 @@ def _advised(error: E, advice: str | None) -> E:
 
 
 def _phrased(error: E) -> E:
-    """Put the message together, unless a caller wrote it: what happened, what was asked, what to do."""
+    """Put the message together, unless a caller wrote it: what happened, was asked, and is to do."""
     what: str | None = vars(error).get("_what")
     if what is not None:
         error.args = (f"{what} {_asked(vars(error), error.advice)}".rstrip(),)

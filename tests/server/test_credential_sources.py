@@ -1,7 +1,8 @@
 """The sources of AWS credentials fail: an outage is bridged by the cached value, a refusal and a mistake are not.
 
-Each source hands out credentials that have to be renewed for every call. STS, SSO, a container's endpoint and the EC2
-metadata service are one stub; `credential_process` is a script that does what a file says.
+Each source hands out credentials that have to be renewed for every call. STS, SSO, a container's
+endpoint and the EC2 metadata service are one stub; `credential_process` is a script that does what
+a file says.
 """
 
 from __future__ import annotations
@@ -114,10 +115,20 @@ def healthy(path: str, body: str) -> Answer:
         )
     if path.startswith("/federation"):
         keys = {"accessKeyId": "A", "secretAccessKey": "s", "sessionToken": "t"}
-        return Answer(200, JSON, json.dumps({"roleCredentials": keys | {"expiration": int(soon.timestamp() * 1000)}}))
+        return Answer(
+            200,
+            JSON,
+            json.dumps({"roleCredentials": keys | {"expiration": int(soon.timestamp() * 1000)}}),
+        )
     if path.endswith(("/api/token", "/security-credentials/")):
         return Answer(200, "text/plain", "word")
-    keys = {"AccessKeyId": "A", "SecretAccessKey": "s", "Token": "t", "Expiration": stamp, "Code": "Success"}
+    keys = {
+        "AccessKeyId": "A",
+        "SecretAccessKey": "s",
+        "Token": "t",
+        "Expiration": stamp,
+        "Code": "Success",
+    }
     return Answer(200, JSON, json.dumps(keys | {"LastUpdated": stamp}))
 
 
@@ -159,7 +170,12 @@ async def world(stub: StubSecretsManager, tmp_path: Path, monkeypatch: pytest.Mo
     script.chmod(0o755)
     for provider in (SSOProvider, SSOTokenProvider):
         monkeypatch.setattr(provider, "_SSO_TOKEN_CACHE_DIR", str(tmp_path))
-    token = {"startUrl": START, "region": "us-east-1", "accessToken": "t", "expiresAt": "2099-01-01T00:00:00Z"}
+    token = {
+        "startUrl": START,
+        "region": "us-east-1",
+        "accessToken": "t",
+        "expiresAt": "2099-01-01T00:00:00Z",
+    }
     (tmp_path / f"{hashlib.sha1(START.encode(), usedforsecurity=False).hexdigest()}.json").write_text(json.dumps(token))
     (tmp_path / "config").write_text(
         f"[profile role]\nrole_arn = {ROLE}\nsource_profile = base\n"
@@ -217,12 +233,20 @@ BRIDGED = [
     *((kind, "throttled", sts_error("Throttling", "Rate exceeded", 400)) for kind in ("role", "web identity")),
     ("web identity", "IdP", sts_error("IDPCommunicationError", "Couldn't contact the IdP", 400)),
     ("sso", "throttled", json_error("TooManyRequestsException", "Slow down", 429)),
-    ("container", "token refused", Answer(400, "text/plain", f"Service account token failed: {CANARY}")),
+    (
+        "container",
+        "token refused",
+        Answer(400, "text/plain", f"Service account token failed: {CANARY}"),
+    ),
     ("process", "fails", None),
 ]
 # What is a refusal for each kind, and what the advice is about.
 REFUSED = [
-    ("role", sts_error("AccessDenied", SENTENCE), "let the role's trust policy allow sts:AssumeRole"),
+    (
+        "role",
+        sts_error("AccessDenied", SENTENCE),
+        "let the role's trust policy allow sts:AssumeRole",
+    ),
     ("role", sts_error("ExpiredToken", SENTENCE, 400), "Renew the credentials"),
     ("web identity", sts_error("AccessDenied", SENTENCE), "AWS_WEB_IDENTITY_TOKEN_FILE"),
     ("web identity", sts_error("InvalidIdentityToken", SENTENCE, 400), "renews the token"),

@@ -105,7 +105,10 @@ async def test_a_session_with_a_line_end(stub: StubSecretsManager) -> None:
             {"connector_args": {"force_close": True}},
             "The client can't be used: keepalive_timeout cannot be set if force_close is True",
         ),
-        ({"signature_version": "v2"}, "The client can't be used: TypeError (raised in botocore.auth)"),
+        (
+            {"signature_version": "v2"},
+            "The client can't be used: TypeError (raised in botocore.auth)",
+        ),
     ],
     ids=["proxy", "connector", "signature"],
 )
@@ -143,8 +146,14 @@ class Failing:
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (DeprecationWarning(CANARY), "The warnings filter of this process has made an error of a DeprecationWarning"),
-        (ImportError("cannot import name 'x' from 'y'"), "The client can't be used: cannot import name 'x' from 'y'."),
+        (
+            DeprecationWarning(CANARY),
+            "The warnings filter of this process has made an error of a DeprecationWarning",
+        ),
+        (
+            ImportError("cannot import name 'x' from 'y'"),
+            "The client can't be used: cannot import name 'x' from 'y'.",
+        ),
         (RuntimeError(CANARY), "The client can't be used: RuntimeError (raised in "),
         (ValueError("invalid literal for int()"), "a setting in the profile isn't a number"),
     ],
@@ -194,7 +203,10 @@ async def proxy() -> AsyncIterator[str]:
 
 @pytest.mark.parametrize(
     ("url", "expected"),
-    [("https://vpce-1.example", EndpointUnreachableError), ("http://127.0.0.1:1", MalformedResponseError)],
+    [
+        ("https://vpce-1.example", EndpointUnreachableError),
+        ("http://127.0.0.1:1", MalformedResponseError),
+    ],
     ids=["CONNECT", "plain"],
 )
 async def test_a_proxy_that_wants_a_password(url: str, expected: type[CredentialsError], proxy: str) -> None:

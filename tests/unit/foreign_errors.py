@@ -12,18 +12,41 @@ from botocore.exceptions import ClientError
 
 CANARY = "hunter2-canary"
 # The fields of botocore's errors that name a part of the configuration: there is no value in them.
-NAMED = {"profile": "dev", "path": "/etc/aws/config", "provider": "env", "cred_var": "AWS_SECRET_ACCESS_KEY"}
+NAMED = {
+    "profile": "dev",
+    "path": "/etc/aws/config",
+    "provider": "env",
+    "cred_var": "AWS_SECRET_ACCESS_KEY",
+}
 # These have words of botocore about the configuration, and so names alone.
-WORDED = {"InvalidConfigError", "SSOTokenLoadError", "LoginTokenLoadError", "LoginAuthorizationCodeError"}
+WORDED = {
+    "InvalidConfigError",
+    "SSOTokenLoadError",
+    "LoginTokenLoadError",
+    "LoginAuthorizationCodeError",
+}
 
 
 def client_error(
-    code: str, message: str = "No.", status: int = 400, operation: str = "GetSecretValue", **headers: str
+    code: str,
+    message: str = "No.",
+    status: int = 400,
+    operation: str = "GetSecretValue",
+    **headers: str,
 ) -> ClientError:
     """Make what botocore raises for an answer of AWS."""
     headers = {"content-type": "application/x-amz-json-1.1"} | headers
-    metadata = {"RequestId": "request-1", "HTTPStatusCode": status, "HTTPHeaders": headers, "RetryAttempts": 0}
-    response: Any = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": metadata, "More": CANARY}
+    metadata = {
+        "RequestId": "request-1",
+        "HTTPStatusCode": status,
+        "HTTPHeaders": headers,
+        "RetryAttempts": 0,
+    }
+    response: Any = {
+        "Error": {"Code": code, "Message": message},
+        "ResponseMetadata": metadata,
+        "More": CANARY,
+    }
     return ClientError(response, operation)
 
 

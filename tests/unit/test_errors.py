@@ -57,7 +57,11 @@ def test_names(name: str) -> None:
     """An error goes by its public name, answered or not, has a docstring, and says what a reader can do."""
     cls = vars(errors)[name]
     twin = errors._TWINS[cls]
-    assert (twin.__name__, twin.__qualname__, twin.__module__) == (name, name, "aiocredentials.errors")
+    assert (twin.__name__, twin.__qualname__, twin.__module__) == (
+        name,
+        name,
+        "aiocredentials.errors",
+    )
     assert twin.__doc__ == cls.__doc__
     assert cls.transient is (cls in TRANSIENT)
     assert cls.advice or cls in {CredentialsError, SecretExpiredError, PoolClosedError}
@@ -67,7 +71,13 @@ def test_without_anything() -> None:
     """An error may be made with a message alone, and each fact is None then."""
     error = SecretFormatError("Said.")
     assert str(error) == "Said."
-    assert (error.secret_name, error.region_name, error.region_source, error.code, error.request_id) == (None,) * 5
+    assert (
+        error.secret_name,
+        error.region_name,
+        error.region_source,
+        error.code,
+        error.request_id,
+    ) == (None,) * 5
     assert str(PoolClosedError()) == ""
 
 
@@ -117,7 +127,11 @@ def test_a_long_name(fact: str) -> None:
 
 def test_names_are_escaped() -> None:
     """A name that others chose can't add a line to a log, nor colours to a terminal; letters stay as they are."""
-    facts = {"secret_name": "a\nb", "region_name": "c\x1b[31m", "region_source": "profile 'dé\r\u202e'"}
+    facts = {
+        "secret_name": "a\nb",
+        "region_name": "c\x1b[31m",
+        "region_source": "profile 'dé\r\u202e'",
+    }
     text = str(errors.describe(SecretNotFoundError, "No.", **facts))
     assert "secret 'a\\nb', region 'c\\x1b[31m' (from profile 'dé\\r\\u202e')" in text
     assert text.isprintable()
@@ -179,7 +193,10 @@ async def raised(awaited: Coroutine[Any, Any, object]) -> CredentialsError:
     sorted(
         (spelling, cls)
         for code, cls in LOGGED_AS_ERRORS.items()
-        for spelling in {code.removesuffix("Exception"), code.removesuffix("Exception") + "Exception"}
+        for spelling in {
+            code.removesuffix("Exception"),
+            code.removesuffix("Exception") + "Exception",
+        }
     ),
 )
 async def test_the_origins_errors(
@@ -242,7 +259,9 @@ async def test_ours_pass(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @pytest.mark.parametrize(
-    "foreign", [KeyError("x"), OSError("x"), KeyboardInterrupt()], ids=lambda error: type(error).__name__
+    "foreign",
+    [KeyError("x"), OSError("x"), KeyboardInterrupt()],
+    ids=lambda error: type(error).__name__,
 )
 async def test_foreign_errors_pass(foreign: BaseException, caplog: pytest.LogCaptureFixture) -> None:
     """What isn't botocore's passes untouched: an `except` of the caller's goes on working."""
@@ -278,10 +297,16 @@ NOT_FOUND = client_error("ResourceNotFound")
     ("call", "expected"),
     [
         (lambda: fetch(NOT_FOUND, "prod/positional"), ("prod/positional", None)),
-        (lambda: fetch(NOT_FOUND, SecretId="prod/keyword", region_name="eu-west-1"), ("prod/keyword", "eu-west-1")),
+        (
+            lambda: fetch(NOT_FOUND, SecretId="prod/keyword", region_name="eu-west-1"),
+            ("prod/keyword", "eu-west-1"),
+        ),
         (lambda: fetch(NOT_FOUND, region_name=7), (None, None)),
         (lambda: by_aws_name(NOT_FOUND, "prod/aws"), ("prod/aws", None)),
-        (lambda: by_aws_name(SecretId="prod/aws", error=NOT_FOUND, region_name="eu-west-4"), ("prod/aws", "eu-west-4")),
+        (
+            lambda: by_aws_name(SecretId="prod/aws", error=NOT_FOUND, region_name="eu-west-4"),
+            ("prod/aws", "eu-west-4"),
+        ),
         (lambda: Holder().fetch(NOT_FOUND), ("prod/attribute", "eu-west-2")),
     ],
     ids=["positional", "keyword", "no string", "botocore's name", "all keywords", "attributes"],

@@ -8,7 +8,12 @@ from typing import Any, NoReturn
 import pytest
 from botocore.exceptions import BotoCoreError
 
-from aiocredentials import AuthenticationError, CredentialSourceError, InvalidParameterError, InvalidRegionError
+from aiocredentials import (
+    AuthenticationError,
+    CredentialSourceError,
+    InvalidParameterError,
+    InvalidRegionError,
+)
 from aiocredentials._mapping import map_error, map_opening_error
 from aiocredentials._session import Region, may_be_a_region, nearest_region, unlisted, wrong_region
 from unit.foreign_errors import CANARY, botocore_error, everything, through
@@ -32,21 +37,41 @@ LoginError = type("LoginError", (BotoCoreError,), {"fmt": CANARY})
             AuthenticationError,
             "the session of aws login has ended, or isn't valid (profile 'dev')",
         ),
-        (newer("LoginRefreshRequired", LoginError), AuthenticationError, "Sign in: aws login --profile dev"),
+        (
+            newer("LoginRefreshRequired", LoginError),
+            AuthenticationError,
+            "Sign in: aws login --profile dev",
+        ),
         (
             newer("LoginTokenLoadError", LoginError, error_msg="No token."),
             AuthenticationError,
             "No token (profile 'dev')",
         ),
-        (newer("LoginInsufficientPermissions", LoginError), AuthenticationError, "Allow it signin:CreateOAuth2Token"),
+        (
+            newer("LoginInsufficientPermissions", LoginError),
+            AuthenticationError,
+            "Allow it signin:CreateOAuth2Token",
+        ),
         (
             botocore_error("PartialCredentialsError", provider="explicit", cred_var="aws_secret_access_key"),
             AuthenticationError,
             "the session was given no aws_secret_access_key",
         ),
-        (botocore_error("ConfigNotFound"), AuthenticationError, "there is no file '/etc/aws/config'"),
-        (botocore_error("UnknownCredentialError", name="x"), AuthenticationError, "there is no credential_source 'x'"),
-        (botocore_error("RefreshWithMFAUnsupportedError"), AuthenticationError, "profile 'dev' needs a code of an MFA"),
+        (
+            botocore_error("ConfigNotFound"),
+            AuthenticationError,
+            "there is no file '/etc/aws/config'",
+        ),
+        (
+            botocore_error("UnknownCredentialError", name="x"),
+            AuthenticationError,
+            "there is no credential_source 'x'",
+        ),
+        (
+            botocore_error("RefreshWithMFAUnsupportedError"),
+            AuthenticationError,
+            "profile 'dev' needs a code of an MFA",
+        ),
         (
             botocore_error("MissingDependencyException", msg="install x."),
             AuthenticationError,
@@ -54,14 +79,25 @@ LoginError = type("LoginError", (BotoCoreError,), {"fmt": CANARY})
         ),
         (botocore_error("SSOError"), AuthenticationError, "SSOError (profile 'dev')"),
         (botocore_error("NoAuthTokenError"), AuthenticationError, "NoAuthTokenError"),
-        (botocore_error("MetadataRetrievalError"), CredentialSourceError, "the metadata service returned none. "),
         (
-            botocore_error("MetadataRetrievalError", error_msg=f"Received non 200 response 502 from it: {CANARY}"),
+            botocore_error("MetadataRetrievalError"),
+            CredentialSourceError,
+            "the metadata service returned none. ",
+        ),
+        (
+            botocore_error(
+                "MetadataRetrievalError",
+                error_msg=f"Received non 200 response 502 from it: {CANARY}",
+            ),
             CredentialSourceError,
             "the metadata service returned none (it answered with HTTP status 502)",
         ),
         (
-            botocore_error("CredentialRetrievalError", provider="container-role", error_msg="non 200 response 401 "),
+            botocore_error(
+                "CredentialRetrievalError",
+                provider="container-role",
+                error_msg="non 200 response 401 ",
+            ),
             CredentialSourceError,
             "the endpoint in AWS_CONTAINER_CREDENTIALS_FULL_URI returned none (it answered with HTTP status 401)",
         ),
@@ -70,7 +106,11 @@ LoginError = type("LoginError", (BotoCoreError,), {"fmt": CANARY})
             CredentialSourceError,
             "their source 'from-tomorrow' has none for profile 'dev'. ",
         ),
-        (botocore_error("ConfigParseError", error=ValueError(CANARY)), AuthenticationError, "can't be parsed. "),
+        (
+            botocore_error("ConfigParseError", error=ValueError(CANARY)),
+            AuthenticationError,
+            "can't be parsed. ",
+        ),
     ],
 )
 @pytest.mark.parametrize("map_one", [map_error, map_opening_error])
@@ -87,7 +127,10 @@ def test_credentials(error: BaseException, expected: type[AuthenticationError], 
     ("error", "words"),
     [
         (botocore_error("InvalidMaxRetryAttemptsError", min_value=0), "AWS_MAX_ATTEMPTS"),
-        (botocore_error("InvalidRetryModeError", valid_modes=("legacy", "standard")), "Use one of legacy, standard."),
+        (
+            botocore_error("InvalidRetryModeError", valid_modes=("legacy", "standard")),
+            "Use one of legacy, standard.",
+        ),
         (botocore_error("InvalidRetryConfigurationError"), "InvalidRetryConfigurationError"),
         (
             botocore_error("EndpointResolutionError", msg="FIPS and custom endpoint are not supported"),
@@ -97,8 +140,14 @@ def test_credentials(error: BaseException, expected: type[AuthenticationError], 
             botocore_error("UnknownServiceError", service_name="x", known_service_names="y"),
             "be used: UnknownServiceError. ",
         ),
-        (botocore_error("DataNotFoundError", data_path="secretsmanager/service"), "be used: secretsmanager/service."),
-        (botocore_error("ParamValidationError"), "botocore refuses the request before it is sent: a parameter. "),
+        (
+            botocore_error("DataNotFoundError", data_path="secretsmanager/service"),
+            "be used: secretsmanager/service.",
+        ),
+        (
+            botocore_error("ParamValidationError"),
+            "botocore refuses the request before it is sent: a parameter. ",
+        ),
         (
             botocore_error(
                 "ParamValidationError",

@@ -152,9 +152,21 @@ def test_an_answer_is_a_client_error() -> None:
     assert mapped.response["Error"] == {"Code": "ResourceNotFoundException", "Message": said}
     assert mapped.response["ResponseMetadata"]["HTTPStatusCode"] == 400
     assert mapped.operation_name == "GetSecretValue"
-    facts = (mapped.secret_name, mapped.region_name, mapped.region_source, mapped.code, mapped.request_id)
+    facts = (
+        mapped.secret_name,
+        mapped.region_name,
+        mapped.region_source,
+        mapped.code,
+        mapped.request_id,
+    )
     assert facts == ("prod/db", "eu-west-1", "AWS_REGION", "ResourceNotFoundException", "request-1")
-    for words in ("ResourceNotFoundException", said, "'prod/db'", "'eu-west-1' (from AWS_REGION)", "wrong region"):
+    for words in (
+        "ResourceNotFoundException",
+        said,
+        "'prod/db'",
+        "'eu-west-1' (from AWS_REGION)",
+        "wrong region",
+    ):
         assert words in str(mapped)
     assert CANARY not in everything(mapped)  # botocore's response had it beside the error
 
@@ -233,9 +245,18 @@ def test_a_batch_entry() -> None:
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        ("InvalidSignatureException", "Signature expired: 20261126T040404Z is now earlier than 20261126T041904Z"),
-        ("InvalidSignatureException", "Signature not yet current: 20261126T050404Z is still later than 20261126T0405Z"),
-        ("RequestTimeTooSkewed", "The difference between the request time and the current time is too large."),
+        (
+            "InvalidSignatureException",
+            "Signature expired: 20261126T040404Z is now earlier than 20261126T041904Z",
+        ),
+        (
+            "InvalidSignatureException",
+            "Signature not yet current: 20261126T050404Z is still later than 20261126T0405Z",
+        ),
+        (
+            "RequestTimeTooSkewed",
+            "The difference between the request time and the current time is too large.",
+        ),
         ("RequestExpired", "Request has expired."),
         ("RequestInTheFuture", "Request is in the future."),
     ],
@@ -320,7 +341,14 @@ def test_the_words_of_aws_are_one_line() -> None:
     ],
 )
 @pytest.mark.parametrize(
-    "operation", ["AssumeRole", "AssumeRoleWithWebIdentity", "GetRoleCredentials", "CreateToken", "CreateOAuth2Token"]
+    "operation",
+    [
+        "AssumeRole",
+        "AssumeRoleWithWebIdentity",
+        "GetRoleCredentials",
+        "CreateToken",
+        "CreateOAuth2Token",
+    ],
 )
 def test_an_answer_about_credentials(
     code: str, status: int, expected: type[AuthenticationError], operation: str
@@ -349,9 +377,21 @@ def test_an_answer_about_credentials(
     ("operation", "code", "advice"),
     [
         ("AssumeRole", "AccessDenied", "let the role's trust policy allow sts:AssumeRole"),
-        ("AssumeRole", "ExpiredToken", "Renew the credentials that the profile uses to assume the role"),
-        ("AssumeRoleWithWebIdentity", "AccessDenied", "AWS_ROLE_ARN and AWS_WEB_IDENTITY_TOKEN_FILE"),
-        ("AssumeRoleWithWebIdentity", "ExpiredTokenException", "renews the token in AWS_WEB_IDENTITY_TOKEN_FILE"),
+        (
+            "AssumeRole",
+            "ExpiredToken",
+            "Renew the credentials that the profile uses to assume the role",
+        ),
+        (
+            "AssumeRoleWithWebIdentity",
+            "AccessDenied",
+            "AWS_ROLE_ARN and AWS_WEB_IDENTITY_TOKEN_FILE",
+        ),
+        (
+            "AssumeRoleWithWebIdentity",
+            "ExpiredTokenException",
+            "renews the token in AWS_WEB_IDENTITY_TOKEN_FILE",
+        ),
         ("GetRoleCredentials", "ForbiddenException", "sso_account_id and sso_role_name"),
         ("GetRoleCredentials", "UnauthorizedException", "python -m aiocredentials doctor"),
         ("CreateOAuth2Token", "AccessDeniedException", "python -m aiocredentials doctor"),
@@ -394,9 +434,17 @@ def test_another_errors_way() -> None:
             True,
             "sts.eu-",
         ),
-        (botocore_error("ReadTimeoutError", endpoint_url="https://u:p@sts.eu-west-1.amazonaws.com/"), True, ": ReadT"),
+        (
+            botocore_error("ReadTimeoutError", endpoint_url="https://u:p@sts.eu-west-1.amazonaws.com/"),
+            True,
+            ": ReadT",
+        ),
         (botocore_error("ProxyConnectionError"), True, "their source"),
-        (botocore_error("ConnectTimeoutError", endpoint_url="http://[::bad"), True, "ConnectTimeoutError"),
+        (
+            botocore_error("ConnectTimeoutError", endpoint_url="http://[::bad"),
+            True,
+            "ConnectTimeoutError",
+        ),
         (botocore_error("HTTPClientError"), True, "HTTPClientError"),
         (botocore_error("CapacityNotAvailableError"), True, "CapacityNotAvailableError"),
         (errors.RedirectError(why="it answered with a redirect"), True, "a redirect"),
@@ -404,12 +452,24 @@ def test_another_errors_way() -> None:
         (TimeoutError(), True, "TimeoutError"),
         (botocore_error("NoCredentialsError"), True, "none were found"),
         (botocore_error("MetadataRetrievalError"), True, "metadata service"),
-        (botocore_error("CredentialRetrievalError", provider="iam-role"), True, "EC2 metadata service"),
+        (
+            botocore_error("CredentialRetrievalError", provider="iam-role"),
+            True,
+            "EC2 metadata service",
+        ),
         (botocore_error("TokenRetrievalError"), True, "couldn't be renewed"),
         (botocore_error("ProfileNotFound"), False, "profile 'dev'"),
         (botocore_error("UnauthorizedSSOTokenError"), False, "aws sso login"),
-        (FileNotFoundError(2, "No such file or directory", "/var/run/token"), True, "/var/run/token"),
-        (RuntimeError("the refreshed credentials are still expired."), True, "have expired already"),
+        (
+            FileNotFoundError(2, "No such file or directory", "/var/run/token"),
+            True,
+            "/var/run/token",
+        ),
+        (
+            RuntimeError("the refreshed credentials are still expired."),
+            True,
+            "have expired already",
+        ),
         (ValueError("Auth token value is not a legal header value"), False, "line end"),
         (botocore_error("NoRegionError"), False, "AWS_DEFAULT_REGION"),
     ],
@@ -431,7 +491,10 @@ def test_errors_of_the_chain(error: BaseException, expected: bool, words: str, o
 def test_what_nobody_foresaw_in_the_chain(error: Exception) -> None:
     """At opening it is a matter of the configuration; in a call credentials are renewed, so there have been some."""
     raised = through(CHAIN, error)
-    at_opening, in_a_call = _mapping.map_opening_error(raised, profile="dev"), _mapping.map_error(raised)
+    at_opening, in_a_call = (
+        _mapping.map_opening_error(raised, profile="dev"),
+        _mapping.map_error(raised),
+    )
     assert (type(at_opening), type(in_a_call)) == (AuthenticationError, CredentialSourceError)
     for mapped in (at_opening, in_a_call):
         assert type(error).__name__ in str(mapped)
@@ -479,7 +542,8 @@ def test_botocore_errors(name: str, expected: type[CredentialsError], opening: b
     """What botocore raises without an answer becomes the class itself, at opening as in a call: no ClientError."""
     names = dict.fromkeys(("error_msg", "source_profile", "visited_profiles", "valid_modes"), "a-name")
     error = botocore_error(
-        name, **(names if name in {*WORDED, "InfiniteLoopConfigError", "InvalidRetryModeError"} else {})
+        name,
+        **(names if name in {*WORDED, "InfiniteLoopConfigError", "InvalidRetryModeError"} else {}),
     )
     mapped = (_mapping.map_opening_error if opening else _mapping.map_error)(error, secret_name="prod/db")
     assert type(mapped) is expected
@@ -649,7 +713,8 @@ def test_a_ca_bundle() -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "expected"), [(socket.EAI_NONAME, True), (socket.EAI_NODATA, True), (socket.EAI_AGAIN, False)]
+    ("number", "expected"),
+    [(socket.EAI_NONAME, True), (socket.EAI_NODATA, True), (socket.EAI_AGAIN, False)],
 )
 def test_unresolved(number: int, expected: bool) -> None:  # noqa: FBT001 (a table)
     """A name that DNS doesn't know isn't a DNS that doesn't answer."""

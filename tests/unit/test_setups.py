@@ -1,7 +1,7 @@
 """AWS credentials and settings that are set up wrongly, as people have them: each error says where, and what to do.
 
-botocore's own chain reads the files and variables here. No value, no line of a file and nothing that a program wrote
-may be in an error: each holds a canary where a secret would be.
+botocore's own chain reads the files and variables here. No value, no line of a file and nothing
+that a program wrote may be in an error: each holds a canary where a secret would be.
 """
 
 from __future__ import annotations
@@ -52,7 +52,10 @@ class Setup(NamedTuple):
 
 PROFILE_IN_USE = {"AWS_PROFILE": "p"}
 DOCTOR = "python -m aiocredentials doctor"
-ROLE_BY_TOKEN = {"AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/app", "AWS_ROLE_SESSION_NAME": "session"}
+ROLE_BY_TOKEN = {
+    "AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/app",
+    "AWS_ROLE_SESSION_NAME": "session",
+}
 
 SETUPS = {
     # Single sign-on
@@ -70,7 +73,10 @@ SETUPS = {
         PROFILE_IN_USE,
     ),
     "SSO, signed out in the default profile": Setup(
-        f"[default]\n{SSO}", AuthenticationError, ("(the default profile)", "Sign in: aws sso login"), {}
+        f"[default]\n{SSO}",
+        AuthenticationError,
+        ("(the default profile)", "Sign in: aws sso login"),
+        {},
     ),
     "SSO, token expired": Setup(
         f"[profile p]\n{SSO}".replace(START, "https://expired/start"),
@@ -82,7 +88,10 @@ SETUPS = {
         f"[sso-session expired]\nsso_start_url = {START}\nsso_region = us-east-1\n"
         "[profile p]\nsso_session = expired\nsso_account_id = 1\nsso_role_name = r\n",
         CredentialSourceError,
-        ("the SSO token of profile 'p' has expired and couldn't be renewed", "aws sso login --profile p"),
+        (
+            "the SSO token of profile 'p' has expired and couldn't be renewed",
+            "aws sso login --profile p",
+        ),
         PROFILE_IN_USE,
     ),
     "SSO session that isn't there": Setup(
@@ -107,7 +116,10 @@ SETUPS = {
     "source profile that isn't there": Setup(
         f"[profile p]\n{ROLE}source_profile = nowhere\n",
         AuthenticationError,
-        ('The source_profile "nowhere" referenced in the profile "p" does not exist', "Correct profile 'p'"),
+        (
+            'The source_profile "nowhere" referenced in the profile "p" does not exist',
+            "Correct profile 'p'",
+        ),
         PROFILE_IN_USE,
     ),
     "source profiles in a circle": Setup(
@@ -180,14 +192,20 @@ SETUPS = {
     "token file without a role": Setup(
         "",
         AuthenticationError,
-        ("the environment or the default profile names a web identity token file, but no role", "Set AWS_ROLE_ARN"),
+        (
+            "the environment or the default profile names a web identity token file, but no role",
+            "Set AWS_ROLE_ARN",
+        ),
         {"AWS_WEB_IDENTITY_TOKEN_FILE": "/dev/null"},
     ),
     # Programs
     "program that prints no JSON": Setup(
         "[profile p]\n" + HELPER.format(out=CANARY, code=0),
         AuthenticationError,
-        ("the program in credential_process (profile 'p') doesn't print the JSON", "Run the program by hand"),
+        (
+            "the program in credential_process (profile 'p') doesn't print the JSON",
+            "Run the program by hand",
+        ),
         PROFILE_IN_USE,
     ),
     "program that prints a list": Setup(
@@ -216,19 +234,28 @@ SETUPS = {
             code=0,
         ),
         CredentialSourceError,
-        ("the source of profile 'p' returned credentials that have expired already", "the clock of this host"),
+        (
+            "the source of profile 'p' returned credentials that have expired already",
+            "the clock of this host",
+        ),
         PROFILE_IN_USE,
     ),
     "program that fails": Setup(
         f"[profile p]\ncredential_process = sh -c \"echo '{CANARY}' >&2; exit 3\"\n",
         CredentialSourceError,
-        ("the program in credential_process (profile 'p') ended with an error", "Run the program by hand"),
+        (
+            "the program in credential_process (profile 'p') ended with an error",
+            "Run the program by hand",
+        ),
         PROFILE_IN_USE,
     ),
     "program that isn't installed": Setup(
         f"[profile p]\ncredential_process = /nowhere/get-credentials --password {CANARY}\n",
         AuthenticationError,
-        ("can't be started: /nowhere/get-credentials: No such file or directory", "install the program"),
+        (
+            "can't be started: /nowhere/get-credentials: No such file or directory",
+            "install the program",
+        ),
         PROFILE_IN_USE,
     ),
     "program that is a variable": Setup(
@@ -264,7 +291,10 @@ SETUPS = {
     ),
     "UTF-16": Setup(BASE.encode("utf-16"), AuthenticationError, ("/config' can't be parsed. ",), PROFILE_IN_USE),
     "merge conflict": Setup(
-        f"<<<<<<< {CANARY}\n{BASE}", AuthenticationError, ("/config' can't be parsed (line 1)",), PROFILE_IN_USE
+        f"<<<<<<< {CANARY}\n{BASE}",
+        AuthenticationError,
+        ("/config' can't be parsed (line 1)",),
+        PROFILE_IN_USE,
     ),
     "a line without a key": Setup(
         f"[profile p]\nregion = eu-west-1\n{CANARY}\n",
@@ -281,11 +311,19 @@ SETUPS = {
     "no such profile": Setup(
         "[default]\nregion = eu-west-1\n",
         AuthenticationError,
-        ("there is no profile 'p' (from AWS_PROFILE) in ", "/config or ", "/credentials", "as [profile p] to"),
+        (
+            "there is no profile 'p' (from AWS_PROFILE) in ",
+            "/config or ",
+            "/credentials",
+            "as [profile p] to",
+        ),
         PROFILE_IN_USE,
     ),
     "no such profile by the other variable": Setup(
-        "", AuthenticationError, ("there is no profile 'p' (from AWS_DEFAULT_PROFILE)",), {"AWS_DEFAULT_PROFILE": "p"}
+        "",
+        AuthenticationError,
+        ("there is no profile 'p' (from AWS_DEFAULT_PROFILE)",),
+        {"AWS_DEFAULT_PROFILE": "p"},
     ),
     "a profile without a name": Setup(
         "",
@@ -369,7 +407,10 @@ SETUPS = {
         "",
         AuthenticationError,
         ("the URL in AWS_EC2_METADATA_SERVICE_ENDPOINT (ec2_metadata_service_endpoint in the profile) is malformed",),
-        {"AWS_EC2_METADATA_DISABLED": "false", "AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://{CANARY} two/"},
+        {
+            "AWS_EC2_METADATA_DISABLED": "false",
+            "AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://{CANARY} two/",
+        },
     ),
     "metadata mode that is none": Setup(
         "",
@@ -387,7 +428,10 @@ SETUPS = {
     "defaults mode that is none": Setup(
         "",
         InvalidParameterError,
-        ("AWS_DEFAULTS_MODE, or defaults_mode in the profile or of the config isn't a mode", "Use one of legacy, auto"),
+        (
+            "AWS_DEFAULTS_MODE, or defaults_mode in the profile or of the config isn't a mode",
+            "Use one of legacy, auto",
+        ),
         {**KEYS, "AWS_DEFAULTS_MODE": CANARY},
     ),
     "endpoint that is none": Setup(
@@ -439,7 +483,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setattr(provider, "_SSO_TOKEN_CACHE_DIR", str(tmp_path))
     for key in ("https://expired/start", "expired"):
         name = hashlib.sha1(key.encode(), usedforsecurity=False).hexdigest()
-        token = {"startUrl": START, "region": "us-east-1", "accessToken": CANARY, "expiresAt": "2020-01-01T00:00:00Z"}
+        token = {
+            "startUrl": START,
+            "region": "us-east-1",
+            "accessToken": CANARY,
+            "expiresAt": "2020-01-01T00:00:00Z",
+        }
         (tmp_path / f"{name}.json").write_text(json.dumps(token))
     return tmp_path
 
