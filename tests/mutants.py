@@ -82,6 +82,7 @@ MUTATIONS = [
     Mutation("patience never ends", "    if is_spent or left <= 0:", "    if left <= 0:", FRESHNESS),
     Mutation("a call waits for fetch after fetch", "    if has_failed or (began", "    if (began", FRESHNESS),
     Mutation("back-off where nothing is left", "    if began is None and (remembered", "    if began is None and known.failure is not None and now < known.retry_at:\n        return Refuse(known.failure, _TOO_OLD)\n    if began is None and (remembered", FRESHNESS),
+    Mutation("a hanging refresh pins what is stale", "min(end, now + LOOK_AGAIN), refresh=True", "end, refresh=True", FRESHNESS),
     # flights: single flight
     Mutation("a fetch goes on when its last caller has gone", "        if not flight.background:\n            self._give_up(flight)", "        pass", FLIGHTS),
     Mutation("any caller who goes cancels the fetch", "        if flight.waiters or flight.task is None or", "        if flight.task is None or", FLIGHTS),
@@ -135,9 +136,9 @@ MUTATIONS = [
     # identifiers and store
     Mutation("an alias of a name that ends like a suffix", "    if not has_suffix or _SUFFIX.fullmatch(name[-_SUFFIX_LENGTH:]) is not None:", "    if not has_suffix:", "_identifiers.py"),
     Mutation("an alias of an ARN without a suffix", "    if not has_suffix or _SUFFIX", "    if _SUFFIX", "_identifiers.py"),
-    Mutation("an invalidation in an unknown region is lost", "        yield own._replace(region_name=None)\n", "", "_store.py"),
-    Mutation("an invalidation in an unknown region leaves what is cached", "        keys = [other for other in self._related(request) if other[2:] == selectors]", "        keys = []", "_store.py"),
-    Mutation("a forgotten version comes back by a fetch under way", "        yield (own.secret_id, own.region_name, secret.version_id)\n", "", "_store.py"),
+    Mutation("an invalidation in an unknown region is lost", "        for region in (own.region_name, None):", "        for region in (own.region_name,):", "_store.py"),
+    Mutation("an invalidation in an unknown region leaves what is cached", "        keys = [other for other in self._related(request) if key is None or other.region_name == region]", "        keys = []", "_store.py"),
+    Mutation("a forgotten version comes back by a fetch under way", "            yield (own.secret_id, region, secret.version_id)\n", "", "_store.py"),
     Mutation("one name spoils a batch", "                if not _is_about_the_batch(error):", "                if True:", "_store.py"),
     Mutation("an overloaded service is asked for each name", "                if not _is_about_the_batch(error):", "                if False:", "_store.py"),
     Mutation("iterators wake each other", "        if self._for_failures:\n", "        if True:\n", "_store.py"),

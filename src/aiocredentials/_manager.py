@@ -248,7 +248,9 @@ class AsyncCredentialsManager(Generic[T]):
         return await (self._reader or await self._located(self._policy)).refresh()
 
     def invalidate(self, *, if_version: str | None = None) -> None:
-        """Forget the cached value, or the version with this id, by whichever label it was asked: the next call fetches.
+        """Forget what is cached of the secret, or only the version with this id: the next call fetches.
+
+        It holds for each identifier of the secret, each staging label and each version id.
 
         With `if_version`, any number of callers who failed with the same old version cause one fetch. It holds for all
         managers of the pool that ask for the same secret. Makes no call, and raises nothing.

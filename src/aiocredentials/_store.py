@@ -129,16 +129,16 @@ class SecretStore:
         return request._replace(region=self._default)
 
     def invalidate(self, request: SecretRequest) -> None:
-        """Forget what is cached for a request, by any identifier of its secret."""
+        """Forget what is cached of a request's secret, by each of its identifiers, labels and version ids.
+
+        Nobody may have asked the default region yet, so nobody knows which one it is. Then each region is meant.
+        """
         key = self._known_key(request)
+        region = None if key is None else key.region_name
+        keys = [other for other in self._related(request) if key is None or other.region_name == region]
         if key is not None:
-            self.cache.invalidate(key)
-            return
-        # Nobody has asked the default region yet, so nobody knows which one it is: then each region is meant.
-        selectors = (request.version_id, request.version_stage)
-        anywhere = Key(request.secret_name, None, *selectors)
-        keys = [other for other in self._related(request) if other[2:] == selectors]
-        self.cache.invalidate(*keys, marks=[anywhere])
+            keys.append(key)
+        self.cache.invalidate(*keys, marks=[*keys, (request.secret_name, region)])
 
     def forget(self, request: SecretRequest, version_id: str) -> None:
         """Forget a version of the request's secret, by whichever staging label or id it was asked."""
@@ -410,7 +410,6 @@ def _keys_of(key: Any, secret: Secret) -> tuple[Key, ...]:  # noqa: ANN401 (the 
 def _marks_of(key: Any, secret: Secret) -> Iterator[Hashable]:  # noqa: ANN401 (as in _keys_of)
     """Yield the marks of the invalidations that would concern a secret, and those made before its region was known."""
     for own in _keys_of(key, secret):
-        yield own
-        yield own._replace(region_name=None)
-        yield (own.secret_id, own.region_name, secret.version_id)
-        yield (own.secret_id, None, secret.version_id)
+        for region in (own.region_name, None):
+            yield (own.secret_id, region)
+            yield (own.secret_id, region, secret.version_id)

@@ -195,12 +195,37 @@ async def test_invalidating_what_is_not_there() -> None:
         await pool.manager(NAME).secret()
         pool.manager(NAME, policy=None).invalidate()
         pool.manager(NAME, "eu-west-2").invalidate()
-        pool.manager(NAME, version_stage="AWSPREVIOUS").invalidate()
         await pool.manager(NAME).secret()
         assert len(aws.calls) == 1
         pool.manager(aws.secrets[NAME].arn).invalidate()
         await pool.manager(NAME).secret()
     assert len(aws.calls) == 2
+
+
+async def test_invalidating_each_label() -> None:
+    """`invalidate()` holds for each staging label and version id: a rotation moves labels, and this may be why."""
+    aws = FakeAWS(NAME, "prod/other")
+    async with pool_of(aws) as pool:
+        manager, by_arn = pool.manager(NAME), pool.manager(aws.secrets[NAME].arn, version_stage="AWSPENDING")
+
+        async def read() -> list[str]:
+            secrets = [
+                await manager.secret(),
+                await manager.secret(version_stage="AWSPREVIOUS"),
+                await manager.secret(version_id=aws.secrets[NAME].version_id, version_stage="AWSCURRENT"),
+                await by_arn.secret(),
+            ]
+            return [secret.version_id for secret in secrets]
+
+        await pool.manager("prod/other").secret()
+        for invalidate in (manager.invalidate, by_arn.invalidate):
+            await read()
+            version = aws.rotate(NAME)
+            invalidate()
+            assert await read() == [version] * 4
+        calls = len(aws.calls)
+        await pool.manager("prod/other").secret()
+        assert len(aws.calls) == calls
 
 
 # Decoding

@@ -137,6 +137,42 @@ async def test_invalidating_in_a_loop_that_is_closing() -> None:
     del states[closing]
 
 
+@pytest.mark.parametrize("forks", [False, True])
+def test_a_refresh_that_hangs_elsewhere(forks: bool) -> None:  # noqa: FBT001 (a parameter of the test)
+    """Promise 16: a loop that hangs with its refresh holds up no other one, nor a child: these begin their own."""
+    clock = Clock()
+    cache: AsyncCache[int] = AsyncCache(clock, max_entries=10, rng=lambda: 0.0)
+    source = Source(takes=0)
+    reader = Reader(cache, "key", source, CachePolicy(ttl=10, patience=0, max_stale=1e6))
+    asyncio.run(reader.get())
+    clock.now += 20
+    source.takes = 1000
+    hanging = asyncio.new_event_loop()
+    assert hanging.run_until_complete(reader.get()) == 1
+    source.takes = 0
+
+    async def elsewhere() -> int:
+        await reader.get()
+        await asyncio.sleep(0.01)
+        return await reader.get()
+
+    if forks:
+        cache.forked()
+        cache.flights._loops.forked()
+    else:
+        clock.now += 1
+    assert asyncio.run(elsewhere()) == 3
+    hanging.run_until_complete(asyncio.gather(*_cancelled(hanging), return_exceptions=True))
+    hanging.close()
+
+
+def _cancelled(loop: asyncio.AbstractEventLoop) -> list[asyncio.Task[Any]]:
+    tasks = list(asyncio.all_tasks(loop))
+    for task in tasks:
+        task.cancel()
+    return tasks
+
+
 def test_a_forked_child_starts_anew() -> None:
     """Promise 16: the values stay in a forked child; what belongs to the parent's loops doesn't."""
     cache: AsyncCache[int] = AsyncCache(Clock(), max_entries=10)

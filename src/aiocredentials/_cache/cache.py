@@ -216,6 +216,9 @@ class AsyncCache(Generic[V]):
 
     def forked(self) -> None:
         """Keep the values in a forked child, and nothing that belongs to the parent's loops."""
+        for entry in self._entries.values():
+            # Some last until a fetch of the parent ends.
+            self._end_leases(entry)
         self._watchers = {}
         self.flights.forked()
 

@@ -28,7 +28,7 @@ class Flight(Generic[V]):
     """A fetch under way. Its task returns nothing, so no repr of a task or future shows a value."""
 
     __slots__ = (
-        "background", "followed_by", "given_up", "into", "key", "landed", "names", "outcome",
+        "background", "bridged", "followed_by", "given_up", "into", "key", "landed", "names", "outcome",
         "overtaken", "since", "started", "task", "waiters",
     )  # fmt: skip
 
@@ -50,6 +50,8 @@ class Flight(Generic[V]):
         """Whether we cancelled it ourselves, because no caller waited for it any more."""
         self.waiters: set[asyncio.Future[Flight[V]]] = set()
         self.background = False
+        self.bridged = False
+        """Whether it was reported that a stale value is served while it hangs."""
         """Whether it goes on when no caller waits for it."""
         self.followed_by: tuple[Flight[V], Callable[[], Coroutine[Any, Any, V]]] | None = None
         """The forced refresh that begins when this one has ended."""
@@ -313,9 +315,12 @@ class Flights(Generic[V]):
             return
         try:
             self._begin(flight, fetch)
-        except Exception as error:  # noqa: BLE001 (closed, or a task factory that fails: the waiters get it)
-            flight.outcome = error
+        except BaseException as error:
+            # The pool was closed, or a task factory fails: the waiters get that, and the loop what ends the program.
+            flight.outcome = error if isinstance(error, Exception) else self._cancelled()
             self._deliver(flight)
+            if not isinstance(error, Exception):
+                raise
 
     def _leave(self, flight: Flight[V]) -> None:
         if not flight.background:

@@ -15,6 +15,11 @@ HIT, STALE = 0, 1
 FIRST_BACKOFF, LONGEST_BACKOFF = 2.0, 60.0
 
 
+# While a refresh hangs, readers look again after this time, in seconds: another loop, or a forked child, has no part in
+# that refresh, and begins its own.
+LOOK_AGAIN = 1.0
+
+
 class Known(Protocol):
     """What the decision reads of an entry. Times are those of the cache's clock, in seconds."""
 
@@ -153,8 +158,8 @@ def _stale(
         return Wait(None)
     left = rules.patience if began is None else began + rules.patience - now
     if is_spent or left <= 0:
-        # The lease ends sooner, when the fetch ends: that changes the entry.
-        return Serve(STALE, end, refresh=True)
+        # The lease ends sooner if the fetch ends: that changes the entry.
+        return Serve(STALE, min(end, now + LOOK_AGAIN), refresh=True)
     return Wait(left)
 
 

@@ -123,9 +123,12 @@ class Reader(Generic[V]):
 
             if isinstance(decision, Serve):
                 if decision.refresh:
-                    (flight or self._start()).background = True
-                if is_first and decision.kind == STALE:
+                    flight = flight or self._start()
+                    flight.background = True
+                if is_first and decision.kind == STALE and not (flight and flight.bridged):
                     self._report_stale(cast("Entry[V]", entry), cast("V", value), now)
+                    if flight is not None:
+                        flight.bridged = True
                 return cast("V", value)
 
             if isinstance(decision, Refuse):
