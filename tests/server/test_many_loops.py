@@ -335,6 +335,7 @@ class TestClosing:
             while not session.asked.is_set():  # noqa: ASYNC110 (a thread's event)
                 await asyncio.sleep(0)
         assert not call.done()
+        assert not pool._session.holds_clients
         session.go.set()
         assert await call == EXPECTED
 
