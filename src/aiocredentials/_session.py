@@ -33,7 +33,6 @@ from aiocredentials.errors import (
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from contextlib import AbstractAsyncContextManager
-    from types import FrameType
 
     import aioboto3
     from aiobotocore.config import AioConfig
@@ -134,12 +133,12 @@ class Place(NamedTuple):
     def outside(cls) -> Place:
         """Return the line that called this package."""
         frame = sys._getframe(1)  # noqa: SLF001 (the warnings module finds its line by it)
-        # A call of a generic class, such as `AsyncCredentialsManager[Any](...)`, goes through
-        # `typing`.
-        between = {__package__, "typing"}
-        while frame.f_back is not None and _module(frame).partition(".")[0] in between:
+        while True:
+            name: str = frame.f_globals.get("__name__", "")
+            # A call of a generic class, as `AsyncCredentialsManager[Any](...)`, goes through `typing`.
+            if frame.f_back is None or not name.startswith(("aiocredentials.", "typing")):
+                return cls(frame.f_code.co_filename, frame.f_lineno, name)
             frame = frame.f_back
-        return cls(frame.f_code.co_filename, frame.f_lineno, _module(frame))
 
     def warn(self, message: str) -> None:
         """Issue a `UserWarning`. Where warnings are errors, log it: it must not break a call."""
@@ -152,10 +151,6 @@ class Place(NamedTuple):
             warnings.warn_explicit(message, UserWarning, *at, registry)
         except Exception:  # noqa: BLE001 (whatever the user's filters and hooks raise)
             logger.warning("%s", message)
-
-
-def _module(frame: FrameType) -> str:
-    return str(frame.f_globals.get("__name__"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,9 +161,9 @@ class TestHangs:
             while not helper.has_hung:
                 with pytest.raises(CredentialSourceError):
                     await manager.get()
+            await helper.none_left()
             pool._store.gateway._timeout = 20
             assert await manager.get() == EXPECTED
-        await helper.none_left()
 
     async def test_closing(self, stub: StubSecretsManager, helper: Helper) -> None:
         """After closing there is no helper any more, nor a child of it."""

@@ -330,12 +330,15 @@ class TestClosing:
     async def test_a_deaf_call_here(self) -> None:
         """Neither is one in this loop: its client is closed under it."""
         session = Deaf()
-        async with CredentialsPool(session=session, policy=None) as pool:
-            call = asyncio.create_task(pool.manager("deaf").get())
-            while not session.asked.is_set():  # noqa: ASYNC110 (a thread's event)
-                await asyncio.sleep(0)
-        assert not call.done()
-        session.go.set()
+        try:
+            async with CredentialsPool(session=session, policy=None) as pool:
+                call = asyncio.create_task(pool.manager("deaf").get())
+                while not session.asked.is_set():  # noqa: ASYNC110 (a thread's event)
+                    await asyncio.sleep(0)
+            assert not call.done()
+            assert not pool._session.holds_clients
+        finally:
+            session.go.set()
         assert await call == EXPECTED
 
     async def test_a_loop_that_ends_just_then(
