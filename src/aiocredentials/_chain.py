@@ -83,12 +83,14 @@ def _process_provider(make: Callable[[str], Any], profile_name: str) -> Any:
 def refuse_mfa(prompt: str) -> NoReturn:
     """Raise in place of `getpass`, which would stop the event loop until somebody types."""
     device = prompt.removeprefix("Enter MFA code for ").strip(": ")
-    raise describe(
+    failure = describe(
         AuthenticationError,
         f"The AWS profile asks for a code of the device {device} (mfa_serial), "
-        "and a service has nobody to type it: sign in before the start, such as by "
+        "and nobody can type it in a service: sign in before the start, such as by "
         "`aws sso login`, or choose a profile without mfa_serial.",
     )
+    failure.asked = False
+    raise failure
 
 
 async def start_helper(*command: str, **streams: Any) -> _Helper:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from aiocredentials._findings import Explain
 
-DOCTOR = "Run python -m aiocredentials doctor: it shows which AWS credentials this process has."
+DOCTOR = "Run python -m aiocredentials doctor NAME: it shows which AWS credentials this process finds."
 _BY_HAND = "Run the program by hand to see what it says: that is left out here, because it may hold a secret."
 _PROGRAM = "the program in credential_process"
 # The method of botocore that starts it, and reads what it prints.

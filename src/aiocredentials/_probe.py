@@ -202,7 +202,8 @@ class Probe:
         # The library's own errors about credentials are whole sentences. AWS's need a beginning.
         if not isinstance(mapped, AuthenticationError) or mapped.code:
             reason = f"No AWS credentials could be loaded: {reason}"
-        return replace(known, problem=f"{reason} {CREDENTIALS_ADVICE}")
+        advice = advice_for(mapped) if isinstance(mapped, AuthenticationError) else CREDENTIALS_ADVICE
+        return replace(known, problem=f"{reason} {advice}")
 
     async def identity(self, known: Identity) -> Identity:
         """Ask STS for our identity, which needs no permission, and which nothing depends on."""
@@ -408,7 +409,9 @@ def told(error: CredentialsError) -> str:
 
 def advice_for(error: CredentialsError) -> str:
     """Return what to do about an error."""
-    return CREDENTIALS_ADVICE if isinstance(error, AuthenticationError) else error.advice
+    # The library's own advice on credentials is to run the doctor, where it knows no better.
+    points_here = isinstance(error, AuthenticationError) and "aiocredentials doctor" in error.advice
+    return CREDENTIALS_ADVICE if points_here else error.advice
 
 
 def without_password(url: str) -> str:

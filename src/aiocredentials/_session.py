@@ -460,8 +460,7 @@ def wrong_region(region: Region, endpoint_url: str | None = None) -> Credentials
     return describe(InvalidRegionError, what, **region.facts())
 
 
-_LONGEST_LABEL = 63
-_HOST_LABEL = re.compile(rf"(?!-)[A-Za-z0-9-]{{1,{_LONGEST_LABEL}}}(?<!-)")
+_HOST_LABEL = re.compile(rf"(?!-)[A-Za-z0-9-]{{1,{LONGEST_REGION}}}(?<!-)")
 
 
 def is_host_label(name: str) -> bool:
@@ -481,11 +480,12 @@ def unlisted(name: str) -> str:
     return f"The installed botocore lists no region {shown(name)}: did you mean {nearest_region(name)!r}?"
 
 
-def nearest_region(name: str) -> str | None:
-    """Find the region that a name most likely means, by its place or by its spelling; None if it is far too long."""
+def nearest_region(name: str) -> str:
+    """Find the region that a name most likely means, by its place or by its spelling.
+
+    The name has at most 63 characters: comparing a longer one would hold up the event loop.
+    """
     typed = name.strip().lower()
-    if len(typed) > _LONGEST_LABEL:
-        return None
     known = known_regions()
     # A place, such as the one in "Europe (Ireland)". Two letters are none, and nor is anything with a hyphen.
     if re.fullmatch("[a-z ]{3,}", typed):

@@ -148,7 +148,7 @@ class AuthenticationError(CredentialsError):
     couldn't be loaded.
     """
 
-    advice = "Run python -m aiocredentials doctor: it shows which AWS credentials this process has."
+    advice = "Run python -m aiocredentials doctor NAME: it shows which AWS credentials this process finds."
 
 
 class CredentialSourceError(AuthenticationError):
@@ -163,7 +163,7 @@ class CredentialSourceError(AuthenticationError):
     asked = False
     advice = (
         "Check that the source of the AWS credentials can be reached. Run python -m "
-        "aiocredentials doctor: it shows which one this process uses."
+        "aiocredentials doctor NAME: it shows which one this process uses."
     )
 
 

@@ -418,22 +418,24 @@ async def test_half_credentials(stub: StubSecretsManager, environment: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    ("error", "beginning"),
+    ("error", "beginning", "advice"),
     [
-        (UnauthorizedSSOTokenError(), "No AWS credentials could be loaded: the SSO session"),
+        (UnauthorizedSSOTokenError(), "No AWS credentials could be loaded: the SSO session", "aws sso login"),
         (
             EndpointConnectionError(endpoint_url="http://169.254.169.254"),
             "No AWS credentials could be loaded: EndpointConnectionError",
+            _probe.CREDENTIALS_ADVICE,
         ),
-        (TimeoutError(), "No AWS credentials could be loaded: no answer within 5 s."),
+        (TimeoutError(), "No AWS credentials could be loaded: no answer within 5 s.", _probe.CREDENTIALS_ADVICE),
         (
             ClientError({"Error": {"Code": "AccessDenied", "Message": "Not allowed"}}, "AssumeRole"),
             "No AWS credentials could be loaded: AssumeRole failed with AccessDenied: Not allowed.",
+            "Correct role_arn",
         ),
     ],
     ids=["signed out", "unreachable", "silent", "denied"],
 )
-async def test_a_chain_that_fails(error: Exception, beginning: str) -> None:
+async def test_a_chain_that_fails(error: Exception, beginning: str, advice: str) -> None:
     """A failure of the credential chain is shown with the words of its error, and with advice about credentials."""
 
     async def get_credentials() -> None:
@@ -443,8 +445,9 @@ async def test_a_chain_that_fails(error: Exception, beginning: str) -> None:
         probe._session.get_credentials = get_credentials
         problem = str((await probe.credentials()).problem)
     assert problem.startswith(beginning)
-    assert problem.endswith(f". {_probe.CREDENTIALS_ADVICE}")
+    assert f" {advice}" in problem
     assert "GetSecretValue" not in problem
+    assert "aiocredentials doctor" not in problem
 
 
 SSO = """

@@ -1083,6 +1083,33 @@ async def test_a_name_that_changes_hands() -> None:
 
 
 @virtual
+async def test_a_forced_refresh_in_line_under_another_name() -> None:
+    """Promise 12: a forced refresh in line with one by another name doesn't get what that name came to mean."""
+    cache, by_name, by_arn = make(keys_of=names), Source(), Source()
+    name, arn = Reader(cache, "name", by_name, PLAIN), Reader(cache, "arn", by_arn, PLAIN)
+    await name.get()
+    by_name.began += [0.0] * 100
+    first, second = asyncio.create_task(name.refresh()), asyncio.create_task(name.refresh())
+    await asyncio.sleep(0.05)
+    third = asyncio.create_task(arn.refresh())
+    assert sorted(await outcomes([first, second])) == [102, 103]
+    assert await third == 1
+    assert by_arn.fetches == 1
+
+
+@virtual
+async def test_a_foreign_error_under_another_name() -> None:
+    """Promise 5: a mistake in a fetch comes out as it is to each caller, by whichever name it joined."""
+    cache, source = make(keys_of=names), Source()
+    name, arn = Reader(cache, "name", source, PLAIN), Reader(cache, "arn", source, PLAIN)
+    await name.get()
+    await asyncio.sleep(100)
+    source.error = ZeroDivisionError("ours")
+    assert [type(one) for one in await outcomes([name.get(), arn.get()])] == [ZeroDivisionError] * 2
+    assert source.fetches == 2
+
+
+@virtual
 async def test_a_key_that_its_own_value_does_not_have() -> None:
     """Promise 12: what a reader's own fetch brings is right for it, whatever it is called."""
     cache, source = make(keys_of=names), Source()

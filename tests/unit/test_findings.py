@@ -203,7 +203,7 @@ def test_what_was_meant(typed: str, meant: str) -> None:
 
 def test_isolated_regions_are_not_meant() -> None:
     """What only an isolated partition has is nobody's typing mistake."""
-    assert "iso" not in str(nearest_region("isob"))
+    assert "iso" not in nearest_region("isob")
 
 
 @pytest.mark.parametrize("name", ["us-east-9", "il-central-1", "us-iso-east-1", "eusc-de-east-1", "us-gov-west-9"])

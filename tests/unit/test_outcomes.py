@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiocredentials import CachePolicy, CredentialsPool, EndpointUnreachableError, SecretNotFoundError
+from aiocredentials import (
+    CachePolicy,
+    CredentialsPool,
+    EndpointUnreachableError,
+    PoolClosedError,
+    SecretNotFoundError,
+)
 from aiocredentials._cache import AsyncCache, Reader
 from aiocredentials.testing import FakeSecretsManager
 from unit.cache_model import virtual
@@ -123,6 +129,24 @@ async def test_a_task_factory_that_fails_for_those_in_line(error: BaseException)
         assert {type(one) for one in got} == {int, told}
     finally:
         loop.set_task_factory(None)
+
+
+async def test_closed_while_the_task_is_made() -> None:
+    """Promise 11: a pool that another thread closes in the moment in which a fetch begins ends that fetch."""
+    loop = asyncio.get_running_loop()
+    cache, source = AsyncCache[int](loop.time, max_entries=10), Source(takes=1000)
+
+    def factory(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], **_: object) -> asyncio.Task[Any]:
+        cache.flights.close()
+        return asyncio.Task(coroutine, loop=loop)
+
+    loop.set_task_factory(factory)
+    try:
+        with pytest.raises(PoolClosedError):
+            await Reader(cache, "key", source, PLAIN).get()
+    finally:
+        loop.set_task_factory(None)
+    assert not cache.flights._under_way
 
 
 @virtual

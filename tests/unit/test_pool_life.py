@@ -50,6 +50,32 @@ async def test_a_second_open_waits_for_prefetch() -> None:
     assert isinstance(second, PoolClosedError)
 
 
+async def test_a_pool_that_is_closed_while_it_opens() -> None:
+    """A pool that another thread closes at the end of its opening isn't reported as open."""
+    heard: list[str] = []
+
+    class Listening:
+        """A listener that notes which pools are open."""
+
+        def __call__(self, event: object) -> None:
+            """Take note of nothing."""
+
+        def pool_opened(self, pool: CredentialsPool) -> None:
+            """Note that."""
+            heard.append(f"opened {pool!r}")
+
+    pool = CredentialsPool(session=FakeSecretsManager({"a": "x"}), prefetch=["a"], listener=Listening())
+    prefetch = pool.prefetch
+
+    async def closing(*names: str) -> None:
+        await prefetch(*names)
+        await pool.aclose()
+
+    pool.prefetch = closing  # type: ignore[method-assign]
+    await pool.open()
+    assert heard == []
+
+
 async def test_entering_a_closed_pool() -> None:
     """A pool that was closed says so, and not that it is entered already."""
     async with CredentialsPool(session=FakeSecretsManager()) as pool:

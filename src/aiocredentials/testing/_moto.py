@@ -127,6 +127,8 @@ class MotoServer:
             "AWS_ACCESS_KEY_ID": _ANY_KEY,
             "AWS_SECRET_ACCESS_KEY": _ANY_KEY,
             "AWS_ENDPOINT_URL_SECRETS_MANAGER": self.url,
+            # The doctor asks STS: with these keys it must not be AWS's own.
+            "AWS_ENDPOINT_URL_STS": self.url,
             "NO_PROXY": no_proxy,
             "no_proxy": no_proxy,
         }
