@@ -13,7 +13,7 @@ from aiocredentials._identifiers import check_identifier
 from aiocredentials._policy import DEFAULT_POLICY, CachePolicy, seconds
 from aiocredentials._session import ClientSettings, Region, SessionPerCall, check_name, check_region
 from aiocredentials._store import SecretStore
-from aiocredentials.errors import CredentialsError, PoolClosedError
+from aiocredentials.errors import CredentialsError, PoolClosedError, shown
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -332,7 +332,7 @@ class AsyncCredentialsManager(Generic[T]):
         """Name the secret; the value isn't in it."""
         region = f" in {self._request.region.name!r}" if self._request.region else ""
         how = "pooled" if self._pool else "a session per call"
-        return f"<AsyncCredentialsManager {self.secret_name!r}{region}, {how}>"
+        return f"<AsyncCredentialsManager {shown(self.secret_name)}{region}, {how}>"
 
     async def _located_at_last(self, policy: CachePolicy) -> Reader[Secret]:
         """Return the reader; where the region can't be found, look again until it can."""

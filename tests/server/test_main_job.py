@@ -461,3 +461,5 @@ def test_repr() -> None:
     one = AsyncCredentialsManager[Any]("prod/db", "eu-west-1")
     assert repr(one) == "<AsyncCredentialsManager 'prod/db' in 'eu-west-1', a session per call>"
     assert (one.secret_name, one.region_name) == ("prod/db", "eu-west-1")
+    # What was passed by mistake doesn't fill the log.
+    assert len(repr(AsyncCredentialsManager[Any]("x" * 2000))) < 500

@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 
 from aiocredentials import AsyncCredentialsManager, CredentialsError, PoolClosedError, SecretFormatError
 from aiocredentials._validation import listed, place_of, problems_of, words_of
-from aiocredentials.errors import describe
+from aiocredentials.errors import describe, shown
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -336,7 +336,7 @@ class _Problem(NamedTuple):
     targets: list[_Target]
 
     def __str__(self) -> str:
-        names = dict.fromkeys(repr(target.manager.secret_name) for target in self.targets)
+        names = dict.fromkeys(shown(target.manager.secret_name) for target in self.targets)
         return f"{self.place}: {self.what}" + (f" (secret {', '.join(names)})" if names else "")
 
 
