@@ -316,11 +316,12 @@ class TestMultiFactor:
         configure(self.ROLE)
         async with CredentialsPool(session=session and session(), endpoint_url=stub.url, policy=None) as pool:
             for _ in range(2):
-                with pytest.raises(AuthenticationError, match=r"mfa/me \(mfa_serial\), and a service has nobody"):
+                with pytest.raises(AuthenticationError, match=r"mfa/me \(mfa_serial\), and nobody can type"):
                     await pool.manager("prod/db").get()
         manager = AsyncCredentialsManager[Any]("prod/db", session=session and session(), endpoint_url=stub.url)
         with pytest.raises(AuthenticationError, match="choose a profile without mfa_serial") as info:
             await manager.get()
         assert not info.value.transient
+        assert not info.value.asked
         assert info.value.secret_name == "prod/db"
         assert stub.requests == []
