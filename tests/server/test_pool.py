@@ -220,7 +220,7 @@ async def test_a_forgotten_pool(stub: StubSecretsManager) -> None:
     pools = [CredentialsPool(endpoint_url=stub.url)]
     await pools[0].open()
     await pools[0].manager("prod/db").secret()
-    held = pools[0]._session._loops.get().current._stack  # the test closes what the user forgot
+    held = pools[0]._session._loops.get().current  # the test closes what the user forgot
     with pytest.warns(ResourceWarning, match=r"<CredentialsPool open us-east-1> was never closed: use `async with`"):
         pools.clear()
     await held.aclose()
