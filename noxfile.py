@@ -37,7 +37,7 @@ os.environ["PYENV_VERSION"] = ":".join(filter(None, [os.environ.get("PYENV_VERSI
 FOUND = [version for version in PYTHONS if get_interpreter(version)] or PYTHONS
 OLDEST, NEWEST = FOUND[0], FOUND[-1]
 
-SHORT = "not exhaustive and not load"  # by pytest's markers, which pyproject.toml tells of
+SHORT = "not exhaustive and not load and not soak"  # by pytest's markers, which pyproject.toml tells of
 
 
 def group(name: str) -> list[str]:
@@ -141,9 +141,10 @@ def mutants(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def soak(session: nox.Session) -> None:
-    """Run the cache for long: herds, flat memory, 5,000 schedules; `-- --tenth` for a tenth of it."""
+    """Run for long: herds, flat memory, 5,000 schedules, a minute of threads; `-- --tenth` for a tenth of the cache's."""
     session.install(".[testing]", *group("tests"))
     session.run("python", "tests/soak.py", *session.posargs)
+    session.run("pytest", "-m", "soak")
 
 
 @nox.session(default=False)

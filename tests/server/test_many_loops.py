@@ -426,7 +426,7 @@ class TestThreads:
         assert int(await child(STRESS, stub.url, "2", "8")) >= 40
         await all_gone(stub)
 
-    @pytest.mark.load
+    @pytest.mark.soak
     @pytest.mark.timeout(180)
     async def test_for_a_minute(self, stub: StubSecretsManager) -> None:
         """The same for a minute."""
