@@ -141,7 +141,7 @@ def mutants(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def soak(session: nox.Session) -> None:
-    """Run for long: herds, flat memory, 5,000 schedules, a minute of threads; `-- --tenth` for a tenth of the cache's."""
+    """Run for long: herds, flat memory, 5,000 schedules, a minute of threads; `-- --tenth` for a tenth."""
     session.install(".[testing]", *group("tests"))
     session.run("python", "tests/soak.py", *session.posargs)
     session.run("pytest", "-m", "soak")
