@@ -120,7 +120,7 @@ def tests_newest(session: nox.Session) -> None:
     """Run the tests with the newest aiobotocore, which aioboto3 doesn't allow yet."""
     session.install("aiobotocore[boto3]", "aiofiles", *itertools.chain(*EXTRAS.values()), *group("tests"))
     session.install("--no-deps", "aioboto3", ".")
-    run_tests(session, also=("exhaustive tests/server tests/leaks",), measured=True)
+    run_tests(session, also=("exhaustive tests/leaks",), measured=True)
 
 
 @nox.session(python=PYTHONS[0], default=False)
