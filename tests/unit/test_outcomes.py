@@ -131,6 +131,34 @@ async def test_a_task_factory_that_fails_for_those_in_line(error: BaseException)
         loop.set_task_factory(None)
 
 
+@virtual
+async def test_a_task_factory_that_fails_for_those_in_line_of_a_batch() -> None:
+    """Promise 13: where one fetch brings several values, what is raised for one keeps none from the others."""
+    loop = asyncio.get_running_loop()
+    cache = make()
+
+    async def fetch() -> dict[Any, int | Exception]:
+        await asyncio.sleep(5)
+        return {"a": 1, "b": 2}
+
+    flights = cache.start_many(["a", "b"], fetch)
+    calls = [asyncio.ensure_future(cache.flights.wait(flight)) for flight in flights]
+    forced = [asyncio.create_task(Reader(cache, key, Source(), PLAIN).refresh()) for key in ("a", "b")]
+    await asyncio.sleep(1)
+
+    def factory(*_: object, **__: object) -> asyncio.Task[Any]:
+        raise StopEverything
+
+    loop.set_exception_handler(swallow)
+    loop.set_task_factory(factory)
+    try:
+        async with asyncio.timeout(60):
+            assert await outcomes(calls) == flights
+            assert {type(one) for one in await outcomes(forced)} == {EndpointUnreachableError}
+    finally:
+        loop.set_task_factory(None)
+
+
 async def test_closed_while_the_task_is_made() -> None:
     """Promise 11: a pool that another thread closes in the moment in which a fetch begins ends that fetch."""
     loop = asyncio.get_running_loop()

@@ -50,9 +50,9 @@ class Flight(Generic[V]):
         """Whether we cancelled it ourselves, because no caller waited for it any more."""
         self.waiters: set[asyncio.Future[Flight[V]]] = set()
         self.background = False
+        """Whether it goes on when no caller waits for it."""
         self.bridged = False
         """Whether it was reported that a stale value is served while it hangs."""
-        """Whether it goes on when no caller waits for it."""
         self.followed_by: tuple[Flight[V], Callable[[], Coroutine[Any, Any, V]]] | None = None
         """The forced refresh that begins when this one has ended."""
         self.into: Flight[V] | None = None
@@ -273,7 +273,10 @@ class Flights(Generic[V]):
     def _land(self, state: LoopFlights[V], task: asyncio.Task[None]) -> None:
         flights = state.tasks[task]
         afterwards: Iterable[Callable[[], None]] = ()
-        try:
+        # Whatever is raised here, also by delivering one of them, each flight is delivered.
+        with contextlib.ExitStack() as delivering:
+            for flight in reversed(flights):
+                delivering.callback(self._deliver, flight)
             with bookkeeping:
                 del state.tasks[task]
                 for flight in flights:
@@ -285,9 +288,6 @@ class Flights(Generic[V]):
                     afterwards = self._record(flights)
                 finally:
                     self._unregister(state, flights)
-        finally:
-            for flight in flights:
-                self._deliver(flight)
         for each in afterwards:
             each()
 
