@@ -391,8 +391,13 @@ class _Clients:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS / 3)
-        await self._stack.aclose()
-        self._forget()
+        try:
+            await self._stack.aclose()
+        except Exception as error:  # noqa: BLE001 (a session of the caller's may raise anything)
+            # Nobody can do anything about it, and the other clients and loops are to be closed too.
+            logger.warning("A client raised %s when it was closed.", type(error).__name__)
+        finally:
+            self._forget()
 
     def abandon(self) -> None:
         """Close the sockets, without the loop."""

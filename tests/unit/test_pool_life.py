@@ -5,12 +5,18 @@ from __future__ import annotations
 import asyncio
 import copy
 import pickle
-from typing import Any, Self
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
 from aiocredentials import AsyncCredentialsManager, CachePolicy, CredentialsPool, PoolClosedError, SecretNotFoundError
+from aiocredentials._redact import LOGGERS
 from aiocredentials.testing import FakeClock, FakeSecretsManager
+from unit.fake_aws import CANARY
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 
 async def test_two_tasks_enter_one_pool() -> None:
@@ -96,6 +102,30 @@ def test_nothing_is_pickled(make: Any) -> None:  # noqa: ANN401 (a class, or a f
         TypeError, match=r"can't be pickled, so that no value is written anywhere: make one in each proc"
     ):
         pickle.dumps(make())
+
+
+async def test_a_client_that_cannot_be_closed(caplog: pytest.LogCaptureFixture) -> None:
+    """What a client raises when it is closed keeps nothing else open, and its text is in no log."""
+
+    class Stuck:
+        """A session whose clients raise when they are closed."""
+
+        region_name = "us-east-1"
+        fake = FakeSecretsManager({"a": "x"})
+
+        @asynccontextmanager
+        async def secretsmanager_client(self, region_name: str) -> AsyncIterator[Any]:
+            async with self.fake.secretsmanager_client(region_name) as client:
+                yield client
+                raise ZeroDivisionError(CANARY)
+
+    before = list(LOGGERS[0].filters)
+    async with CredentialsPool(session=Stuck()) as pool:
+        assert await pool.manager("a", decode=str).get() == "x"
+        assert LOGGERS[0].filters != before
+    assert repr(pool) == "<CredentialsPool closed>"
+    assert LOGGERS[0].filters == before
+    assert caplog.messages == ["A client raised ZeroDivisionError when it was closed."]
 
 
 def test_a_copied_manager() -> None:
