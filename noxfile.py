@@ -10,7 +10,9 @@ from pathlib import Path
 import nox
 from python_discovery import get_interpreter
 
-nox.needs_version = ">=2026.8.10"  # the first that looks for Pythons with python-discovery, as we do below
+nox.needs_version = (
+    ">=2026.8.10"  # the first that looks for Pythons with python-discovery, as we do below
+)
 nox.options.default_venv_backend = "uv|virtualenv"  # uv installs in seconds what takes pip a minute
 nox.options.download_python = "never"
 # Nobody needs all of the Pythons, a missing one is named and skipped; but the workflows install all of them.
@@ -37,7 +39,9 @@ os.environ["PYENV_VERSION"] = ":".join(filter(None, [os.environ.get("PYENV_VERSI
 FOUND = [version for version in PYTHONS if get_interpreter(version)] or PYTHONS
 OLDEST, NEWEST = FOUND[0], FOUND[-1]
 
-SHORT = "not exhaustive and not load and not soak"  # by pytest's markers, which pyproject.toml tells of
+SHORT = (
+    "not exhaustive and not load and not soak"  # by pytest's markers, which pyproject.toml tells of
+)
 
 
 def group(name: str) -> list[str]:
@@ -45,7 +49,9 @@ def group(name: str) -> list[str]:
     return list(nox.project.dependency_groups(PYPROJECT, name))
 
 
-def run_tests(session: nox.Session, *where: str, also: tuple[str, ...] = (), measured: bool = False) -> None:
+def run_tests(
+    session: nox.Session, *where: str, also: tuple[str, ...] = (), measured: bool = False
+) -> None:
     """Run pytest in workers: the short tests, under coverage if `measured`, then `also` those of a marker.
 
     The data of coverage wait for the `coverage` session.
@@ -77,7 +83,9 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
     session.run("bandit", "--quiet", "--configfile", "pyproject.toml", "--recursive", "src")
-    session.run("deptry", "src", "examples", silent=True)  # silent: shown only if it finds something
+    session.run(
+        "deptry", "src", "examples", silent=True
+    )  # silent: shown only if it finds something
     session.run("zizmor", "--offline", "--quiet", "--persona", "pedantic", ".github/workflows")
 
 
@@ -87,7 +95,9 @@ def package(session: nox.Session) -> None:
     session.install(*group("package"))
     for stale in Path("dist").glob("aiocredentials-*"):
         stale.unlink()
-    session.run("python", "-m", "build", "--no-isolation", silent=True)  # silent: shown only if it fails
+    session.run(
+        "python", "-m", "build", "--no-isolation", silent=True
+    )  # silent: shown only if it fails
     built = [str(path) for path in Path("dist").glob("aiocredentials-*")]
     session.run("python", ".ci/check_dist.py")
     session.run("twine", "check", "--strict", *built)
@@ -100,7 +110,9 @@ def typing(session: nox.Session) -> None:
     """Check the types with mypy and pyright, both strict."""
     session.install(WITH_EXTRAS, *group("typing"))
     session.run("mypy")
-    session.run("pyright", env={"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"})  # else it asks the net for newer releases
+    session.run(
+        "pyright", env={"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
+    )  # else it asks the net for newer releases
 
 
 @nox.session(python=PYTHONS)
@@ -109,8 +121,15 @@ def tests(session: nox.Session) -> None:
     session.install(WITH_EXTRAS, *group("tests"))
     if session.python == OLDEST:
         run_tests(session, also=("exhaustive", "load"))
-    elif session.python == NEWEST:  # tests_newest runs all on this Python: here it is about the pinned aiobotocore
-        run_tests(session, "tests/contract", "tests/server/test_main_job.py", "tests/server/test_transport.py")
+    elif (
+        session.python == NEWEST
+    ):  # tests_newest runs all on this Python: here it is about the pinned aiobotocore
+        run_tests(
+            session,
+            "tests/contract",
+            "tests/server/test_main_job.py",
+            "tests/server/test_transport.py",
+        )
     else:  # what depends on Python's own asyncio
         run_tests(session, "tests/unit", "tests/server")
 
@@ -118,7 +137,9 @@ def tests(session: nox.Session) -> None:
 @nox.session(python=NEWEST)
 def tests_newest(session: nox.Session) -> None:
     """Run the tests with the newest aiobotocore, which aioboto3 doesn't allow yet."""
-    session.install("aiobotocore[boto3]", "aiofiles", *itertools.chain(*EXTRAS.values()), *group("tests"))
+    session.install(
+        "aiobotocore[boto3]", "aiofiles", *itertools.chain(*EXTRAS.values()), *group("tests")
+    )
     session.install("--no-deps", "aioboto3", ".")
     run_tests(session, also=("exhaustive tests/leaks",), measured=True)
 
@@ -151,13 +172,19 @@ def soak(session: nox.Session) -> None:
 def fuzz(session: nox.Session) -> None:
     """Damage a million answers, and try 20,000 of hypothesis's: typed errors only, and no value in any."""
     session.install(WITH_EXTRAS, *group("tests"))
-    session.run("python", "tests/fuzz.py", *(session.posargs or ["--mutations", "1000000", "--cases", "20000"]))
+    session.run(
+        "python",
+        "tests/fuzz.py",
+        *(session.posargs or ["--mutations", "1000000", "--cases", "20000"]),
+    )
 
 
 @nox.session
 def coverage(session: nox.Session) -> None:
     """Read what tests_newest covered: each line and branch, or it fails."""
-    session.install(*(requirement for requirement in group("tests") if requirement.startswith("coverage")))
+    session.install(
+        *(requirement for requirement in group("tests") if requirement.startswith("coverage"))
+    )
     session.run("coverage", "combine")
     session.run("coverage", "report")
 
@@ -165,5 +192,7 @@ def coverage(session: nox.Session) -> None:
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure what it costs beside plain aioboto3 and other caches: a table, and bench.json."""
-    session.install(".", *group("bench"))  # a wheel: an editable install distorts what importing costs
+    session.install(
+        ".", *group("bench")
+    )  # a wheel: an editable install distorts what importing costs
     session.run("python", "benchmarks/run.py", "--json", "bench.json", *session.posargs)

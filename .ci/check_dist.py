@@ -10,7 +10,15 @@ from email.parser import HeaderParser
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-BESIDE = {".gitignore", "CHANGELOG.md", "LICENSE", "PKG-INFO", "README.md", "noxfile.py", "pyproject.toml"}
+BESIDE = {
+    ".gitignore",
+    "CHANGELOG.md",
+    "LICENSE",
+    "PKG-INFO",
+    "README.md",
+    "noxfile.py",
+    "pyproject.toml",
+}
 LEFT_BEHIND = {"__pycache__", ".hypothesis"}
 
 # What the README and pyproject.toml promise. One more package that every user installs is a decision: make it here too.
@@ -36,7 +44,12 @@ PROMISES = {
 
 def files(*folders: str) -> set[str]:
     """Return the files in these folders of the checkout."""
-    found = (path.relative_to(ROOT) for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file())
+    found = (
+        path.relative_to(ROOT)
+        for folder in folders
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file()
+    )
     return {path.as_posix() for path in found if not LEFT_BEHIND.intersection(path.parts)}
 
 
@@ -60,17 +73,25 @@ def check_wheel(path: Path) -> list[str]:
         names = set(archive.namelist())
         metadata = HeaderParser().parsestr(archive.read(f"{info}/METADATA").decode())
     package = {name.removeprefix("src/") for name in files("src")}
-    about = {f"{info}/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE")}
+    about = {
+        f"{info}/{name}"
+        for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE")
+    }
     problems = compare(path, names, package | about | {"aiocredentials/py.typed"})
     for field, promised in PROMISES.items():
         values = [value for value in metadata.get_all(field, []) if "extra ==" not in value]
         if field == "Requires-Dist":
-            values = [re.split(r"[^\w.-]", value)[0] for value in values]  # the name, without bounds and extras
+            values = [
+                re.split(r"[^\w.-]", value)[0] for value in values
+            ]  # the name, without bounds and extras
         if sorted(values) != promised:
             problems.append(f"{path.name} has {field} {sorted(values)}, not {promised}")
     return problems
 
 
-(wheel,), (sdist,) = ROOT.glob("dist/aiocredentials-*.whl"), ROOT.glob("dist/aiocredentials-*.tar.gz")
+(wheel,), (sdist,) = (
+    ROOT.glob("dist/aiocredentials-*.whl"),
+    ROOT.glob("dist/aiocredentials-*.tar.gz"),
+)
 if problems := check_wheel(wheel) + check_sdist(sdist):
     sys.exit("\n".join(problems))

@@ -25,7 +25,9 @@ def config(connections: int = 10) -> AioConfig:
     from aiobotocore.config import AioConfig
 
     retries = {"mode": "standard", "total_max_attempts": 3}
-    return AioConfig(connect_timeout=3, read_timeout=5, retries=retries, max_pool_connections=connections)
+    return AioConfig(
+        connect_timeout=3, read_timeout=5, retries=retries, max_pool_connections=connections
+    )
 
 
 async def naive_session_per_call(endpoint: str) -> Any:
@@ -33,7 +35,9 @@ async def naive_session_per_call(endpoint: str) -> Any:
     import aioboto3
 
     session = aioboto3.Session()
-    async with session.client("secretsmanager", region_name=REGION, endpoint_url=endpoint) as client:
+    async with session.client(
+        "secretsmanager", region_name=REGION, endpoint_url=endpoint
+    ) as client:
         response = await client.get_secret_value(SecretId=NAME)
     return json.loads(response["SecretString"])
 
@@ -100,7 +104,9 @@ def aws_caching(endpoint: str) -> Loop:
     import boto3
     from aws_secretsmanager_caching import SecretCache
 
-    cache = SecretCache(client=boto3.client("secretsmanager", region_name=REGION, endpoint_url=endpoint))
+    cache = SecretCache(
+        client=boto3.client("secretsmanager", region_name=REGION, endpoint_url=endpoint)
+    )
 
     async def loop(calls: int) -> None:
         for _ in range(calls):

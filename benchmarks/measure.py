@@ -62,7 +62,9 @@ class Bench:
         return answer
 
 
-async def alternate(sides: dict[str, Loop], rounds: int, calls: int, *, collect: bool = False) -> Values:
+async def alternate(
+    sides: dict[str, Loop], rounds: int, calls: int, *, collect: bool = False
+) -> Values:
     """Time blocks of calls, side by side: A B, B A, A B ...; the median seconds a call of each side.
 
     A machine that slows down slows all sides, and no side always goes first. The collector runs as it does in a
@@ -121,14 +123,18 @@ def ours_session_per_call(endpoint: str) -> Awaitable[object]:
     """Open, fetch, close, with our manager: no pool, no cache."""
     from aiocredentials import AsyncCredentialsManager
 
-    return AsyncCredentialsManager(NAME, REGION, endpoint_url=endpoint, policy=None).retrieve_secret_string()
+    return AsyncCredentialsManager(
+        NAME, REGION, endpoint_url=endpoint, policy=None
+    ).retrieve_secret_string()
 
 
 def one_call(bench: Bench, side: str) -> Awaitable[object]:
     """One session per call of this side; for `idle` the same time with nothing to do."""
     if side == "idle":
         return asyncio.sleep(0.05)
-    return (ours_session_per_call if side == "ours" else against.naive_session_per_call)(bench.endpoint)
+    return (ours_session_per_call if side == "ours" else against.naive_session_per_call)(
+        bench.endpoint
+    )
 
 
 def import_side(side: str) -> None:
@@ -209,7 +215,11 @@ async def memory(bench: Bench, side: str) -> Values:
 
 async def import_time(bench: Bench, _side: str) -> Values:
     """Time of a first import, each in a fresh interpreter, in turn; bytecode and disk cache are warm."""
-    modules = {"ours": "aiocredentials", "floor": "asyncio, botocore.exceptions", "against": "aioboto3"}
+    modules = {
+        "ours": "aiocredentials",
+        "floor": "asyncio, botocore.exceptions",
+        "against": "aioboto3",
+    }
     taken: Values = {side: [] for side in modules}
     for number in range(1 + bench.few(15, 5)):
         for side, module in modules.items():
@@ -246,9 +256,13 @@ async def fetch(bench: Bench, _side: str) -> Values:
                 await manager.secret()
 
         sides = {
-            "against": bare_loop(await stack.enter_async_context(against.bare_client(bench.endpoint))),
+            "against": bare_loop(
+                await stack.enter_async_context(against.bare_client(bench.endpoint))
+            ),
             "ours": ours,
-            "control": bare_loop(await stack.enter_async_context(against.bare_client(bench.endpoint))),
+            "control": bare_loop(
+                await stack.enter_async_context(against.bare_client(bench.endpoint))
+            ),
         }
         bench.stub("POST", "/reset")
         rounds = bench.few(300, 100)
@@ -306,7 +320,9 @@ async def size(bench: Bench, _side: str) -> Values:
     async with AsyncExitStack() as stack:
         small, large = [
             await stack.enter_async_context(
-                CredentialsPool(REGION, endpoint_url=bench.endpoint, max_secrets=count + 1, timeout=600)
+                CredentialsPool(
+                    REGION, endpoint_url=bench.endpoint, max_secrets=count + 1, timeout=600
+                )
             )
             for count in (10, many)
         ]
@@ -339,7 +355,9 @@ async def prefetch(bench: Bench, _side: str) -> Values:
     names = [f"bench/{number:03}" for number in range(500)]
 
     async def ours() -> float:
-        async with CredentialsPool(REGION, endpoint_url=bench.endpoint, config=against.config()) as pool:
+        async with CredentialsPool(
+            REGION, endpoint_url=bench.endpoint, config=against.config()
+        ) as pool:
             await pool.manager(NAME).get()
             bench.stub("POST", "/reset")
             start = time.perf_counter()
@@ -381,7 +399,9 @@ async def hang(bench: Bench, _side: str) -> Values:
 
     short = CachePolicy(ttl=0.2, jitter=0.0, refresh_ahead=None, patience=0.05, max_stale=3600.0)
     patient = AioConfig(read_timeout=60)
-    async with CredentialsPool(REGION, endpoint_url=bench.endpoint, config=patient, timeout=60) as pool:
+    async with CredentialsPool(
+        REGION, endpoint_url=bench.endpoint, config=patient, timeout=60
+    ) as pool:
         stale = pool.manager("bench/stale", decode=json.loads, policy=short)
         fresh = pool.manager("bench/fresh", decode=json.loads)
         await stale.get()
@@ -453,7 +473,9 @@ def main() -> None:
     try:
         if arguments.side in ("all", "ours"):
             check_needs(measurement.needs)
-        values = asyncio.run(measurement.run(Bench(arguments.port, arguments.quick), arguments.side))
+        values = asyncio.run(
+            measurement.run(Bench(arguments.port, arguments.quick), arguments.side)
+        )
     except SkipError as skip:
         print(json.dumps({"skip": str(skip)}))
     else:

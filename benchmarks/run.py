@@ -58,15 +58,32 @@ class Row:
 
 
 ROWS = (
-    Row("session-per-call", "session per call: open, fetch, close", "naive session per call", 1 / 10),
-    Row("stall", "worst loop stall, p99, first included", "naive session per call", 1 / 10, percentile=99, limit=0.010),
-    Row("stall", "  (an idle loop: the noise)", "naive session per call", ours="idle", percentile=99),
+    Row(
+        "session-per-call", "session per call: open, fetch, close", "naive session per call", 1 / 10
+    ),
+    Row(
+        "stall",
+        "worst loop stall, p99, first included",
+        "naive session per call",
+        1 / 10,
+        percentile=99,
+        limit=0.010,
+    ),
+    Row(
+        "stall", "  (an idle loop: the noise)", "naive session per call", ours="idle", percentile=99
+    ),
     Row("herd", "worst loop stall, 20 sessions at once", "20 naive sessions at once", 1 / 20),
     Row("fetch", "pooled fetch, whole", "bare aiobotocore call", 1.05),
     Row("fetch", "  (a second bare client: the noise)", "bare aiobotocore call", ours="control"),
     Row("import", "import aiocredentials", "import aioboto3", 1 / 4),
     Row("import", "  (asyncio, botocore.exceptions alone)", "import aioboto3", ours="floor"),
-    Row("memory", "memory of 1,000 sessions, collector off", "naive, scaled to 1,000", 1 / 20, unit="B"),
+    Row(
+        "memory",
+        "memory of 1,000 sessions, collector off",
+        "naive, scaled to 1,000",
+        1 / 20,
+        unit="B",
+    ),
     Row("hit", "hit", "bare coroutine", 2, against="floor"),
     Row("hit", "hit", "Powertools get_secret", 1 / 5, against="powertools"),
     Row("hit", "hit", "async-lru", 1 / 4, against="async_lru"),
@@ -75,7 +92,15 @@ ROWS = (
     Row("size", "  (spread over 1,000 of the 100,000)", "hit, 10 cached", ours="spread"),
     Row("prefetch", "prefetch of 500, server at 20 ms", "500 single gets, 10 connections", 1 / 4),
     Row("prefetch", "  (the same)", "500 single gets, 50 connections", against="wide"),
-    Row("prefetch", "  calls", "500 single gets", 25 / 500, "ours_calls", "against_calls", unit="calls"),
+    Row(
+        "prefetch",
+        "  calls",
+        "500 single gets",
+        25 / 500,
+        "ours_calls",
+        "against_calls",
+        unit="calls",
+    ),
     Row("hang", "read past the TTL, refresh hanging", "hit", 1.5),
 )
 COLUMNS = ("what", "ours", "against", "", "ratio", "spread", "reach", "met")
@@ -95,7 +120,11 @@ def stub_server() -> Iterator[int]:
 
 def environment() -> dict[str, str]:
     """Keep the user's AWS settings, profiles and proxies out of it, so that no side looks for credentials anywhere."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("AWS_") and not k.lower().endswith("_proxy")}
+    kept = {
+        k: v
+        for k, v in os.environ.items()
+        if not k.startswith("AWS_") and not k.lower().endswith("_proxy")
+    }
     return kept | {
         "AWS_ACCESS_KEY_ID": "testing",
         "AWS_SECRET_ACCESS_KEY": "testing",
@@ -118,13 +147,20 @@ def run_side(name: str, side: str, port: int, *, quick: bool) -> dict[str, Any]:
     ]
     try:
         child = subprocess.run(
-            command, env=environment(), capture_output=True, text=True, check=False, timeout=PATIENCE
+            command,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE,
         )
     except subprocess.TimeoutExpired:
         return {"failed": f"took more than {PATIENCE} s"}
     if child.returncode:
         sys.stderr.write(child.stderr)
-        return {"failed": (child.stderr.strip().splitlines() or [f"exit code {child.returncode}"])[-1]}
+        return {
+            "failed": (child.stderr.strip().splitlines() or [f"exit code {child.returncode}"])[-1]
+        }
     answer: dict[str, Any] = json.loads(child.stdout.splitlines()[-1])
     return answer
 
@@ -158,20 +194,32 @@ def evaluate(row: Row, gathered: dict[str, Any]) -> dict[str, Any]:
 
     Sides that shared a process are compared within it (the median of those ratios); others by their own figures.
     """
-    record: dict[str, Any] = {"name": row.measurement, "what": row.what.strip(" ()"), "against": row.against_what}
+    record: dict[str, Any] = {
+        "name": row.measurement,
+        "what": row.what.strip(" ()"),
+        "against": row.against_what,
+    }
     if "values" not in gathered:
         return record | gathered
     if row.against not in gathered["values"]:
         return record | {"skip": f"{row.against_what} is not installed"}
     ours, against = gathered["values"][row.ours], gathered["values"][row.against]
-    ratios = [percentile(o, row.percentile) / percentile(a, row.percentile) for o, a in zip(ours, against, strict=True)]
+    ratios = [
+        percentile(o, row.percentile) / percentile(a, row.percentile)
+        for o, a in zip(ours, against, strict=True)
+    ]
     sides = {
-        label: [value for process in side for value in process] for label, side in (("ours", ours), ("theirs", against))
+        label: [value for process in side for value in process]
+        for label, side in (("ours", ours), ("theirs", against))
     }
     figures = {label: percentile(side, row.percentile) for label, side in sides.items()}
     apart = bool(MEASUREMENTS[row.measurement].sides)
     ratio = figures["ours"] / figures["theirs"] if apart else statistics.median(ratios)
-    met = ratio <= row.reach and (row.limit is None or figures["ours"] <= row.limit) if row.reach else None
+    met = (
+        ratio <= row.reach and (row.limit is None or figures["ours"] <= row.limit)
+        if row.reach
+        else None
+    )
     return record | {
         "unit": row.unit,
         "statistic": f"p{row.percentile}",
@@ -181,7 +229,12 @@ def evaluate(row: Row, gathered: dict[str, Any]) -> dict[str, Any]:
         "limit": row.limit,
         "met": met,
         **{
-            label: {"figure": figures[label], "samples": len(side), "min": min(side), "max": max(side)}
+            label: {
+                "figure": figures[label],
+                "samples": len(side),
+                "min": min(side),
+                "max": max(side),
+            }
             for label, side in sides.items()
         },
     }
@@ -211,7 +264,16 @@ def line(row: Row, record: dict[str, Any]) -> tuple[str, ...]:
     reach = "" if row.reach is None else f"≤ {part(row.reach)}"
     for reason in ("skip", "failed"):
         if reason in record:
-            return (row.what, "", "", row.against_what, "", "", reach, f"{reason}: {record[reason][:80]}")
+            return (
+                row.what,
+                "",
+                "",
+                row.against_what,
+                "",
+                "",
+                reach,
+                f"{reason}: {record[reason][:80]}",
+            )
     if row.limit is not None:
         reach += f", ≤ {figure(row.limit, row.unit)}"
     ratios = record["ratio_of_each_round"]
@@ -240,10 +302,21 @@ def versions() -> dict[str, str | None]:
 
 def main() -> int:
     """Measure, print the table, write the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
-    parser.add_argument("--only", choices=MEASUREMENTS, action="append", help="only this measurement; may be repeated")
-    parser.add_argument("--quick", action="store_true", help="few repeats: does everything run? The figures are rough")
+    parser.add_argument(
+        "--only",
+        choices=MEASUREMENTS,
+        action="append",
+        help="only this measurement; may be repeated",
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="few repeats: does everything run? The figures are rough",
+    )
     arguments = parser.parse_args()
 
     gathered = {}
@@ -264,7 +337,14 @@ def main() -> int:
     widths = [max(len(cells[column]) for cells in table) for column in range(len(COLUMNS) - 1)]
     print(f"{about['python']}, aiobotocore {version('aiobotocore')}, {about['system']}\n")
     for cells in table:
-        print("  ".join([*(cell.ljust(width) for cell, width in zip(cells, widths, strict=False)), cells[-1]]).rstrip())
+        print(
+            "  ".join(
+                [
+                    *(cell.ljust(width) for cell, width in zip(cells, widths, strict=False)),
+                    cells[-1],
+                ]
+            ).rstrip()
+        )
     if arguments.json:
         arguments.json.write_text(json.dumps({"about": about, "rows": records}, indent=2) + "\n")
     return int(any("failed" in record for record in records))

@@ -55,13 +55,22 @@ def answer(operation: str, body: bytes) -> tuple[int, dict[str, Any]]:
     if operation == "BatchGetSecretValue":
         names = request["SecretIdList"]
         if not 1 <= len(names) <= BATCH_LIMIT:
-            return 400, {"__type": "InvalidParameterException", "Message": "SecretIdList takes 1 to 20 ids."}
-        return 200, {"SecretValues": [secret_value(name, "AWSCURRENT") for name in names], "Errors": []}
+            return 400, {
+                "__type": "InvalidParameterException",
+                "Message": "SecretIdList takes 1 to 20 ids.",
+            }
+        return 200, {
+            "SecretValues": [secret_value(name, "AWSCURRENT") for name in names],
+            "Errors": [],
+        }
     if operation == "DescribeSecret":
         secret = secret_value(request["SecretId"], "AWSCURRENT")
         versions = {secret["VersionId"]: secret["VersionStages"]}
         return 200, {"ARN": secret["ARN"], "Name": secret["Name"], "VersionIdsToStages": versions}
-    return 400, {"__type": "UnknownOperationException", "Message": "The stub knows three operations."}
+    return 400, {
+        "__type": "UnknownOperationException",
+        "Message": "The stub knows three operations.",
+    }
 
 
 class Stub:
@@ -139,7 +148,9 @@ class Connection(asyncio.Protocol):
 async def main() -> None:
     """Serve on a free loopback port until stdin closes."""
     stub = Stub()
-    server = await asyncio.get_running_loop().create_server(lambda: Connection(stub), "127.0.0.1", 0, backlog=1024)
+    server = await asyncio.get_running_loop().create_server(
+        lambda: Connection(stub), "127.0.0.1", 0, backlog=1024
+    )
     print(json.dumps({"port": server.sockets[0].getsockname()[1]}), flush=True)
     gc.freeze()
     await asyncio.to_thread(sys.stdin.buffer.read)

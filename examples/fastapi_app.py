@@ -37,6 +37,8 @@ async def unavailable(_: Request, error: CredentialsError) -> JSONResponse:
 
 
 @app.get("/database")
-async def where(credentials: Annotated[DatabaseCredentials, Depends(database)]) -> dict[str, str | None]:
+async def where(
+    credentials: Annotated[DatabaseCredentials, Depends(database)],
+) -> dict[str, str | None]:
     """Say where and as whom the service would connect; the password stays inside."""
     return {"host": credentials.host, "username": credentials.username}

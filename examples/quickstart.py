@@ -64,20 +64,31 @@ async def main() -> None:
     print("\nA pool: one client and one cache for the whole service")
     async with CredentialsPool(region_name="us-east-1") as pool:
         manager = pool.manager("mock_secret")
-        await show("manager.retrieve_secret_string()  # opens the client", manager.retrieve_secret_string())
-        await show("manager.retrieve_secret_string()  # from memory", manager.retrieve_secret_string())
-        await show("manager.refresh()  # fetches; a Secret doesn't show its value", manager.refresh())
+        await show(
+            "manager.retrieve_secret_string()  # opens the client", manager.retrieve_secret_string()
+        )
+        await show(
+            "manager.retrieve_secret_string()  # from memory", manager.retrieve_secret_string()
+        )
+        await show(
+            "manager.refresh()  # fetches; a Secret doesn't show its value", manager.refresh()
+        )
         await show("100 x manager.secret(), after manager.invalidate()", hundred(manager))
 
         print("\nWhat goes wrong says what to do")
         wrong_name, elsewhere = pool.manager("mock_secrt"), pool.manager("mock_secret", "eu-west-1")
         await show('pool.manager("mock_secrt").get()', wrong_name.get())
         await show('pool.manager("mock_secret", "eu-west-1").get()', elsewhere.get())
-        await show('pool.manager("mock_secret", "us_east_1").get()', pool.manager("mock_secret", "us_east_1").get())
+        await show(
+            'pool.manager("mock_secret", "us_east_1").get()',
+            pool.manager("mock_secret", "us_east_1").get(),
+        )
 
 
 if __name__ == "__main__":
     with MotoServer() as server:
         use(server)
-        print(f"moto's Secrets Manager listens at {server.url}; it gets one secret in us-east-1, mock_secret")
+        print(
+            f"moto's Secrets Manager listens at {server.url}; it gets one secret in us-east-1, mock_secret"
+        )
         asyncio.run(main())

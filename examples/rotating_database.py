@@ -109,8 +109,16 @@ async def services(credentials: CredentialsPool) -> AsyncIterator[list[Workers]]
 async def main(server: LocalPostgres) -> None:
     """Create a role and its secret, and rotate them under load."""
     where = {"host": server.host, "port": server.port}
-    secret = {"engine": "postgres", **where, "dbname": "postgres", "username": "app", "password": "first-password"}
-    administrator = await asyncpg.connect(**where, user="postgres", password=server.password, database="postgres")
+    secret = {
+        "engine": "postgres",
+        **where,
+        "dbname": "postgres",
+        "username": "app",
+        "password": "first-password",
+    }
+    administrator = await asyncpg.connect(
+        **where, user="postgres", password=server.password, database="postgres"
+    )
     await administrator.execute("CREATE ROLE app LOGIN PASSWORD 'first-password'")
     async with (
         aioboto3.Session().client("secretsmanager", region_name="us-east-1") as client,

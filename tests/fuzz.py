@@ -27,8 +27,10 @@ from botocore.parsers import create_parser
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from aiocredentials import CredentialsError, DatabaseCredentials, Secret, SecretFormatError
-from aiocredentials._gateway import Gateway, SecretRequest
-from aiocredentials._session import Opened, Region
+from aiocredentials._aws.gateway import Gateway
+from aiocredentials._aws.regions import Region
+from aiocredentials._aws.requests import SecretRequest
+from aiocredentials._aws.session import Opened
 from leaks.canary import VALUE, leaked
 from leaks.wire import CALM, NAME, SECRET_BINARY, SECRET_JSON
 

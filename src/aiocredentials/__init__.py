@@ -1,11 +1,11 @@
 """Credentials from AWS Secrets Manager for asyncio services."""
 
+from aiocredentials._aws.mapping import map_client_errors
+from aiocredentials._aws.settings import CustomSession
+from aiocredentials._cache.policy import CachePolicy
 from aiocredentials._manager import AsyncCredentialsManager
-from aiocredentials._mapping import map_client_errors
-from aiocredentials._policy import CachePolicy
 from aiocredentials._pool import CredentialsPool
 from aiocredentials._secret import Secret, SecretDescription
-from aiocredentials._session import CustomSession
 from aiocredentials._store import CacheStats
 from aiocredentials.credentials import DatabaseCredentials, RedisCredentials
 from aiocredentials.errors import (

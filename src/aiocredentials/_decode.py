@@ -10,8 +10,8 @@ from functools import partial
 from types import MethodType
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
-from aiocredentials._validation import listed, place_of, problems_of, words_of
-from aiocredentials.errors import SecretFormatError, describe, for_caller
+from aiocredentials._pydantic_errors import listed, place_of, problems_of, words_of
+from aiocredentials.errors import SecretFormatError, for_caller, make_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +62,7 @@ class Decoder(Generic[T]):
         raise for_caller(failure, secret_name=secret.name, region_name=secret.region)
 
     def _failure(self, what: str) -> CredentialsError:
-        return describe(SecretFormatError, f"decode={name_of(self._decode)!r} {what}.")
+        return make_error(SecretFormatError, f"decode={name_of(self._decode)!r} {what}.")
 
     def _told(self, error: Exception) -> str:
         """Say what a decoder raised: by the type alone, or by pydantic's words."""

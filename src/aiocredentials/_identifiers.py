@@ -1,34 +1,22 @@
-"""Identifiers of secrets: names, full ARNs and partial ARNs, and which of them mean the same secret."""
+"""Identifiers of secrets: names, full ARNs and partial ARNs, and which of them mean one secret."""
 
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 _ARN = re.compile(r"arn:[^:]+:secretsmanager:(?P<region>[^:]*):[^:]*:secret:.+", re.DOTALL)
 # AWS adds a hyphen and six random characters to the name (API reference, CreateSecret).
 _SUFFIX = re.compile(r"-[A-Za-z0-9]{6}")
 _SUFFIX_LENGTH = len("-Abc123")
-# A region is a part of a host name, and so can't be longer (RFC 1123, section 2.1).
-_REGION = re.compile(r"[A-Za-z0-9-]{1,63}")
-_SHOWN = 80
-
-
-class Key(NamedTuple):
-    """What the cache keeps a secret by. Without a pool the region is None: there is one secret, and one region."""
-
-    secret_id: str
-    region_name: str | None
-    version_id: str | None
-    version_stage: str | None
 
 
 def identifiers(name: str, arn: str) -> tuple[str, ...]:
     """Return all identifiers of a secret that AWS confirms by its name and its ARN, the name first.
 
-    A partial ARN leaves out the suffix. An ARN that doesn't end in the name and a suffix, as those of some emulators,
-    has no partial ARN. Nor has a secret whose name itself ends like a suffix: its partial ARN may be the full ARN of
-    another secret. AWS advises against such names for this reason (API reference, GetSecretValue, SecretId).
+    A partial ARN leaves out the suffix. An ARN that doesn't end in the name and a suffix, such as
+    those of some emulators, has no partial ARN. A secret whose name itself ends like a suffix has
+    none either, because its partial ARN may be the full ARN of another secret. AWS advises against
+    such names for this reason (API reference, GetSecretValue, SecretId).
     """
     stem = arn[:-_SUFFIX_LENGTH]
     suffix = arn[-_SUFFIX_LENGTH:]
@@ -47,13 +35,3 @@ def region_in(identifier: str) -> str | None:
     """Return the region that an ARN names; None for a name."""
     match = _ARN.fullmatch(identifier)
     return match["region"] if match else None
-
-
-def check_identifier(argument: str, identifier: str) -> None:
-    """Refuse an ARN whose region can't be one. Raises `ValueError`."""
-    region = region_in(identifier)
-    if region is not None and _REGION.fullmatch(region) is None:
-        shown = region if len(region) <= _SHOWN else f"{region[:_SHOWN]}..."
-        raise ValueError(
-            f"{argument} is an ARN with the region {shown!r}, which can't be one: give the ARN as AWS shows it."
-        )

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from weakref import WeakSet
 
-from aiocredentials.errors import CredentialsError, EndpointUnreachableError, describe
+from aiocredentials.errors import CredentialsError, EndpointUnreachableError, make_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
@@ -53,7 +53,9 @@ class PerLoop(Generic[S]):
     thread asks next: it must not wait, and it can't use the loop.
     """
 
-    def __init__(self, make: Callable[[], S], abandon: Callable[[S], None] = lambda _: None) -> None:
+    def __init__(
+        self, make: Callable[[], S], abandon: Callable[[S], None] = lambda _: None
+    ) -> None:
         self._make = make
         self._abandon = abandon
         self._states: dict[asyncio.AbstractEventLoop, S] = {}
@@ -183,7 +185,7 @@ def is_cancelled() -> bool:
 def cancelled_inside(**facts: str | None) -> CredentialsError:
     """Make the error for a CancelledError of a client's own, when nobody cancelled the call."""
     what = "The call was cancelled from inside the client."
-    return describe(EndpointUnreachableError, what, **facts)
+    return make_error(EndpointUnreachableError, what, **facts)
 
 
 def detached_task(coroutine: Coroutine[Any, Any, R]) -> asyncio.Task[R]:
@@ -289,3 +291,12 @@ def _begin_in(
     except RuntimeError:  # it was closed just now
         ended.set_result(None)
     return ended
+
+
+_turns = PerLoop(asyncio.Lock)
+
+
+async def turn() -> None:
+    """Wait for a turn of the loop that no other caller has, so that many at once don't add up to one long stall."""
+    async with _turns.get():
+        await asyncio.sleep(0)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, Self, TypeVar, cast, overload
 
-from aiocredentials._cache import FIRST_BACKOFF, LONGEST_BACKOFF
+from aiocredentials._arguments import check_identifier, check_name, check_region, seconds
+from aiocredentials._aws.pooled import PooledSession
+from aiocredentials._aws.regions import Region
+from aiocredentials._aws.requests import SecretRequest, region_of
+from aiocredentials._aws.session import SessionPerCall
+from aiocredentials._aws.settings import ClientSettings
+from aiocredentials._cache.policy import DEFAULT_POLICY, CachePolicy
+from aiocredentials._changes import changes, reader_at_last
 from aiocredentials._decode import Decoder, decoder_of
-from aiocredentials._gateway import SecretRequest, region_of
-from aiocredentials._identifiers import check_identifier
-from aiocredentials._policy import DEFAULT_POLICY, CachePolicy, seconds
-from aiocredentials._session import ClientSettings, Region, SessionPerCall, check_name, check_region
-from aiocredentials._store import SecretStore
-from aiocredentials.errors import CredentialsError, PoolClosedError, shown
+from aiocredentials._store import PooledStore, SecretStore
+from aiocredentials.errors import shown
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -24,10 +26,11 @@ if TYPE_CHECKING:
     from aiobotocore.config import AioConfig
     from aiobotocore.session import AioSession
 
+    from aiocredentials._aws.settings import CustomSession
     from aiocredentials._cache import Lease, Reader
     from aiocredentials._pool import CredentialsPool
     from aiocredentials._secret import Secret, SecretDescription
-    from aiocredentials._session import CustomSession
+    from aiocredentials._store import UncachedReader
 
 T = TypeVar("T")
 
@@ -35,7 +38,10 @@ DEFAULT_TIMEOUT = 10.0
 
 
 class _Decoded(Generic[T]):
-    """What `decode` made of one version. It may be a plain dict, so that `vars()` of a manager must not show it."""
+    """What `decode` returned for one version.
+
+    The value may be a plain dict, so it needs a wrapper: `vars()` of a manager must not show it.
+    """
 
     __slots__ = ("value", "version")
 
@@ -53,24 +59,42 @@ class _Decoded(Generic[T]):
 class AsyncCredentialsManager(Generic[T]):
     """The view of one secret in AWS Secrets Manager, for asyncio.
 
-    Without a pool, each fetch opens an aioboto3 session and closes it: there is nothing to open and nothing to close.
-    With `pool=`, or inside of `async with manager:`, fetches share a client.
+    Without a pool, each fetch opens an aioboto3 session and closes it: there is nothing to open and
+    nothing to close. With `pool=`, or inside `async with manager:`, fetches share a client.
 
-    `secret_name` is a name, a full or a partial ARN. The region is `region_name`, else the ARN's, the config's, the
-    session's, `AWS_DEFAULT_REGION`, `AWS_REGION`, the profile's, or us-east-1.
+    Example:
+        ```python
+        manager = AsyncCredentialsManager("prod/database", "eu-west-1")
+        password = (await manager.retrieve_secret_string())["password"]
+        ```
 
-    `decode` makes an object of the secret's text, once per version. With `binary=True` it gets the
-    secret's bytes instead; those of a text are UTF-8.
+    Args:
+        secret_name: A name, a full ARN or a partial ARN.
+        region_name: The region. Without it: the ARN's, the config's, the session's,
+            `AWS_DEFAULT_REGION`, `AWS_REGION`, the profile's, or us-east-1.
+        pool: The pool whose clients and cache are shared.
+        decode: Makes an object of the secret's text, once per version.
+        binary: Gives `decode` the secret's bytes; a text is encoded as UTF-8.
+        version_stage: The staging label of the version.
+        session: An `aioboto3.Session`, an aiobotocore `AioSession` or a `CustomSession`.
+        endpoint_url: The endpoint of Secrets Manager, instead of the region's own.
+        config: An `aiobotocore.config.AioConfig`.
+        timeout: For one whole fetch (loading AWS credentials, connecting, retrying, reading), in
+            seconds or as a `timedelta`.
+        policy: How long a value is served from memory. None means no cache: each call is a fetch.
+            The default is the pool's policy, or `CachePolicy()` without a pool. Without a pool,
+            nothing is refreshed in the background.
+        redact_wire_logs: False leaves values and tokens in what botocore logs of our calls at
+            level DEBUG.
 
-    `session` is an `aioboto3.Session`, an aiobotocore `AioSession` or a `CustomSession`. `timeout` is for one whole
-    fetch (finding AWS credentials, connecting, retries, reading), in seconds or as a `timedelta`. `policy=None` means
-    no cache; without a pool, nothing is refreshed in the background. `redact_wire_logs=False` leaves values and tokens
-    in what botocore logs of our calls at level DEBUG. Raises `TypeError` or `ValueError` for an argument that can't
-    work, and for settings that the pool has.
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If an argument can't work, or is a setting that the pool has.
 
-    Retries are those of `config`, else of the session's own config, else of AWS_MAX_ATTEMPTS and AWS_RETRY_MODE, else
-    of the profile. If none of these is set, they are botocore's standard mode and three attempts in all. If AWS doesn't
-    accept the credentials any more, they are looked for anew, and the call is made once more, inside its `timeout`.
+    Retries are those of `config`, else of the session's own config, else of AWS_MAX_ATTEMPTS and
+    AWS_RETRY_MODE, else of the profile. If none of these is set, they are botocore's standard mode
+    and three attempts in all. If AWS doesn't accept the credentials any more, they are loaded
+    again, and the call is made once more, inside its `timeout`.
     """
 
     @overload
@@ -140,120 +164,144 @@ class AsyncCredentialsManager(Generic[T]):
         policy: CachePolicy | None = DEFAULT_POLICY,
         redact_wire_logs: bool = True,
     ) -> None:
-        check_name("secret_name", secret_name or "", "give the secret's name or ARN, as AWS shows it")
+        check_name(
+            "secret_name", secret_name or "", "give the secret's name or ARN, as AWS shows it"
+        )
         check_identifier("secret_name", secret_name)
         check_region(region_name)
-        check_name("version_stage", version_stage or "", "give a staging label such as 'AWSCURRENT'")
+        check_name(
+            "version_stage", version_stage or "", "give a staging label such as 'AWSCURRENT'"
+        )
         self.secret_name = secret_name
         self.region_name = region_name
-        region = Region(region_name, "the region_name argument") if region_name else region_of(secret_name)
+        region = region_of(secret_name)
+        if region_name:
+            region = Region(region_name, "the region_name argument")
         self._request = SecretRequest(secret_name, region, version_stage=version_stage)
         self._decode = decoder_of(decode, binary=binary)
         self._settings = ClientSettings(
-            session=session, endpoint_url=endpoint_url, config=config, redact_wire_logs=redact_wire_logs
+            session=session,
+            endpoint_url=endpoint_url,
+            config=config,
+            redact_wire_logs=redact_wire_logs,
         )
         self._timeout = seconds(timeout, "timeout")
         self._policy = check_policy(policy)
         self._pool = pool
-        if pool is not None:
+        self._own_store: PooledStore | None = None
+        if pool is None:
+            self._read_from(self._store_per_call())
+        else:
             if self._settings != ClientSettings() or self._timeout != DEFAULT_TIMEOUT:
                 raise ValueError(
-                    "pool= has a session, endpoint_url, config and timeout of its own: give these to the pool instead."
+                    "pool= has a session, endpoint_url, config and timeout of its own: "
+                    "give these to the pool instead."
                 )
             if policy is DEFAULT_POLICY:
                 self._policy = pool._policy
-        self._read_from(pool)
+            self._read_from(pool._store)
 
-    def _read_from(self, pool: CredentialsPool | None) -> None:
-        """Start anew with the pool's store, or with one that opens a session per call."""
-        per_call = SessionPerCall(self._settings)
-        self._store = pool._store if pool else SecretStore(per_call, self._timeout, pooled=False)
-        self._reader: Reader[Secret] | None = None
+    def _store_per_call(self) -> SecretStore:
+        return SecretStore(SessionPerCall(self._settings), self._timeout, pooled=False)
+
+    def _read_from(self, store: SecretStore) -> None:
+        """Use this store from now on, and forget what was read from another one."""
+        self._store = store
+        self._reader: Reader[Secret] | UncachedReader | None = None
         self._decoded: _Decoded[T] | None = None
         self._hit: tuple[Lease[Secret], Callable[[], float], _Decoded[T]] | None = None
 
     async def retrieve_secret_string(self) -> Any:  # noqa: ANN401 (JSON has no better type)
-        """Return the secret's JSON, parsed: a new object with every call.
+        """Return the secret's JSON, parsed: a new object per call.
 
-        Raises a `CredentialsError`; `SecretFormatError` if the secret isn't JSON. Needs secretsmanager:GetSecretValue,
-        and kms:Decrypt where the secret has a key of yours.
+        Raises a `CredentialsError`; `SecretFormatError` if the secret isn't JSON. Needs
+        secretsmanager:GetSecretValue, and kms:Decrypt if the secret has a KMS key of your own.
         """
         return (await self.secret()).json()
 
     async def get(self) -> T:
-        """Return what `decode` makes of the secret: one object for all callers until the version changes.
+        """Return what `decode` makes of the secret: one object for all callers, per version.
 
-        Without `decode` it is the parsed JSON, as `retrieve_secret_string` returns it. Raises a `CredentialsError`;
-        `SecretFormatError` if `decode` raises. Needs secretsmanager:GetSecretValue.
+        Without `decode` it is the parsed JSON, as `retrieve_secret_string` returns it. Raises a
+        `CredentialsError`; `SecretFormatError` if `decode` raises. Needs
+        secretsmanager:GetSecretValue.
         """
         if self._hit is not None:
-            # What Reader.get does, written out: each call of a function would cost as much as all of this.
+            # What Reader.get does, written out: calling a function would cost as much as all of it.
             lease, clock, decoded = self._hit
             if (now := clock()) < lease.until:
                 lease.used = now
                 lease.reads += 1
                 return decoded.value
         secret = await self.secret()
-        return cast("T", secret.json()) if self._decode is None else self._decoded_of(self._decode, secret)
+        if self._decode is None:
+            return cast("T", secret.json())
+        return self._decoded_once(self._decode, secret)
 
-    def _decoded_of(self, decode: Decoder[T], secret: Secret) -> T:
+    def _decoded_once(self, decode: Decoder[T], secret: Secret) -> T:
+        """Return what `decode` makes of a version, and let the next hits have it directly."""
         version = (secret.arn, secret.version_id)
         decoded = self._decoded
         if decoded is None or decoded.version != version:
-            decoded = self._decoded = _Decoded(version, decode(secret))
+            decoded = _Decoded(version, decode(secret))
+            self._decoded = decoded
+        # Read once, because another thread may give the reader the lease of another version.
         lease = None if self._reader is None else self._reader.lease
-        # Read once: another thread may give the reader the lease of another version meanwhile.
         if lease is not None and lease.value is secret:
             self._hit = (lease, self._store.cache.clock, decoded)
         return decoded.value
 
     def decoded(self, secret: Secret) -> T:
-        """Return what `decode` makes of this version, or its parsed JSON: where the version must be known as well.
+        """Return what `decode` makes of this version, or its parsed JSON without `decode`.
 
-        `secret` is what `secret()`, `refresh()` or `changes()` gave. Raises `SecretFormatError` if `decode` raises.
+        It is for code that must know the version as well. `secret` is a return value of `secret()`,
+        `refresh()` or `changes()`. Raises `SecretFormatError` if `decode` raises.
         """
         return cast("T", secret.json()) if self._decode is None else self._decode(secret)
 
-    async def secret(self, *, version_id: str | None = None, version_stage: str | None = None) -> Secret:
-        """Return the `Secret`: by the manager's staging label, or by another label or a version id that is given here.
+    async def secret(
+        self,
+        *,
+        version_id: str | None = None,
+        version_stage: str | None = None,
+    ) -> Secret:
+        """Return the `Secret` with the manager's staging label.
 
-        Raises a `CredentialsError`. Needs secretsmanager:GetSecretValue.
+        `version_id` or `version_stage` ask for another version. Raises a `CredentialsError`. Needs
+        secretsmanager:GetSecretValue.
         """
         if version_id is None and version_stage is None:
-            if self._policy is None:
-                return await self._store.gateway.get(self._request)
-            return await (self._reader or await self._located(self._policy)).get()
+            return await (self._reader or await self._own_reader()).get()
         check_name("version_id", version_id, "give a version's id, or leave it out")
-        check_name("version_stage", version_stage, "give a staging label such as 'AWSPREVIOUS', or leave it out")
+        what_to_do = "give a staging label such as 'AWSPREVIOUS', or leave it out"
+        check_name("version_stage", version_stage, what_to_do)
         request = self._request._replace(version_id=version_id, version_stage=version_stage)
-        if self._policy is None:
-            return await self._store.gateway.get(request)
-        return await self._store.reader(await self._store.located(request), self._policy).get()
+        reader = await self._store.reader(request, self._policy)
+        return await reader.get()
 
     async def describe(self) -> SecretDescription:
-        """Ask AWS what it tells of the secret without its value: versions, rotation, deletion. It isn't cached.
+        """Ask AWS about the secret's versions, rotation and deletion. It isn't cached.
 
         Raises a `CredentialsError`. Needs secretsmanager:DescribeSecret.
         """
         return await self._store.gateway.describe(self._request)
 
     async def refresh(self) -> Secret:
-        """Return what a fetch begun after this call brought; callers at the same time share it.
+        """Return the result of a fetch that begins after this call; simultaneous callers share it.
 
-        However many ask at once, they cost two fetches at most. Raises a `CredentialsError`, also a transient one: a
-        stale value isn't served here. Needs secretsmanager:GetSecretValue.
+        However many callers ask at once, they cost two fetches at most. Raises a
+        `CredentialsError`, also a transient one: a stale value isn't served here. Needs
+        secretsmanager:GetSecretValue.
         """
-        if self._policy is None:
-            return await self._store.gateway.get(self._request)
-        return await (self._reader or await self._located(self._policy)).refresh()
+        return await (self._reader or await self._own_reader()).refresh()
 
     def invalidate(self, *, if_version: str | None = None) -> None:
-        """Forget what is cached of the secret, or only the version with this id: the next call fetches.
+        """Forget what is cached of the secret, or only the version with this id.
 
-        It holds for each identifier of the secret, each staging label and each version id.
-
-        With `if_version`, any number of callers who failed with the same old version cause one fetch. It holds for all
-        managers of the pool that ask for the same secret. Makes no call, and raises nothing.
+        The next call fetches. The invalidation holds for each identifier of the secret, each
+        staging label and each version id, and for all managers of the pool. With `if_version`, any
+        number of callers that failed with the same old version cause one fetch. Without a cache
+        (`policy=None`) nothing is forgotten. Makes no call, and raises nothing.
         """
         if self._policy is None:
             return
@@ -263,11 +311,12 @@ class AsyncCredentialsManager(Generic[T]):
             self._store.forget(self._request, if_version)
 
     async def changes(self) -> AsyncGenerator[Secret]:
-        """Yield each new version when it has become the current one; the iterator itself sees to refreshing.
+        """Yield each new version when it becomes the current one.
 
-        The version that was known at the start isn't new. A slow consumer misses no version that was fetched, and
-        holds nobody up. The iterator ends only when the caller stops it or the pool is closed. An error doesn't end
-        it, not even a permanent one: it goes to the pool's listener, and once per kind to the log as a warning.
+        The iterator refreshes the secret itself. The version that was known at the start isn't new.
+        A slow consumer misses no version that was fetched, and delays nobody. The iterator ends
+        only when the caller stops it or the pool is closed. An error doesn't end it, not even a
+        permanent one: it goes to the pool's listener, and once per kind to the log as a warning.
 
         Needs secretsmanager:GetSecretValue.
 
@@ -277,44 +326,50 @@ class AsyncCredentialsManager(Generic[T]):
         """
         policy = self._policy
         if policy is None:
-            raise RuntimeError("changes() compares with what is cached: give the manager a policy.")
+            message = "changes() compares with what is cached: give the manager a policy."
+            raise RuntimeError(message)
         store = self._store
-        reader = await self._located_at_last(policy)
-        async with aclosing(store.changes(reader)) as changes:
-            async for secret in changes:
+        reader = await reader_at_last(store, self._request, policy)
+        async with aclosing(changes(store, reader)) as versions:
+            async for secret in versions:
                 yield secret
 
     async def __aenter__(self) -> Self:
-        """Open a private pool for the length of the block. Raises `RuntimeError` if there is a pool already."""
-        from aiocredentials._pool import CredentialsPool  # noqa: PLC0415 (pools make managers: at the top, a circle)
+        """Share clients for the length of the block.
 
-        if self._pool is not None:
+        Raises `RuntimeError` if the manager has a pool, or is entered already.
+        """
+        if self._pool is not None or self._own_store is not None:
             message = (
-                "This manager has a pool already: enter it once, and not at all if it came from a CredentialsPool."
+                "This manager has a pool already: "
+                "enter it once, and not at all if it came from a CredentialsPool."
             )
             raise RuntimeError(message)
-        settings = self._settings
-        pool = CredentialsPool(
-            session=settings.session,
-            endpoint_url=settings.endpoint_url,
-            config=settings.config,
-            timeout=self._timeout,
-            policy=self._policy,
-            redact_wire_logs=settings.redact_wire_logs,
-        )
-        self._pool = pool
-        self._read_from(pool)
-        await pool.open()
+        store = PooledStore(PooledSession(self._settings), self._timeout)
+        store.open()
+        self._own_store = store
+        self._read_from(store)
         return self
 
     async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
-        """Close the private pool: later calls open a session each, as before."""
-        pool, self._pool = self._pool, None
-        self._read_from(None)
-        if pool is not None:
-            await pool.aclose()
+        """Close the shared clients: later calls open a session each, as before."""
+        store = self._own_store
+        self._own_store = None
+        self._read_from(self._store_per_call())
+        if store is not None:
+            await store.aclose()
+
+    def __del__(self) -> None:
+        """Warn if the manager was entered and forgotten: nobody can close its sockets any more."""
+        # There is no such attribute if the constructor refused its arguments.
+        store = getattr(self, "_own_store", None)
+        if store is not None:
+            store.warn_if_open(self, "was entered and never left: use `async with`.")
 
     def __copy__(self) -> Self:
         return self
@@ -330,36 +385,24 @@ class AsyncCredentialsManager(Generic[T]):
 
     def __repr__(self) -> str:
         """Name the secret; the value isn't in it."""
-        region = f" in {self._request.region.name!r}" if self._request.region else ""
-        how = "pooled" if self._pool else "a session per call"
+        region = f" in {self._request.region_name!r}" if self._request.region else ""
+        how = "pooled" if self._store.is_pooled else "a session per call"
         return f"<AsyncCredentialsManager {shown(self.secret_name)}{region}, {how}>"
 
-    async def _located_at_last(self, policy: CachePolicy) -> Reader[Secret]:
-        """Return the reader; where the region can't be found, look again until it can."""
-        reporter = self._store.reporter
-        back_off = FIRST_BACKOFF
-        while True:
-            try:
-                return self._reader or await self._located(policy)
-            except PoolClosedError:
-                raise
-            except CredentialsError as error:
-                reporter.warn(self.secret_name, "", error)
-            await asyncio.sleep(back_off)
-            back_off = min(2 * back_off, LONGEST_BACKOFF)
-
-    async def _located(self, policy: CachePolicy) -> Reader[Secret]:
-        """Return the reader, which needs to know the region first."""
+    async def _own_reader(self) -> Reader[Secret] | UncachedReader:
+        """Return the reader of the manager's own staging label, made once per store."""
         store = self._store
-        reader = store.reader(await store.located(self._request), policy)
-        if store is not self._store:  # a block of the manager's own was entered or left meanwhile
+        reader = await store.reader(self._request, self._policy)
+        if store is not self._store:
+            # The manager's own block was entered or left meanwhile.
             return reader
         self._reader = self._reader or reader
         return self._reader
 
 
 def check_policy(policy: object) -> CachePolicy | None:
-    """Refuse what is no policy; None is one."""
+    """Return the policy; None is one. Raises `TypeError` for anything else."""
     if policy is None or isinstance(policy, CachePolicy):
         return policy
-    raise TypeError(f"policy is a {type(policy).__name__}: give a CachePolicy, or None for no cache.")
+    kind = type(policy).__name__
+    raise TypeError(f"policy is a {kind}: give a CachePolicy, or None for no cache.")

@@ -20,7 +20,7 @@ from aiocredentials.events import (
 )
 
 if TYPE_CHECKING:
-    from aiocredentials._identifiers import Key
+    from aiocredentials._aws.requests import SecretRequest
     from aiocredentials._secret import Secret
     from aiocredentials.errors import CredentialsError
 
@@ -51,8 +51,8 @@ class Reporter:
         duration: float = 0.0,
     ) -> None:
         """Take a report of the cache."""
-        asked = cast("Key", key)
-        name = asked.secret_id if value is None else value.name
+        asked = cast("SecretRequest", key)
+        name = asked.secret_name if value is None else value.name
         region = asked.region_name or ("" if value is None else value.region)
         version = "" if value is None else value.version_id
         facts: dict[str, Any] = {

@@ -5,17 +5,35 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self
 
-from aiocredentials.errors import CredentialsError, SecretFormatError, describe
+from aiocredentials.errors import CredentialsError, SecretFormatError, make_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
 
-_NOT_TEXT = "The secret is binary and not UTF-8 text: use reveal_bytes(), or decode= and binary=True."
+_NOT_TEXT = (
+    "The secret is binary and not UTF-8 text: use reveal_bytes(), or decode= and binary=True."
+)
 _NOT_JSON = "The secret isn't JSON. For its text, give the manager decode=str, or call reveal()."
+
+
+class Lifetime(NamedTuple):
+    """How long a secret is fresh.
+
+    A cache shortens its TTL by a random share of the policy's jitter. A secret knows both, so its
+    `is_stale` agrees with the cache.
+    """
+
+    ttl: float
+    """In seconds, the jitter taken off."""
+    jitter_share: float = 0.0
+    """Which share of the jitter was taken off, from 0 to 1."""
+
+
+FRESH_FOR_EVER = Lifetime(float("inf"))
 
 
 class Secret:
@@ -26,14 +44,13 @@ class Secret:
     """
 
     __slots__ = (
-        "__weakref__", "_born", "_clock", "_share", "_ttl", "_value",
+        "__weakref__", "_born", "_clock", "_lifetime", "_value",
         "arn", "created_at", "fetched_at", "name", "region", "version_id", "version_stages",
     )  # fmt: skip
 
     _value: str | bytes
     _born: float
-    _ttl: float
-    _share: float
+    _lifetime: Lifetime
     _clock: Callable[[], float]
     name: str
     """The secret's friendly name."""
@@ -62,8 +79,7 @@ class Secret:
         created_at: datetime | None,
         fetched_at: datetime,
         born: float,
-        ttl: float = float("inf"),
-        share: float = 0.0,
+        lifetime: Lifetime = FRESH_FOR_EVER,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         put = object.__setattr__
@@ -76,8 +92,7 @@ class Secret:
         put(self, "created_at", created_at)
         put(self, "fetched_at", fetched_at)
         put(self, "_born", born)
-        put(self, "_ttl", ttl)
-        put(self, "_share", share)
+        put(self, "_lifetime", lifetime)
         put(self, "_clock", clock)
 
     @property
@@ -93,7 +108,7 @@ class Secret:
     @property
     def is_stale(self) -> bool:
         """Whether it has reached the TTL that it was fetched under, and so isn't fresh any more."""
-        return self.age >= self._ttl
+        return self.age >= self._lifetime.ttl
 
     def reveal(self) -> str:
         """Return the value as text; a binary secret is read as UTF-8.
@@ -119,7 +134,9 @@ class Secret:
             return self._value.encode()
         except UnicodeEncodeError:
             pass  # As above.
-        raise self._format_error("The secret's text can't be encoded as UTF-8: it has a lone surrogate.")
+        raise self._format_error(
+            "The secret's text can't be encoded as UTF-8: it has a lone surrogate."
+        )
 
     def json(self) -> Any:  # noqa: ANN401 (JSON has no better type)
         """Return the value parsed as JSON: a new object with every call.
@@ -135,7 +152,7 @@ class Secret:
         raise self._format_error(_NOT_JSON)
 
     def _format_error(self, what: str) -> CredentialsError:
-        return describe(SecretFormatError, what, secret_name=self.name, region_name=self.region)
+        return make_error(SecretFormatError, what, secret_name=self.name, region_name=self.region)
 
     def __repr__(self) -> str:
         # A label is what somebody chose: `repr` escapes what would change a log or a terminal.

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, TypedD
 from urllib.parse import quote
 
 from aiocredentials._formats import DATABASE, REDIS, Format, Found, is_ipv6, port_of
-from aiocredentials._validation import OUR_TYPE
-from aiocredentials.errors import SecretFormatError, describe
+from aiocredentials._pydantic_errors import OUR_TYPE
+from aiocredentials.errors import SecretFormatError, make_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +73,7 @@ class _Credentials(Generic[F]):
     def _made(cls, found: Found | str) -> Self:
         """Make the object. Raises `SecretFormatError` if what was found is a sentence."""
         if isinstance(found, str):
-            raise describe(SecretFormatError, found)
+            raise make_error(SecretFormatError, found)
         made = cls(**found.fields)
         object.__setattr__(made, "_other_names", found.other_names)
         return made
@@ -252,7 +252,12 @@ class DatabaseCredentials(_Credentials[_DatabaseFields]):
         return cls._made(found)
 
     def as_dsn(
-        self, *, scheme: str | None = None, host: str | None = None, port: int | None = None, dbname: str | None = None
+        self,
+        *,
+        scheme: str | None = None,
+        host: str | None = None,
+        port: int | None = None,
+        dbname: str | None = None,
     ) -> str:
         """Return a URL such as `postgresql://user:password@host:5432/dbname`. It holds the password: don't log it.
 
@@ -268,15 +273,23 @@ class DatabaseCredentials(_Credentials[_DatabaseFields]):
         port = next((each for each in (port, self.port, usual_port) if each is not None), None)
         dbname = self.dbname if dbname is None else dbname
         if scheme is None:
-            raise ValueError(f"The secret's engine isn't one of {', '.join(_ENGINES)}: give scheme='postgresql' or so.")
+            raise ValueError(
+                f"The secret's engine isn't one of {', '.join(_ENGINES)}: give scheme='postgresql' or so."
+            )
         if not _SCHEME.fullmatch(scheme):
-            raise ValueError("scheme isn't that of a URL: give it without '://', such as 'postgresql+asyncpg'.")
+            raise ValueError(
+                "scheme isn't that of a URL: give it without '://', such as 'postgresql+asyncpg'."
+            )
         if not host:
             raise ValueError(self._no_host_message)
         if (place := _place(host)) is None:
-            raise ValueError("host has a colon and isn't an IPv6 address: give it without its port, which is port=.")
+            raise ValueError(
+                "host has a colon and isn't an IPv6 address: give it without its port, which is port=."
+            )
         if port is not None and port_of(port) is None:
-            raise ValueError("port isn't a whole number from 1 to 65535: give a correct one as port=.")
+            raise ValueError(
+                "port isn't a whole number from 1 to 65535: give a correct one as port=."
+            )
         place += ("" if port is None else f":{port}") + (f"/{_quoted(dbname)}" if dbname else "")
         return f"{scheme}://{_quoted(self.username)}:{_quoted(self.password)}@{place}"
 

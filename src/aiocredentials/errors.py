@@ -103,7 +103,9 @@ class SecretDecryptionError(CredentialsError):
 class InvalidParameterError(CredentialsError):
     """A parameter or a setting is not valid."""
 
-    advice = "Correct the secret's name, version or staging label, or the setting that is named here."
+    advice = (
+        "Correct the secret's name, version or staging label, or the setting that is named here."
+    )
 
 
 class InvalidRequestError(CredentialsError):
@@ -289,7 +291,7 @@ def _asked(facts: Mapping[str, Any], advice: str) -> str:
     return f"{asked}{advice}".rstrip()
 
 
-def describe(
+def make_error(
     cls: type[CredentialsError], what: str, *, advice: str | None = None, **facts: str | None
 ) -> CredentialsError:
     """Make an error that AWS didn't answer: what happened, which secret and region, what to do.
@@ -302,7 +304,7 @@ def describe(
     return _advised(error, advice)
 
 
-def describe_answer(
+def make_answered_error(
     cls: type[CredentialsError],
     what: str,
     *,

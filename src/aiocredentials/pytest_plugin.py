@@ -40,11 +40,17 @@ def fake_clock() -> FakeClock:
 
 
 @pytest.fixture
-def credentials_pool(fake_secrets: FakeSecretsManager, fake_clock: FakeClock) -> Iterator[CredentialsPool]:
+def credentials_pool(
+    fake_secrets: FakeSecretsManager, fake_clock: FakeClock
+) -> Iterator[CredentialsPool]:
     """A pool that is open, asks `fake_secrets` and counts ages by `fake_clock`; it is closed after the test."""
     session = _Noting(fake_secrets)
-    pool = CredentialsPool(session=session, clock=fake_clock, redact_wire_logs=False)  # there is no wire
-    _run(asyncio.new_event_loop(), pool.open())  # it makes no call, and so holds nothing of that loop
+    pool = CredentialsPool(
+        session=session, clock=fake_clock, redact_wire_logs=False
+    )  # there is no wire
+    _run(
+        asyncio.new_event_loop(), pool.open()
+    )  # it makes no call, and so holds nothing of that loop
     yield pool
     # Each loop closes what belongs to it. The test's own may be gone by now; it is, with anyio.
     for loop in session.loops:

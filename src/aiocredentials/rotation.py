@@ -15,10 +15,10 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 from weakref import WeakKeyDictionary
 
+from aiocredentials._arguments import seconds
 from aiocredentials._loops import PerLoop, running_loop
-from aiocredentials._news import RotatingSecret, rotations_watched, wait_for_news
-from aiocredentials._policy import seconds
-from aiocredentials._refusals import is_auth_error, one_line, remove_passwords, words_of
+from aiocredentials._rotation.news import RotatingSecret, rotations_watched, wait_for_news
+from aiocredentials._rotation.refusals import is_auth_error, one_line, remove_passwords, words_of
 from aiocredentials.errors import CredentialsError, PoolClosedError, SecretFormatError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 from moto import mock_aws
 
 from aiocredentials import AsyncCredentialsManager, CredentialsPool, InvalidParameterError
-from aiocredentials._mapping import map_error
+from aiocredentials._aws.mapping import map_error
 from aiocredentials.testing import FakeSecretsManager, MotoServer
 
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 from aiobotocore.session import AioSession
 
-from aiocredentials import AsyncCredentialsManager, AuthenticationError, CredentialsPool, _chain, _pooled, _redact
-from aiocredentials._session import load_transport
+from aiocredentials import AsyncCredentialsManager, AuthenticationError, CredentialsPool
+from aiocredentials._aws import chain as _chain, pooled as _pooled, redact as _redact
+from aiocredentials._aws.loading import load_transport
 from aiocredentials.errors import CredentialSourceError
 from aiocredentials.testing import FakeSecretsManager
 

@@ -22,7 +22,7 @@ from aiocredentials import (
     SecretFormatError,
     SecretNotFoundError,
 )
-from aiocredentials._store import SecretStore
+from aiocredentials._store import PooledStore, SecretStore
 from server.stub import VERSION_ID, Answer
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def clock() -> Clock:
 def pool_at(url: str, clock: Clock, policy: CachePolicy = POLICY, **settings: Any) -> CredentialsPool:  # noqa: ANN401
     """Make a pool that goes by a clock."""
     pool = CredentialsPool(endpoint_url=url, policy=policy, config=ONE_ATTEMPT, **settings)
-    pool._store = SecretStore(pool._session, 10.0, pooled=True, clock=clock)
+    pool._store = PooledStore(pool._session, 10.0, clock=clock)
     return pool
 
 

@@ -23,10 +23,10 @@ import pytest
 from aiobotocore.config import AioConfig
 from botocore.exceptions import ClientError, EndpointConnectionError, UnauthorizedSSOTokenError
 
-from aiocredentials import AsyncCredentialsManager, SecretNotFoundError, __main__ as main, _probe
-from aiocredentials._doctor_report import as_json, as_text
-from aiocredentials._session import ClientSettings
-from aiocredentials.doctor import diagnose
+from aiocredentials import AsyncCredentialsManager, SecretNotFoundError
+from aiocredentials._aws.settings import ClientSettings
+from aiocredentials.doctor import cli as main, diagnose, probe as _probe
+from aiocredentials.doctor.report import as_json, as_text
 from aiocredentials.errors import MalformedResponseError
 from leaks.canary import TOKEN, VALUE, LogKeeper, leaked
 from server.certificates import Authority, self_signed, server_context

@@ -29,9 +29,12 @@ from aiocredentials import (
     SecretNotFoundError,
     ThrottledError,
 )
-from aiocredentials._gateway import SecretRequest
-from aiocredentials._pooled import PooledSession
-from aiocredentials._session import ClientSettings, Region, SessionPerCall, load_transport
+from aiocredentials._aws.loading import load_transport
+from aiocredentials._aws.pooled import PooledSession
+from aiocredentials._aws.regions import Region
+from aiocredentials._aws.requests import SecretRequest
+from aiocredentials._aws.session import SessionPerCall
+from aiocredentials._aws.settings import ClientSettings
 from aiocredentials._store import SecretStore
 from aiocredentials.events import RefreshFailed, SecretEvent
 from server.fault_server import FAULTS, FaultServer
@@ -94,7 +97,7 @@ class Bench:
         self.store = SecretStore(
             self.source, UNHURRIED, pooled=pooled, clock=lambda: self.now, listener=self.events.append
         )
-        self.reader = self.store.reader(SecretRequest(NAME, region), POLICY)
+        self.reader = self.store.located_reader(SecretRequest(NAME, region), POLICY)
         self.deadline = DEADLINE if FAULTS[fault].hangs else UNHURRIED / 2
 
     async def prime(self, age: float) -> None:

@@ -20,7 +20,8 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has
 SERVICE = """
 import asyncio, gc, os, signal, sys, threading, traceback, warnings
 
-from aiocredentials import AsyncCredentialsManager, CredentialsPool, _loops, _redact, _session
+from aiocredentials import AsyncCredentialsManager, CredentialsPool, _loops
+from aiocredentials._aws import loading, redact as _redact
 
 url, moments = sys.argv[1], [int(moment) for moment in sys.argv[2].split(",")]
 warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of forks beside threads
@@ -65,7 +66,7 @@ async def first_fetch(moment, modules):
     while not first.done():
         if moment < IMPORTING and len(sys.modules) >= AT_FIRST + modules * moment // IMPORTING:
             break
-        if moment >= IMPORTING and _session._is_loaded:
+        if moment >= IMPORTING and loading._is_loaded:
             turns += 1
             if turns >= 2 ** (moment - IMPORTING):  # spread over microseconds, at first, and over the whole fetch
                 break
@@ -110,7 +111,8 @@ async def test_the_childs_own_log(stub: StubSecretsManager) -> None:
     """A forked child has none of the parent's filters, and its own log is filtered."""
     program = """
     import asyncio, io, logging, os, sys, warnings
-    from aiocredentials import CredentialsPool, _redact
+    from aiocredentials import CredentialsPool
+    from aiocredentials._aws import redact as _redact
 
     warnings.simplefilter("ignore", DeprecationWarning)
     text = io.StringIO()

@@ -16,8 +16,9 @@ import pytest
 from aiobotocore.credentials import AioRefreshableCredentials
 from aiobotocore.session import AioSession
 
-from aiocredentials import AsyncCredentialsManager, AuthenticationError, CredentialsError, CredentialsPool, _pooled
-from aiocredentials._session import SIGN_AGAIN
+from aiocredentials import AsyncCredentialsManager, AuthenticationError, CredentialsError, CredentialsPool
+from aiocredentials._aws import pooled as _pooled
+from aiocredentials._aws.session import SIGN_AGAIN
 from aiocredentials.errors import AccessDeniedError, EndpointUnreachableError, PoolClosedError
 from aiocredentials.testing import FakeSecretsManager
 from server.stub import Answer

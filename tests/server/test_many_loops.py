@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiocredentials import CredentialsPool, PoolClosedError, _pooled
-from aiocredentials._pooled import PooledSession
-from aiocredentials._session import ClientSettings, Region
+from aiocredentials import CredentialsPool, PoolClosedError
+from aiocredentials._aws import pooled as _pooled
+from aiocredentials._aws.pooled import PooledSession
+from aiocredentials._aws.regions import Region
+from aiocredentials._aws.settings import ClientSettings
 from aiocredentials.testing import FakeSecretsManager
 from server.certificates import Authority, server_context
 from server.programs import child
@@ -64,7 +66,8 @@ class TestLoopsThatDie:
         answer = await child(
             """
             import asyncio, gc, logging, os, sys
-            from aiocredentials import CredentialsPool, _redact
+            from aiocredentials import CredentialsPool
+            from aiocredentials._aws import redact as _redact
 
             logging.basicConfig(level="WARNING")  # to stderr, where nothing may be
             logging.getLogger("asyncio").setLevel("ERROR")  # below that it tells of steps that take 0.1 s

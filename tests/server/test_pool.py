@@ -226,6 +226,21 @@ async def test_a_forgotten_pool(stub: StubSecretsManager) -> None:
     await held.aclose()
 
 
+async def test_a_forgotten_block(stub: StubSecretsManager) -> None:
+    """A manager that is dropped inside of its block, with its clients open, warns as a pool does."""
+    managers = [AsyncCredentialsManager[Any]("prod/db", endpoint_url=stub.url)]
+    await managers[0].__aenter__()
+    await managers[0].secret()
+    store = managers[0]._own_store
+    assert store is not None
+    held = store.session._loops.get().current  # the test closes what the user forgot
+    with pytest.warns(
+        ResourceWarning, match=r"Manager 'prod/db', pooled> was entered and never left: use `async with`"
+    ):
+        managers.clear()
+    await held.aclose()
+
+
 async def test_a_pool_without_clients_may_be_dropped() -> None:
     """A pool that never made a client holds nothing, so dropping it is silent."""
     pool = CredentialsPool()

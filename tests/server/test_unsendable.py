@@ -17,8 +17,8 @@ from aiocredentials import (
     InvalidParameterError,
     InvalidRegionError,
     MalformedResponseError,
-    _session,
 )
+from aiocredentials._aws import session as _session
 from unit.foreign_errors import CANARY, everything
 
 if TYPE_CHECKING:

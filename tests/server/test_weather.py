@@ -12,9 +12,10 @@ import pytest
 from aiobotocore.config import AioConfig
 
 from aiocredentials import AsyncCredentialsManager, CachePolicy, CredentialsError, CredentialsPool
-from aiocredentials._gateway import SecretRequest
-from aiocredentials._pooled import PooledSession
-from aiocredentials._session import ClientSettings, Region
+from aiocredentials._aws.pooled import PooledSession
+from aiocredentials._aws.regions import Region
+from aiocredentials._aws.requests import SecretRequest
+from aiocredentials._aws.settings import ClientSettings
 from aiocredentials._store import SecretStore
 from server.fault_server import FaultServer
 
@@ -39,7 +40,9 @@ class Readers:
         self.source = PooledSession(settings)
         self.store = SecretStore(self.source, 5, pooled=True, clock=lambda: self.now)
         where = Region("us-east-1", "the test")
-        self.readers: list[Reader[Secret]] = [self.store.reader(SecretRequest(name, where), POLICY) for name in NAMES]
+        self.readers: list[Reader[Secret]] = [
+            self.store.located_reader(SecretRequest(name, where), POLICY) for name in NAMES
+        ]
 
     async def round(self) -> None:
         """Have each of them read once, all at the same time; each must get its own secret."""

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, cast
 from botocore.exceptions import ClientError
 
 from aiocredentials import CachePolicy, CredentialsPool
-from aiocredentials._gateway import same_secret
-from aiocredentials._session import Opened, Region
+from aiocredentials._aws.regions import Region
+from aiocredentials._aws.session import Opened
+from aiocredentials._identifiers import same_secret
 from aiocredentials._store import SecretStore
 
 if TYPE_CHECKING:
@@ -133,5 +134,7 @@ async def pool_of(
     """Open a pool that asks a fake, with the loop's clock."""
     async with CredentialsPool(policy=policy) as pool:
         clock = clock or asyncio.get_running_loop().time
-        pool._store = SecretStore(aws, 10.0, pooled=True, max_secrets=max_secrets, listener=listener, clock=clock)
+        store = SecretStore(aws, 10.0, pooled=True, max_secrets=max_secrets, listener=listener, clock=clock)
+        # The pool's own store goes on to open and close, and asks the fake.
+        vars(pool._store).update(vars(store))
         yield pool

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, cast
 from botocore.exceptions import ClientError
 
 from aiocredentials import CachePolicy, CredentialsError, CredentialsPool, SecretNotFoundError
-from aiocredentials._session import Opened, Region
+from aiocredentials._aws.regions import Region
+from aiocredentials._aws.session import Opened
 from aiocredentials._store import SecretStore
 from unit.virtual_time import run
 
@@ -225,7 +226,8 @@ async def take(seed: int, steps: int) -> list[str]:
     walk.note_what_is_there()
     async with CredentialsPool(policy=POLICY) as pool:
         store = SecretStore(walk, 10.0, pooled=True, max_secrets=random.choice((3, 100)), clock=loop.time)
-        pool._store = store
+        # The pool's own store goes on to open and close, and asks the walk.
+        vars(pool._store).update(vars(store))
         pauses = random.choice(((0.0, 0.0, 0.1, 1.0, 5.0), (0.0, 0.0, 0.1, 0.3)))
         async with asyncio.TaskGroup() as group:
             for _ in range(5):

@@ -1,4 +1,4 @@
-"""The rooms and the door: imports point down, each third-party package has its owner, all that is public is told."""
+"""The layout: imports point down, each third-party package has its owner, and all that is public is documented."""
 
 from __future__ import annotations
 
@@ -21,58 +21,73 @@ if TYPE_CHECKING:
 PACKAGE = "aiocredentials"
 FOLDER = Path(aiocredentials.__file__).parent
 
-# From the bottom to the top. A module may import those of lower floors, and none of its own.
+# From the bottom to the top. A module may import those of lower floors, and none of its own. So the
+# folder `_aws` knows nothing of the cache, and the folder `_cache` nothing of AWS.
 FLOORS: list[set[str]] = [
     {"errors", "_identifiers"},
-    {"events", "_findings", "_formats", "_loops", "_validation"},
-    {"_credential_findings"},
-    {"_policy", "_secret", "_redact", "_chain", "_mapping"},
-    {"_transport"},
-    {"_cache", "_decode", "_session", "_reports"},
-    {"_gateway", "_pooled", "credentials", "_news", "_refusals"},
-    {"_store", "_probe", "rotation", "_databases"},
-    {"_manager", "_pool"},
+    {"events", "_loops", "_arguments", "_formats", "_pydantic_errors"},
+    {"_secret"},
+    {"_aws", "_cache", "_decode", "credentials"},
+    {"_reports", "_rotation"},
+    {"_store", "rotation"},
+    {"_prefetch", "_changes"},
+    {"_manager"},
+    {"_pool"},
     {"__init__"},
     {"testing", "pytest_plugin", "_pytest_entry_point", "doctor", "integrations"},
-    {"_doctor_report"},
     {"__main__"},
 ]
 # The files of a folder have an order of their own.
 INSIDE: dict[str, list[set[str]]] = {
-    "_cache": [{"freshness"}, {"entries", "flights"}, {"cache"}, {"reader"}, {"__init__"}],
+    "_cache": [{"policy"}, {"freshness"}, {"entries", "flights"}, {"cache"}, {"reader"}, {"__init__"}],
+    "_aws": [
+        {"__init__", "findings", "redact", "tls", "models", "chain"},
+        {"credential_findings"},
+        {"mapping"},
+        {"settings", "transport"},
+        {"regions", "aiosession"},
+        {"requests", "loading"},
+        {"responses", "session"},
+        {"gateway", "pooled"},
+    ],
+    "_rotation": [{"__init__", "news", "refusals"}, {"adapters"}],
+    "doctor": [{"probe"}, {"diagnosis"}, {"report"}, {"__init__"}, {"cli"}],
 }
-# A pool makes managers, and a manager that is entered makes a pool: the one circle.
-CIRCLE = {"_manager", "_pool"}
-# What sees the public door, and these, and no other room.
-TOP = {"testing", "pytest_plugin", "doctor", "integrations", "_doctor_report", "__main__"}
+# What sees what users see, and these, and nothing else of the package.
+TOP = {"testing", "pytest_plugin", "doctor", "integrations", "__main__"}
 PUBLIC = {"__init__", "errors", "events", "rotation"}
-# But for the doctor, who asks what no service needs to know: STS, other regions, each call by itself, the way a request
-# takes. A public way to that would be one that nobody else should use. The command line is printing and asking apart.
-# What pydantic says of a wrong input is told without the input in one place, for settings and for `decode`.
-# The plugin clears what stores remember between two tests: no program should.
-# The adapters for databases share what a user's own code has no use for.
+# Each exception has its reason:
+# The doctor asks what no service needs to know: STS, other regions, each call by itself, the way a
+# request takes. A public function for that would be one that nobody else should use.
+# What pydantic finds wrong with an input is put into words in one place, for settings and `decode`.
+# The plugin clears what stores remember between two tests; no program should.
+# The adapters for databases share what other code has no use for.
 ALSO = {
     "pytest_plugin": {"_store"},
-    "doctor": {"_probe"},
-    "_doctor_report": {"_probe", "doctor"},
-    "__main__": {"doctor", "_doctor_report"},
-    "integrations.asyncpg": {"_databases"},
-    "integrations.psycopg": {"_databases"},
-    "integrations.pydantic_settings": {"_validation"},
-    "integrations.sqlalchemy": {"_databases"},
+    "doctor.probe": {"_aws"},
+    "__main__": {"doctor"},
+    "integrations.asyncpg": {"_rotation"},
+    "integrations.psycopg": {"_rotation"},
+    "integrations.pydantic_settings": {"_pydantic_errors"},
+    "integrations.sqlalchemy": {"_rotation"},
 }
-# The files of the testing kit and its plugin see each other.
+# A manager names the type of its pool. It imports no pool at run time, so there is no circle.
+POOL_FOR_TYPES = ("_manager", f"{PACKAGE}._pool", True)
+# The files of the testing kit and its plugin import each other.
 KIT = {"testing", "pytest_plugin"}
 OWNERS = {
-    "aioboto3": {"_session", "_transport"},
-    "aiobotocore": {"_chain", "_transport"},
-    "aiohttp": {"_transport"},
+    "aioboto3": {"_aws.session", "_aws.aiosession"},
+    "aiobotocore": {"_aws.aiosession", "_aws.chain", "_aws.transport"},
+    "aiohttp": {"_aws.transport"},
     "botocore": {
         "errors",
-        "_mapping",
-        "_pooled",
-        "_session",
-        "_transport",
+        "_aws.aiosession",
+        "_aws.mapping",
+        "_aws.models",
+        "_aws.pooled",
+        "_aws.regions",
+        "_aws.session",
+        "_aws.tls",
         "testing._client",
         "testing._endpoint",
         "testing._failures",
@@ -121,8 +136,9 @@ def imports_of(path: Path) -> Iterator[Import]:
             assert node.level == 0, f"{path}: imports are absolute"
             source = node.module or ""
             # `from aiocredentials import errors` is an import of the module, `import CredentialsError` one of the door.
-            ours = [f"{source}.{alias.name}" for alias in node.names if (FOLDER / f"{alias.name}.py").exists()]
-            names = ours if source == PACKAGE and ours else [source]
+            folder = FOLDER.joinpath(*source.split(".")[1:])
+            ours = [f"{source}.{alias.name}" for alias in node.names if (folder / f"{alias.name}.py").exists()]
+            names = ours if source.partition(".")[0] == PACKAGE and ours else [source]
         for name in names:
             yield Import(module_name(path), name, id(node) in guarded)
 
@@ -131,36 +147,46 @@ IMPORTS = [one for path in MODULES for one in imports_of(path)]
 
 
 def floor(module: str) -> int:
-    """Say how high a module lives."""
-    room = module.partition(".")[0]
-    floors = [number for number, rooms in enumerate(FLOORS) if room in rooms]
-    assert floors, f"{module} has no place in the house: give it one in the design, and here"
+    """Say how high a module is."""
+    top = module.partition(".")[0]
+    floors = [number for number, modules in enumerate(FLOORS) if top in modules]
+    assert floors, f"{module} has no place in FLOORS: give it one in the design, and here"
     return floors[0]
 
 
 def points_down_inside(module: str, imported: str) -> bool:
     """Say whether one file of a folder imports another one that is below it."""
     folder, _, file = module.partition(".")
-    other_folder, _, other = imported.partition(".")
-    if folder != other_folder or folder not in INSIDE:
-        return False
     numbers = {name: number for number, names in enumerate(INSIDE[folder]) for name in names}
-    return numbers[other] < numbers[file]
+    assert file in numbers, f"{module} has no place in INSIDE: give it one"
+    return numbers[imported.partition(".")[2] or "__init__"] < numbers[file]
+
+
+def is_in_same_folder(module: str, imported: str) -> bool:
+    """Say whether two modules are files of one folder that has an order of its own."""
+    folder = module.partition(".")[0]
+    return "." in module and folder in INSIDE and imported.partition(".")[0] == folder
 
 
 @pytest.mark.parametrize("module", [module_name(path) for path in MODULES])
 def test_imports_point_down(module: str) -> None:
     """A module imports lower floors only, type annotations included; the top floor sees what users see."""
+    top = module.partition(".")[0]
     for one in IMPORTS:
         if one.module != module or one.imported.partition(".")[0] != PACKAGE:
             continue
-        room = one.imported.partition(".")[2] or "__init__"
-        if room.startswith("testing") and module.partition(".")[0] in KIT:
+        imported = one.imported.partition(".")[2] or "__init__"
+        if imported.startswith("testing") and top in KIT:
             continue
-        allowed = floor(room) < floor(module) or {room, module} == CIRCLE or points_down_inside(module, room)
-        assert allowed, f"{module} imports {room}, which isn't below it"
-        if module.partition(".")[0] in TOP:
-            assert room in PUBLIC | ALSO.get(module, set()), f"{module} imports {room}, which no user sees"
+        if is_in_same_folder(module, imported):
+            assert points_down_inside(module, imported), f"{module} imports {imported}, which isn't below it"
+            continue
+        if one == POOL_FOR_TYPES:
+            continue
+        assert floor(imported) < floor(module), f"{module} imports {imported}, which isn't below it"
+        if top in TOP:
+            allowed = PUBLIC | ALSO.get(module, set())
+            assert imported.partition(".")[0] in allowed, f"{module} imports {imported}, which no user sees"
 
 
 def test_third_parties_have_owners() -> None:
@@ -174,10 +200,11 @@ def test_third_parties_have_owners() -> None:
 
 def test_the_rules_see_something() -> None:
     """The reader of imports finds them at the top of a file, in functions, and for types."""
-    assert Import("_gateway", f"{PACKAGE}._session", for_types=False) in IMPORTS
-    assert Import("_manager", f"{PACKAGE}._pool", for_types=False) in IMPORTS
+    assert Import("_aws.gateway", f"{PACKAGE}._aws.session", for_types=False) in IMPORTS
+    assert Import("_aws.pooled", f"{PACKAGE}._aws.chain", for_types=False) in IMPORTS
     assert Import("_manager", f"{PACKAGE}._pool", for_types=True) in IMPORTS
-    assert Import("_session", "aioboto3", for_types=False) in IMPORTS
+    assert Import("_cache.reader", f"{PACKAGE}._cache.cache", for_types=True) in IMPORTS
+    assert Import("_aws.session", "aioboto3", for_types=False) in IMPORTS
 
 
 def test_the_public_door() -> None:

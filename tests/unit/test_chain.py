@@ -24,8 +24,10 @@ from aiobotocore.credentials import (
 )
 from aiobotocore.session import AioSession
 
-from aiocredentials import CredentialsPool, _chain, _transport
-from aiocredentials._session import ClientSettings, open_session
+from aiocredentials import CredentialsPool
+from aiocredentials._aws import aiosession, chain as _chain, transport as _transport
+from aiocredentials._aws.session import open_session
+from aiocredentials._aws.settings import ClientSettings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -118,7 +120,7 @@ class TestCopies:
         copy: Any = await open_session(ClientSettings(session=ours))
         assert provider_of(copy, AioAssumeRoleProvider)._prompter is _chain.refuse_mfa
         http = provider_of(copy, AioContainerProvider)._fetcher._session
-        assert isinstance(http, _transport._MetadataSessions)
+        assert isinstance(http, aiosession._MetadataSessions)
 
     async def test_providers_of_their_own(self) -> None:
         """What the caller has added to the chain is there, in its place.
@@ -321,7 +323,7 @@ def test_expiring_credentials_in_many_loops() -> None:
 
         async def one(region: str) -> None:
             async with asyncio.timeout(20) as deadline:
-                from aiocredentials._session import Region  # noqa: PLC0415 (for this line)
+                from aiocredentials._aws.regions import Region  # noqa: PLC0415 (for this line)
 
                 async with pool._session.client(Region(region, ""), deadline) as (client, _):
                     signer: Any = client._request_signer
@@ -338,7 +340,7 @@ def test_expiring_credentials_in_many_loops() -> None:
 
 async def test_a_metadata_session_is_for_one_question() -> None:
     """A question that is cancelled at any moment leaves nothing that a later one could meet."""
-    http = _transport._MetadataSessions(_transport.TrustedSession(timeout=1))
+    http = aiosession._MetadataSessions(_transport.TrustedSession(timeout=1))
     for count in range(4):
 
         async def ask() -> None:
@@ -359,5 +361,5 @@ def test_the_resolver_is_botocores() -> None:
 
     A release that makes another one is noticed.
     """
-    core = _transport.TrustedAioSession()
+    core = aiosession.TrustedAioSession()
     assert type(core.get_component("credential_provider")) is AioCredentialResolver

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from aiocredentials import DatabaseCredentials
-from aiocredentials._databases import checked, complete, given, place
+from aiocredentials._rotation.adapters import checked, complete, given, place
 
 HOSTLESS = DatabaseCredentials(username="app", password="p")
 FULL = DatabaseCredentials(username="app", password="p", host="db.example", port=6543, dbname="shop")

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aiocredentials import CredentialSourceError
-from aiocredentials._gateway import Gateway, SecretRequest
-from aiocredentials._session import Region
+from aiocredentials._aws.gateway import Gateway
+from aiocredentials._aws.regions import Region
+from aiocredentials._aws.requests import SecretRequest
 from unit.cache_model import virtual
 
 if TYPE_CHECKING:

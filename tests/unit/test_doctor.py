@@ -23,10 +23,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiocredentials import SecretDescription, __main__ as command, _probe
-from aiocredentials._doctor_report import as_json, as_text, columns, printable
-from aiocredentials._mapping import from_answer, map_error
-from aiocredentials._probe import (
+from aiocredentials import SecretDescription
+from aiocredentials._aws.mapping import from_answer, map_error
+from aiocredentials._aws.regions import Region
+from aiocredentials.doctor import cli as command, probe as _probe
+from aiocredentials.doctor.diagnosis import Endpoint, Report, SecretReport, _Examination
+from aiocredentials.doctor.probe import (
     CREDENTIALS_ADVICE,
     Contents,
     Elsewhere,
@@ -38,8 +40,7 @@ from aiocredentials._probe import (
     why_unreachable,
     without_password,
 )
-from aiocredentials._session import Region
-from aiocredentials.doctor import Endpoint, Report, SecretReport, _Examination
+from aiocredentials.doctor.report import as_json, as_text, columns, printable
 from aiocredentials.errors import (
     AuthenticationError,
     CredentialsError,
@@ -47,7 +48,7 @@ from aiocredentials.errors import (
     InvalidParameterError,
     InvalidRegionError,
     MalformedResponseError,
-    describe,
+    make_error,
 )
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ KMS_DENIED = answered("AccessDeniedException", "Access to KMS is not allowed")
 NOT_FOUND = answered("ResourceNotFoundException")
 DELETED = answered("InvalidRequestException", "The secret was marked for deletion.")
 REFUSED = map_error(ConnectionRefusedError(111, "Connection refused"), secret_name="prod/db")
-NO_CREDENTIALS = describe(AuthenticationError, "There are no credentials.")
+NO_CREDENTIALS = make_error(AuthenticationError, "There are no credentials.")
 
 
 class FakeProbe:
@@ -338,10 +339,10 @@ async def test_aws_does_not_say(error: CredentialsError) -> None:
         (CONTENTS, True, True, False),
         (NOT_FOUND, True, True, False),
         (answered("ThrottlingException"), True, True, True),
-        (describe(MalformedResponseError, "Not an answer."), True, True, True),
+        (make_error(MalformedResponseError, "Not an answer."), True, True, True),
         (NO_CREDENTIALS, None, None, True),
-        (describe(InvalidRegionError, "No such region."), None, None, True),
-        (describe(EndpointUnreachableError, "The TLS handshake failed."), False, False, True),
+        (make_error(InvalidRegionError, "No such region."), None, None, True),
+        (make_error(EndpointUnreachableError, "The TLS handshake failed."), False, False, True),
     ],
 )
 async def test_reachable(
@@ -362,14 +363,14 @@ async def test_no_way_to_ask() -> None:
 
 async def test_a_setting_that_is_wrong() -> None:
     """An error without AWS's answer isn't about the secret, also where AWS could have answered the same class."""
-    probe = FakeProbe(describe(InvalidParameterError, "AWS_ENDPOINT_URL is malformed."))
+    probe = FakeProbe(make_error(InvalidParameterError, "AWS_ENDPOINT_URL is malformed."))
     assert (await examined(probe)).exit_code == 3
     assert str((await endpoint_by(probe)).problem).startswith("AWS_ENDPOINT_URL is malformed. ")
 
 
 async def test_sentences_come_once() -> None:
     """A region's problem has each sentence once, however many secrets it is about, and each kind of advice once."""
-    errors = [REFUSED, REFUSED, describe(EndpointUnreachableError, "No answer within 1 s."), NO_CREDENTIALS]
+    errors = [REFUSED, REFUSED, make_error(EndpointUnreachableError, "No answer within 1 s."), NO_CREDENTIALS]
     probe = FakeProbe(REFUSED)
     probe.way = None
     fake: Any = probe
@@ -403,7 +404,7 @@ async def test_a_malformed_endpoint(url: str, failure: str | None) -> None:
 async def test_tls_failed(said: str) -> None:
     """A failure of TLS is known already: no request is repeated."""
     route = Route(url="https://nowhere.invalid", source=None, proxy=None)
-    assert await why_unreachable(route, describe(EndpointUnreachableError, said)) == "tls"
+    assert await why_unreachable(route, make_error(EndpointUnreachableError, said)) == "tls"
 
 
 @pytest.mark.parametrize("proxy", [None, "http://127.0.0.1:1"])
@@ -451,7 +452,7 @@ def test_a_password_in_a_url(login: str) -> None:
 
 def test_a_password_in_an_error() -> None:
     """An error that repeats a URL is shown without the login in it; so is AWS's own message."""
-    ours = describe(EndpointUnreachableError, "No answer from https://user:CANARY@host.example or http://CANARY@b.")
+    ours = make_error(EndpointUnreachableError, "No answer from https://user:CANARY@host.example or http://CANARY@b.")
     assert told(ours) == "No answer from https://host.example or http://b."
     assert told(answered("Odd", "See https://user:CANARY@host.example")) == "Odd: See https://host.example."
 

@@ -33,8 +33,8 @@ from aiocredentials import (
     errors,
     map_client_errors,
 )
-from aiocredentials._findings import chain
-from aiocredentials._mapping import map_error
+from aiocredentials._aws.findings import chain
+from aiocredentials._aws.mapping import map_error
 from unit.foreign_errors import CANARY, client_error
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ COPIES: dict[str, Callable[[Any], Any]] = {"copy": copy.copy, "deepcopy": copy.d
     "error",
     [
         map_error(client_error("ThrottlingException"), secret_name="prod/db"),
-        errors.describe(PoolClosedError, "Closed.", region_name="eu-west-1"),
+        errors.make_error(PoolClosedError, "Closed.", region_name="eu-west-1"),
         map_error(client_error("AccessDenied", operation="AssumeRole", **{"content-type": "text/xml"})),
         map_error(botocore.exceptions.ProfileNotFound(profile="dev"), profile="dev"),
     ],
@@ -114,14 +114,14 @@ LONG = "prod/" + "x" * 2000 + "/database"
 def test_a_long_name(fact: str) -> None:
     """A name is cut in its middle, so that a message stays readable; the error itself has the whole of it."""
     facts = {fact: LONG}
-    error = errors.describe(SecretNotFoundError, "No.", **facts)
+    error = errors.make_error(SecretNotFoundError, "No.", **facts)
     assert len(str(error)) < 500
     assert "'prod/xxx" in str(error)
     assert "…" in str(error)
     assert "xxx/database'" in str(error)
     assert getattr(error, fact) == LONG
     just_fits = "x" * errors.LONGEST_NAME
-    assert f"'{just_fits}'" in str(errors.describe(SecretNotFoundError, "No.", secret_name=just_fits))
+    assert f"'{just_fits}'" in str(errors.make_error(SecretNotFoundError, "No.", secret_name=just_fits))
     assert len(errors.one_line(LONG)) == errors.LONGEST_NAME
 
 
@@ -132,15 +132,15 @@ def test_names_are_escaped() -> None:
         "region_name": "c\x1b[31m",
         "region_source": "profile 'dé\r\u202e'",
     }
-    text = str(errors.describe(SecretNotFoundError, "No.", **facts))
+    text = str(errors.make_error(SecretNotFoundError, "No.", **facts))
     assert "secret 'a\\nb', region 'c\\x1b[31m' (from profile 'dé\\r\\u202e')" in text
     assert text.isprintable()
-    assert len(str(errors.describe(SecretNotFoundError, "No.", region_name="x", region_source=LONG))) < 500
+    assert len(str(errors.make_error(SecretNotFoundError, "No.", region_name="x", region_source=LONG))) < 500
 
 
 def test_one_callers_own() -> None:
     """The copy for a caller names what this caller asked, and keeps an advice that isn't the class's."""
-    error = errors.describe(AuthenticationError, "No.", advice="Do that.", secret_name="a", region_name="r")
+    error = errors.make_error(AuthenticationError, "No.", advice="Do that.", secret_name="a", region_name="r")
     error.asked = False
     mine = errors.for_caller(error, secret_name="b", region_name=None, region_source="the pool")
     assert str(mine) == "No. Asked: secret 'b', region 'r' (from the pool). Do that."
@@ -253,7 +253,7 @@ async def test_no_chain() -> None:
 async def test_ours_pass(caplog: pytest.LogCaptureFixture) -> None:
     """An error that is ours already is logged the same way, and goes through as it is."""
     caplog.set_level(logging.DEBUG)
-    ours = errors.describe(InvalidParameterError, "A bad parameter.")
+    ours = errors.make_error(InvalidParameterError, "A bad parameter.")
     assert await raised(fetch(ours)) is ours
     assert [record.levelname for record in caplog.records] == ["ERROR"]
 

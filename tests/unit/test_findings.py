@@ -14,8 +14,8 @@ from aiocredentials import (
     InvalidParameterError,
     InvalidRegionError,
 )
-from aiocredentials._mapping import map_error, map_opening_error
-from aiocredentials._session import Region, may_be_a_region, nearest_region, unlisted, wrong_region
+from aiocredentials._aws.mapping import map_error, map_opening_error
+from aiocredentials._aws.regions import Region, may_be_a_region, nearest_region, unlisted, wrong_region
 from unit.foreign_errors import CANARY, botocore_error, everything, through
 
 

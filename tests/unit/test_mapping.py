@@ -29,11 +29,11 @@ from aiocredentials import (
     SecretFormatError,
     SecretNotFoundError,
     ThrottledError,
-    _mapping,
     errors,
 )
-from aiocredentials._credential_findings import CREDENTIALS
-from aiocredentials._findings import SETTINGS, chain, frames
+from aiocredentials._aws import mapping as _mapping
+from aiocredentials._aws.credential_findings import CREDENTIALS
+from aiocredentials._aws.findings import SETTINGS, chain, frames
 from unit.foreign_errors import (
     CANARY,
     NAMED,
@@ -621,7 +621,7 @@ def test_foreign_errors_at_opening(error: Exception, expected: type[CredentialsE
     assert CANARY not in everything(mapped)
 
 
-@pytest.mark.parametrize("module", ["botocore.auth", "aiobotocore.signers", "aiocredentials._transport"])
+@pytest.mark.parametrize("module", ["botocore.auth", "aiobotocore.signers", "aiocredentials._aws.transport"])
 def test_before_a_request_is_sent(module: str) -> None:
     """What signing a request or setting up its connection raises in a call is about a setting, and no answer."""
     mapped = _mapping.map_error(through(module, TypeError("a type")))
@@ -761,7 +761,7 @@ def test_a_chain_that_bites_its_tail() -> None:
 @pytest.mark.parametrize("map_one", [_mapping.map_error, _mapping.map_opening_error])
 def test_mapping_ours_again(map_one: Callable[..., CredentialsError]) -> None:
     """An error of ours that is mapped is a copy: same facts, and none of the frames and contexts of the first."""
-    ours = errors.describe(SecretFormatError, "No.", secret_name="x")
+    ours = errors.make_error(SecretFormatError, "No.", secret_name="x")
     with pytest.raises(SecretFormatError) as info:
         raise ours from ValueError(CANARY)
     mapped = map_one(info.value, secret_name="y")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aiocredentials import EndpointUnreachableError, PoolClosedError, Secret, SecretNotFoundError
-from aiocredentials._news import wait_for_news
+from aiocredentials._rotation.news import wait_for_news
 from aiocredentials.rotation import rotations_watched
 from unit.town import FETCH, Town, in_town, managed, now
 from unit.virtual_time import run

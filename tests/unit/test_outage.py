@@ -25,11 +25,12 @@ from aiocredentials import (
     SecretDeletedError,
     SecretExpiredError,
     SecretNotFoundError,
-    _gateway,
 )
+from aiocredentials._aws import gateway as _gateway
+from aiocredentials._aws.regions import Region
+from aiocredentials._aws.requests import SecretRequest
+from aiocredentials._aws.session import Opened
 from aiocredentials._cache import LONGEST_BACKOFF
-from aiocredentials._gateway import SecretRequest
-from aiocredentials._session import Opened, Region
 from aiocredentials._store import SecretStore
 from unit.virtual_time import run
 
@@ -113,7 +114,7 @@ class World:
         self.asleep = 0.0
         self.service = Service()
         self.store = SecretStore(self.service, TIMEOUT, pooled=pooled, clock=lambda: self.loop.time() + self.asleep)
-        self.reader: Reader[Secret] = self.store.reader(REQUEST, policy)
+        self.reader: Reader[Secret] = self.store.located_reader(REQUEST, policy)
 
     async def outcome(self) -> Secret | CredentialsError:
         """Read once, and give the value or the error."""

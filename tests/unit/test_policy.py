@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from aiocredentials import CachePolicy
-from aiocredentials._policy import seconds
+from aiocredentials._arguments import seconds
 
 DURATIONS = ("ttl", "patience", "max_stale", "negative_ttl")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import pytest
 
 from aiocredentials import AsyncCredentialsManager, CachePolicy, CredentialsPool, PoolClosedError, SecretNotFoundError
-from aiocredentials._redact import LOGGERS
+from aiocredentials._aws.redact import LOGGERS
 from aiocredentials.testing import FakeClock, FakeSecretsManager
 from unit.fake_aws import CANARY
 
@@ -173,7 +173,7 @@ async def test_if_version_looks_at_one_secret() -> None:
         manager = pool.manager("s7")
         secret = await manager.secret()
         request = manager._request
-        assert len(pool._store._related(request)) == 1
+        assert len(pool._store._related(request, None)) == 1
         before = len(fake.calls)
         manager.invalidate(if_version="another")
         assert await manager.secret() is secret

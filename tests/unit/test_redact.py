@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiocredentials import _redact
-from aiocredentials._redact import LOGGERS, our_call, wire_logs_redacted, without_password
+from aiocredentials._aws import redact as _redact
+from aiocredentials._aws.redact import LOGGERS, our_call, wire_logs_redacted, without_password
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

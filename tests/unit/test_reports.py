@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from aiocredentials import AccessDeniedError, CredentialsPool, ThrottledError, _reports
-from aiocredentials._identifiers import Key
+from aiocredentials._aws.regions import Region
+from aiocredentials._aws.requests import SecretRequest
 from aiocredentials._reports import Reporter
 from aiocredentials.testing import FakeSecretsManager
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from aiocredentials.events import SecretEvent
 
-KEY = Key("prod/db", "eu-west-1", None, "AWSCURRENT")
+KEY = SecretRequest("prod/db", Region("eu-west-1", "a test"))
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:

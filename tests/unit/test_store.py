@@ -24,7 +24,7 @@ from aiocredentials import (
     SecretNotFoundError,
     ThrottledError,
 )
-from aiocredentials._gateway import SecretRequest
+from aiocredentials._aws.requests import SecretRequest
 from aiocredentials._store import SecretStore
 from unit.fake_aws import CANARY, POLICY, TTL, FakeAWS, pool_of
 from unit.virtual_time import run
@@ -837,7 +837,7 @@ async def test_failures_of_a_prefetch_are_the_callers() -> None:
         assert str(group.exceptions[0]) == str(error)
         with pytest.raises(SecretNotFoundError) as info:
             await pool.manager("a").secret()
-        entry = pool._store.cache.entry(pool.manager("a")._store._known_key(SecretRequest("a")))
+        entry = pool._store.cache.entry(pool.manager("a")._store._located_if_known(SecretRequest("a")))
         assert entry is not None
         assert len({id(one) for one in (error, group.exceptions[0], info.value, entry.failure)}) == 4
         assert all(one.__traceback__ is None for one in group.exceptions)

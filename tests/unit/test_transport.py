@@ -18,9 +18,15 @@ from botocore import handlers
 from botocore.config import Config
 from botocore.httpsession import get_cert_path
 
-from aiocredentials import AuthenticationError, _session, _transport
-from aiocredentials._session import ClientSettings, default_region, load_transport, open_session
-from aiocredentials._transport import TrustedConfig, TrustedSession, is_loopback, load, ssl_context
+from aiocredentials import AuthenticationError
+from aiocredentials._aws import aiosession, loading, models, tls, transport as _transport
+from aiocredentials._aws.aiosession import load
+from aiocredentials._aws.loading import load_transport
+from aiocredentials._aws.regions import default_region
+from aiocredentials._aws.session import open_session
+from aiocredentials._aws.settings import ClientSettings
+from aiocredentials._aws.tls import ssl_context
+from aiocredentials._aws.transport import TrustedConfig, TrustedSession, is_loopback
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +35,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def no_contexts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forget the TLS contexts of the process for the length of the test."""
-    monkeypatch.setattr(_transport, "_contexts", {})
+    monkeypatch.setattr(tls, "_contexts", {})
 
 
 class TestConfig:
@@ -62,20 +68,20 @@ class TestContexts:
     async def test_the_newest(self, tmp_path: Path) -> None:
         """Of a bundle that is replaced again and again one context is kept, the newest; there are never many."""
         source = get_cert_path(True)  # noqa: FBT003 (botocore's `verify`)
-        bundles = [tmp_path / f"bundle{number}.pem" for number in range(_transport._MOST_CONTEXTS + 5)]
+        bundles = [tmp_path / f"bundle{number}.pem" for number in range(tls._MOST_CONTEXTS + 5)]
         seen: list[ssl.SSLContext] = []
         for _ in range(3):
             shutil.copy(source, tmp_path / "new")
             os.replace(tmp_path / "new", bundles[0])  # noqa: PTH105 (as a mounted secret is replaced)
             seen.append(await ssl_context(str(bundles[0]), None, None))
         assert len(set(map(id, seen))) == 3
-        assert [context for _, context in _transport._contexts.values()] == [seen[-1]]
+        assert [context for _, context in tls._contexts.values()] == [seen[-1]]
         assert await ssl_context(str(bundles[0]), None, None) is seen[-1]
         for bundle in bundles:
             bundle.symlink_to(source) if bundle != bundles[0] else None
             last = await ssl_context(str(bundle), None, None)
-        kept = [context for _, context in _transport._contexts.values()]
-        assert len(kept) == _transport._MOST_CONTEXTS
+        kept = [context for _, context in tls._contexts.values()]
+        assert len(kept) == tls._MOST_CONTEXTS
         assert kept[-1] is last
         assert seen[-1] not in kept
 
@@ -104,12 +110,12 @@ class TestLoading:
     async def test_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """However many sessions are the first ones, the models are loaded once."""
         loaded: list[str] = []
-        monkeypatch.setattr(_session, "_is_loaded", False)
-        monkeypatch.setattr(_transport, "load", lambda: loaded.append("once"))
+        monkeypatch.setattr(loading, "_is_loaded", False)
+        monkeypatch.setattr(aiosession, "load", lambda: loaded.append("once"))
         await asyncio.gather(*(load_transport() for _ in range(5)))
         await load_transport()
         # A thread that another loop had already sent finds, once it has the lock, nothing left to do.
-        await asyncio.to_thread(_session._load)
+        await asyncio.to_thread(loading._load)
         assert loaded == ["once"]
 
     @pytest.mark.parametrize("collecting", [True, False])
@@ -134,13 +140,13 @@ class TestLoading:
     def test_a_model_of_the_users(self, tmp_path: Path) -> None:
         """Models are found where the loader looks, and one that isn't there is none."""
         (tmp_path / "model.json").write_text('{"b": 1, "a": {"c": 2}}')
-        read = _transport._JSONFileLoader().load_file(str(tmp_path / "model"))
+        read = models._JSONFileLoader().load_file(str(tmp_path / "model"))
         assert list(read) == ["b", "a"]
-        assert _transport._JSONFileLoader().load_file(str(tmp_path / "missing")) is None
+        assert models._JSONFileLoader().load_file(str(tmp_path / "missing")) is None
 
     def test_handlers(self) -> None:
         """Of botocore's event handlers those are kept that Secrets Manager and the credential chain need."""
-        kept = {name for name, *_ in handlers.BUILTIN_HANDLERS if _transport._is_ours(name)}
+        kept = {name for name, *_ in handlers.BUILTIN_HANDLERS if aiosession._is_ours(name)}
         assert {"choose-signer", "choose-signer.sts.AssumeRoleWithWebIdentity", "request-created"} <= kept
         services = {name.split(".")[1] for name in kept if "." in name}
         assert services <= {"secretsmanager", "sts", "sso", "sso-oidc", "signin"}

@@ -312,7 +312,9 @@ class AsyncCache(Generic[V]):
             facts = {"error": failure, "refresh": had_value, "duration": duration}
             news.append(partial(self.notify, "failed", name, **facts))
 
-    def _refuse(self, flight: Flight[V], failure: CredentialsError, old: Entry[V] | None, now: float) -> None:
+    def _refuse(
+        self, flight: Flight[V], failure: CredentialsError, old: Entry[V] | None, now: float
+    ) -> None:
         """Note a permanent failure. It belongs to the key that was asked; under its other keys the value stays."""
         new: Entry[V] = Entry((flight.key,), now)
         if old is not None:

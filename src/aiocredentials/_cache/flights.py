@@ -13,7 +13,7 @@ from aiocredentials.errors import (
     CredentialsError,
     EndpointUnreachableError,
     PoolClosedError,
-    describe,
+    make_error,
 )
 
 if TYPE_CHECKING:
@@ -109,7 +109,9 @@ class Flights(Generic[V]):
     def check_open(self) -> None:
         """Raise `PoolClosedError` after close."""
         if self.closed:
-            raise describe(PoolClosedError, "The pool is closed: make a new one for further calls.")
+            raise make_error(
+                PoolClosedError, "The pool is closed: make a new one for further calls."
+            )
 
     def find(self, key: Hashable) -> Flight[V] | None:
         """Return the fetch that is under way for a key, in the running loop."""
@@ -119,13 +121,17 @@ class Flights(Generic[V]):
         """Begin a fetch. Raises `PoolClosedError` after close."""
         return self._begin(Flight(key), fetch)
 
-    def begin_many(self, flights: Sequence[Flight[V]], fetch: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def begin_many(
+        self, flights: Sequence[Flight[V]], fetch: Callable[[], Coroutine[Any, Any, None]]
+    ) -> None:
         """Begin one fetch that sets the outcome of several flights. It goes on when no caller waits for them."""
         for flight in flights:
             flight.background = True
         self._launch(flights, fetch)
 
-    def follow(self, flight: Flight[V], key: Hashable, fetch: Callable[[], Coroutine[Any, Any, V]]) -> Flight[V]:
+    def follow(
+        self, flight: Flight[V], key: Hashable, fetch: Callable[[], Coroutine[Any, Any, V]]
+    ) -> Flight[V]:
         """Return the fetch that begins when this one has ended: one for all callers that ask for it meanwhile."""
         if flight.followed_by is None:
             flight.followed_by = (Flight(key), fetch)
@@ -180,7 +186,9 @@ class Flights(Generic[V]):
             for flight in list(state.by_key.values()):
                 self._hide(loop, state, flight)
 
-    def _hide(self, loop: asyncio.AbstractEventLoop, state: LoopFlights[V], flight: Flight[V]) -> None:
+    def _hide(
+        self, loop: asyncio.AbstractEventLoop, state: LoopFlights[V], flight: Flight[V]
+    ) -> None:
         state.remove(flight)
         # It may be called from any thread, and a caller may be about to wait for it in its own.
         with contextlib.suppress(RuntimeError):  # that loop has just been closed
@@ -294,9 +302,9 @@ class Flights(Generic[V]):
     def _cancelled(self) -> CredentialsError:
         """Make the error of a fetch that was cancelled."""
         if self.closed:
-            return describe(PoolClosedError, "The pool was closed during the call.")
+            return make_error(PoolClosedError, "The pool was closed during the call.")
         what = "The fetch was cancelled by something other than this library."
-        return describe(EndpointUnreachableError, what)
+        return make_error(EndpointUnreachableError, what)
 
     def _deliver(self, flight: Flight[V]) -> None:
         flight.landed = True
@@ -345,7 +353,9 @@ class Flights(Generic[V]):
             self._unregister(state, flights)
 
 
-async def _guarded(flights: Sequence[Flight[V]], fetch: Callable[[], Coroutine[Any, Any, None]]) -> None:
+async def _guarded(
+    flights: Sequence[Flight[V]], fetch: Callable[[], Coroutine[Any, Any, None]]
+) -> None:
     """Run a fetch, and let what it raises be the outcome."""
     try:
         await fetch()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, cast
 
 if TYPE_CHECKING:
-    from aiocredentials._policy import CachePolicy
+    from aiocredentials._cache.policy import CachePolicy
     from aiocredentials.errors import CredentialsError
 
 HIT, STALE = 0, 1
@@ -128,7 +128,9 @@ def decide(
     return _expired(rules, known, began, now, failure)
 
 
-def _without_value(rules: Rules, known: Known | None, now: float, failure: CredentialsError | None) -> Decision:
+def _without_value(
+    rules: Rules, known: Known | None, now: float, failure: CredentialsError | None
+) -> Decision:
     if failure is not None:
         return Refuse(failure)
     if known is not None and (remembered := _remembered(rules, known, now)) is not None:
@@ -163,7 +165,9 @@ def _stale(
     return Wait(left)
 
 
-def _expired(rules: Rules, known: Known, began: float | None, now: float, failure: CredentialsError | None) -> Decision:
+def _expired(
+    rules: Rules, known: Known, began: float | None, now: float, failure: CredentialsError | None
+) -> Decision:
     """Decide where nothing is left to serve. Back-off doesn't count here: only a fetch helps, so it is made at once."""
     if failure is not None:
         return Refuse(failure, _TOO_OLD if known.stale_ok else _REFUSED)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from aiocredentials._cache.entries import Entry
     from aiocredentials._cache.flights import Flight
     from aiocredentials._cache.freshness import Decision
-    from aiocredentials._policy import CachePolicy
+    from aiocredentials._cache.policy import CachePolicy
 
 V = TypeVar("V")
 
@@ -150,7 +150,9 @@ class Reader(Generic[V]):
             return call.spent
         return flight
 
-    def _decide(self, call: _Call[V], entry: Entry[V] | None, flight: Flight[V] | None, now: float) -> Decision:
+    def _decide(
+        self, call: _Call[V], entry: Entry[V] | None, flight: Flight[V] | None, now: float
+    ) -> Decision:
         self._cache.flights.check_open()
         began = None if flight is None else flight.started
         is_spent = flight is not None and flight is call.spent

@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar, Unp
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse
 
-from aiocredentials import AsyncCredentialsManager, CachePolicy, CredentialsError, CredentialsPool, CustomSession
+from aiocredentials import (
+    AsyncCredentialsManager,
+    CachePolicy,
+    CredentialsError,
+    CredentialsPool,
+    CustomSession,
+)
 from aiocredentials.events import Listener
 
 if TYPE_CHECKING:
@@ -25,7 +31,14 @@ if TYPE_CHECKING:
     from aiobotocore.config import AioConfig
     from aiobotocore.session import AioSession
 
-__all__ = ["CredentialsState", "PoolSettings", "SecretDependency", "credentials_lifespan", "readiness", "secret"]
+__all__ = [
+    "CredentialsState",
+    "PoolSettings",
+    "SecretDependency",
+    "credentials_lifespan",
+    "readiness",
+    "secret",
+]
 
 T = TypeVar("T")
 
@@ -85,14 +98,22 @@ def credentials_lifespan(
         names = settings.get("prefetch", ())
         if not isinstance(names, str):
             settings["prefetch"] = tuple(names)  # each start of the app reads it
-        CredentialsPool(**settings)  # not used: settings that can't work are refused here, where they are written
+        CredentialsPool(
+            **settings
+        )  # not used: settings that can't work are refused here, where they are written
     elif settings:
-        raise ValueError(f"pool= has settings of its own: give {', '.join(settings)} to the pool instead.")
+        raise ValueError(
+            f"pool= has settings of its own: give {', '.join(settings)} to the pool instead."
+        )
 
     @asynccontextmanager
     async def opened(app: object) -> AsyncGenerator[CredentialsState]:
         async with AsyncExitStack() as stack:
-            mine = await stack.enter_async_context(CredentialsPool(**settings)) if pool is None else pool
+            mine = (
+                await stack.enter_async_context(CredentialsPool(**settings))
+                if pool is None
+                else pool
+            )
             state = CredentialsState(credentials_pool=mine, credentials_managers={})
             more = await stack.enter_async_context(lifespan(app)) if lifespan else None
             if clash := state.keys() & (more or {}).keys():
@@ -210,10 +231,14 @@ def secret(
     `database = secret(...)`, and tests replace it by `app.dependency_overrides[database]`. Raises `TypeError` or
     `ValueError` for an argument that can't work.
     """
-    return SecretDependency(secret_name, decode, binary=binary, region_name=region_name, version_stage=version_stage)
+    return SecretDependency(
+        secret_name, decode, binary=binary, region_name=region_name, version_stage=version_stage
+    )
 
 
-def readiness(**secrets: str | SecretDependency[Any]) -> Callable[[Request], Coroutine[Any, Any, JSONResponse]]:
+def readiness(
+    **secrets: str | SecretDependency[Any],
+) -> Callable[[Request], Coroutine[Any, Any, JSONResponse]]:
     """Return a route function: 200 while the app can use a value of each secret, 503 when one is missing.
 
     `app.add_api_route("/ready", readiness(database=database))`, where `database = secret(...)`. It reads as the app
@@ -229,13 +254,19 @@ def readiness(**secrets: str | SecretDependency[Any]) -> Callable[[Request], Cor
     `credentials_lifespan` runs. Needs secretsmanager:GetSecretValue.
     """
     if not secrets:
-        raise TypeError('readiness() looks at no secret: name each, as in readiness(database="prod/database").')
-    dependencies = {label: secret(one) if isinstance(one, str) else one for label, one in secrets.items()}
+        raise TypeError(
+            'readiness() looks at no secret: name each, as in readiness(database="prod/database").'
+        )
+    dependencies = {
+        label: secret(one) if isinstance(one, str) else one for label, one in secrets.items()
+    }
     decoded = {label for label, one in secrets.items() if not isinstance(one, str)}
     usable: dict[str, tuple[str, str]] = {}
     failures: dict[str, type[CredentialsError]] = {}
 
-    async def look(label: str, manager: AsyncCredentialsManager[Any]) -> dict[str, str | float | None]:
+    async def look(
+        label: str, manager: AsyncCredentialsManager[Any]
+    ) -> dict[str, str | float | None]:
         try:
             found = await manager.secret()
             version = (found.arn, found.version_id)
@@ -246,14 +277,18 @@ def readiness(**secrets: str | SecretDependency[Any]) -> Callable[[Request], Cor
             # A probe comes every few seconds: log each reason once.
             if failures.get(label) is not type(error):
                 failures[label] = type(error)
-                logger.warning("Not ready: no usable value for %s. %s: %s", label, type(error).__name__, error)
+                logger.warning(
+                    "Not ready: no usable value for %s. %s: %s", label, type(error).__name__, error
+                )
             return {"state": "missing", "age": None}
         failures.pop(label, None)
         return {"state": "stale" if found.is_stale else "fresh", "age": round(found.age, 3)}
 
     async def ready(request: Request) -> JSONResponse:
         """Report of each secret whether the app can use a value: 503 if one is missing."""
-        managers = {label: await dependency.manager(request) for label, dependency in dependencies.items()}
+        managers = {
+            label: await dependency.manager(request) for label, dependency in dependencies.items()
+        }
         found = await asyncio.gather(*(look(label, manager) for label, manager in managers.items()))
         is_ready = all(one["state"] != "missing" for one in found)
         content = {"ready": is_ready, "secrets": dict(zip(managers, found, strict=True))}

@@ -107,11 +107,18 @@ class OpenTelemetryListener:
             facts["error.type"] = type(error).__name__
         if refresh:
             self._refreshes.add(1, facts)
-        facts = {**facts, "aiocredentials.refresh": refresh}  # another dict: an SDK may keep the one that it is given
+        facts = {
+            **facts,
+            "aiocredentials.refresh": refresh,
+        }  # another dict: an SDK may keep the one that it is given
         # The context is given, and empty: the current one is that of whoever happened to begin the fetch.
         start = end - int(duration * 1e9)
-        span = self._tracer.start_span("aiocredentials.fetch", Context(), SpanKind.INTERNAL, facts, start_time=start)
-        self._duration.record(duration, facts, set_span_in_context(span, Context()))  # so that exemplars name the span
+        span = self._tracer.start_span(
+            "aiocredentials.fetch", Context(), SpanKind.INTERNAL, facts, start_time=start
+        )
+        self._duration.record(
+            duration, facts, set_span_in_context(span, Context())
+        )  # so that exemplars name the span
         if error is not None:
             span.set_status(StatusCode.ERROR)
             told = {"aiocredentials.error.code": error.code, "aws.request_id": error.request_id}
@@ -178,7 +185,9 @@ class _Registry:
                 return found
             # Until a global provider is set, the API has one of its own. What was made for that moves to the global
             # one, so both share it.
-            is_stand_in = asked is in_use and type(asked).__module__.startswith("opentelemetry.metrics")
+            is_stand_in = asked is in_use and type(asked).__module__.startswith(
+                "opentelemetry.metrics"
+            )
             found = (self._of_stand_in if asked is in_use else None) or _Requests()
             meter.create_observable_counter(
                 "aiocredentials.requests",

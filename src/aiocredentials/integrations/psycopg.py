@@ -13,7 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from aiocredentials import CredentialsError
-from aiocredentials._databases import checked, complete, given, place
+from aiocredentials._rotation.adapters import checked, complete, given, place
 from aiocredentials.rotation import (
     OTHER_STAGES,
     connect_through_rotation,

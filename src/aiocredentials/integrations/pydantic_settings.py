@@ -8,15 +8,36 @@ import copy
 import re
 import types
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar, Union, cast, get_args, get_origin
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    NamedTuple,
+    TypeAlias,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+)
 
 from pydantic import AliasChoices, BaseModel, Json, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsError
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsError,
+)
 
-from aiocredentials import AsyncCredentialsManager, CredentialsError, PoolClosedError, SecretFormatError
-from aiocredentials._validation import listed, place_of, problems_of, words_of
-from aiocredentials.errors import describe, shown
+from aiocredentials import (
+    AsyncCredentialsManager,
+    CredentialsError,
+    PoolClosedError,
+    SecretFormatError,
+)
+from aiocredentials._pydantic_errors import listed, place_of, problems_of, words_of
+from aiocredentials.errors import make_error, shown
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -33,7 +54,9 @@ SecretSource: TypeAlias = str | tuple[str, str] | AsyncCredentialsManager[Any]
 _JSON = cast("type", Json)
 _NO_INIT: Mapping[str, Any] = types.MappingProxyType({})
 # What pydantic-settings says where a variable isn't the JSON that its field needs: names alone.
-_UNREADABLE = re.compile(r'error (?:getting|parsing) value for field "([\w.-]+)" from source "(\w+)"')
+_UNREADABLE = re.compile(
+    r'error (?:getting|parsing) value for field "([\w.-]+)" from source "(\w+)"'
+)
 
 
 async def load_settings(
@@ -107,13 +130,21 @@ def _targets(
                 manager, is_ours = managers.get(name) or pool.manager(name), True
                 managers[name] = manager
             case _:
-                raise TypeError(f"For {place!r} give a secret's name, or a name and a key of its JSON, or a manager.")
+                raise TypeError(
+                    f"For {place!r} give a secret's name, or a name and a key of its JSON, or a manager."
+                )
         path, field = _find(settings_class, place) or (None, None)
         if path is None or field is None:
-            raise ValueError(f"{settings_class.__name__} has no field {place!r} that a value could be given for.")
+            raise ValueError(
+                f"{settings_class.__name__} has no field {place!r} that a value could be given for."
+            )
         if any(_overlap(path, other.path) for other in targets):
-            raise ValueError(f"{place!r} is given twice: by another name, or as a part of another field.")
-        targets.append(_Target(path=path, field=field, manager=manager, is_ours=is_ours, json_key=key))
+            raise ValueError(
+                f"{place!r} is given twice: by another name, or as a part of another field."
+            )
+        targets.append(
+            _Target(path=path, field=field, manager=manager, is_ours=is_ours, json_key=key)
+        )
     return targets
 
 
@@ -146,7 +177,10 @@ def _kinds(field: FieldInfo) -> tuple[Any, ...]:
 
 
 def _model_of(field: FieldInfo) -> type[BaseModel] | None:
-    return next((kind for kind in _kinds(field) if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+    return next(
+        (kind for kind in _kinds(field) if isinstance(kind, type) and issubclass(kind, BaseModel)),
+        None,
+    )
 
 
 def _overlap(path: Sequence[tuple[str, ...]], other: Sequence[object]) -> bool:
@@ -164,9 +198,13 @@ async def _fetch(pool: CredentialsPool, targets: Sequence[_Target]) -> list[Any]
     got: dict[AsyncCredentialsManager[Any], Any] = {}
     failures: list[CredentialsError] = []
 
-    async def take(manager: AsyncCredentialsManager[Any], read: Callable[[], Awaitable[Any]]) -> None:
+    async def take(
+        manager: AsyncCredentialsManager[Any], read: Callable[[], Awaitable[Any]]
+    ) -> None:
         try:
-            got[manager] = await read()  # into a dict, and not returned: the repr of a task shows its result
+            got[
+                manager
+            ] = await read()  # into a dict, and not returned: the repr of a task shows its result
         except CredentialsError as error:
             failures.append(copy.copy(error))
 
@@ -189,7 +227,9 @@ async def _fetch(pool: CredentialsPool, targets: Sequence[_Target]) -> list[Any]
     for failure in failures:
         if isinstance(failure, PoolClosedError):
             raise failure
-    raise ExceptionGroup(f"{len(failures)} of {len(ours) + len(theirs)} secrets could not be fetched", failures)
+    raise ExceptionGroup(
+        f"{len(failures)} of {len(ours) + len(theirs)} secrets could not be fetched", failures
+    )
 
 
 async def _prefetch(
@@ -220,7 +260,9 @@ class _Masked(dict[str, Any]):
 class _SecretsManagerSource(InitSettingsSource):
     """A source whose values are there already."""
 
-    def __init__(self, settings_class: type[BaseSettings], values: list[tuple[_Target, Any]]) -> None:
+    def __init__(
+        self, settings_class: type[BaseSettings], values: list[tuple[_Target, Any]]
+    ) -> None:
         super().__init__(settings_class, {})
         self._values = values
 
@@ -248,7 +290,11 @@ def _used(keys: Sequence[str], above: Mapping[str, Any]) -> str:
 
 
 def _build(
-    settings_class: type[S], fetched: list[tuple[_Target, Any]], init: Mapping[str, Any], *, environment_wins: bool
+    settings_class: type[S],
+    fetched: list[tuple[_Target, Any]],
+    init: Mapping[str, Any],
+    *,
+    environment_wins: bool,
 ) -> S | CredentialsError:
     """Return the settings, or the error that says why there are none."""
     parser, problems = InitSettingsSource(settings_class, {}), list[_Problem]()
@@ -256,7 +302,11 @@ def _build(
     for target, got in fetched:
         value, problem = _value(parser, target, got)
         values.append((target, value))
-        problems += [_Problem(".".join(keys[0] for keys in target.path), problem, [target])] if problem else []
+        problems += (
+            [_Problem(".".join(keys[0] for keys in target.path), problem, [target])]
+            if problem
+            else []
+        )
     if not problems:
         targets = [target for target, _ in fetched]
         try:
@@ -270,8 +320,10 @@ def _build(
     what = f"{settings_class.__name__} can't be built: {listed(map(str, problems))}."
     names = {target.manager.secret_name for problem in problems for target in problem.targets}
     if not names:
-        return SecretFormatError(f"{what} No secret has a part in it; what was given is left out here on purpose.")
-    return describe(SecretFormatError, what, secret_name=names.pop() if len(names) == 1 else None)
+        return SecretFormatError(
+            f"{what} No secret has a part in it; what was given is left out here on purpose."
+        )
+    return make_error(SecretFormatError, what, secret_name=names.pop() if len(names) == 1 else None)
 
 
 def _value(parser: InitSettingsSource, target: _Target, got: Any) -> tuple[Any, str]:  # noqa: ANN401 (any value)
@@ -284,7 +336,9 @@ def _value(parser: InitSettingsSource, target: _Target, got: Any) -> tuple[Any, 
             return _parsed(parser, target.field, secret.reveal()), ""
         found = secret.json()
     except (CredentialsError, ValueError, RecursionError):
-        return None, "not text" if target.json_key is None and not parser.field_is_complex(target.field) else "not JSON"
+        return None, "not text" if target.json_key is None and not parser.field_is_complex(
+            target.field
+        ) else "not JSON"
     if not isinstance(found, dict) or target.json_key not in found:
         return None, f"no JSON key {target.json_key!r}"
     return cast("dict[str, Any]", found)[target.json_key], ""
@@ -306,20 +360,32 @@ def _parsed(parser: InitSettingsSource, field: FieldInfo, text: str) -> Any:  # 
 
 
 def _construct(
-    settings_class: type[S], values: list[tuple[_Target, Any]], init: Mapping[str, Any], *, environment_wins: bool
+    settings_class: type[S],
+    values: list[tuple[_Target, Any]],
+    init: Mapping[str, Any],
+    *,
+    environment_wins: bool,
 ) -> S:
     """Build the settings with one more source. Raises whatever the class raises."""
 
     def customise(_: object, *args: Any, **given: Any) -> tuple[PydanticBaseSettingsSource, ...]:  # noqa: ANN401 (theirs)
         sources = settings_class.settings_customise_sources(*args, **given)
         arguments: PydanticBaseSettingsSource = given["init_settings"]
-        place = len(sources) if environment_wins else sources.index(arguments) + 1 if arguments in sources else 0
+        place = (
+            len(sources)
+            if environment_wins
+            else sources.index(arguments) + 1
+            if arguments in sources
+            else 0
+        )
         return (*sources[:place], _SecretsManagerSource(settings_class, values), *sources[place:])
 
     # A class that differs in its sources alone, since pydantic-settings asks the class for them, and no instance.
     body: dict[str, object] = {"settings_customise_sources": classmethod(customise)}
     body |= {"__module__": settings_class.__module__, "__qualname__": settings_class.__qualname__}
-    variant = types.new_class(settings_class.__name__, (settings_class,), exec_body=lambda space: space.update(body))
+    variant = types.new_class(
+        settings_class.__name__, (settings_class,), exec_body=lambda space: space.update(body)
+    )
     settings = cast("S", variant(**init))
     object.__setattr__(settings, "__class__", settings_class)
     return settings
@@ -351,6 +417,8 @@ def _problems(
         place = place_of([first, *steps], words | {str(first)})
         # Of a field itself, of something in it, and of something that it is in.
         origins = [
-            target for target in targets if all(step in keys for step, keys in zip(loc, target.path, strict=False))
+            target
+            for target in targets
+            if all(step in keys for step, keys in zip(loc, target.path, strict=False))
         ]
         yield _Problem(place, what, origins)

@@ -12,7 +12,7 @@ from weakref import WeakSet
 from sqlalchemy import URL, event
 from sqlalchemy.ext import asyncio as sqlalchemy_asyncio
 
-from aiocredentials._databases import checked, complete, given, place
+from aiocredentials._rotation.adapters import checked, complete, given, place
 from aiocredentials.rotation import OTHER_STAGES, connect_through_rotation, rotations_watched
 
 if TYPE_CHECKING:

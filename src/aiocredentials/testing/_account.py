@@ -59,7 +59,9 @@ class StoredSecret:
 
     def labelled(self, stage: str) -> Version | None:
         """Return the version that has a staging label; at most one has."""
-        return next((version for version in self.versions.values() if stage in version.stages), None)
+        return next(
+            (version for version in self.versions.values() if stage in version.stages), None
+        )
 
     def add(self, version: Version, stage: str) -> None:
         """Keep a new version, and give it a staging label; the first one is AWSCURRENT in any case.
@@ -91,20 +93,30 @@ class StoredSecret:
 
     def find(self, version_id: str | None, stage: str | None, operation: str) -> Version:
         """Return a version by its id, by its label, or by both, which must fit. Raises AWS's errors."""
-        version = self.labelled(stage or CURRENT) if version_id is None else self.versions.get(version_id)
+        version = (
+            self.labelled(stage or CURRENT) if version_id is None else self.versions.get(version_id)
+        )
         if version is None:
-            asked = f"staging label: {stage or CURRENT}" if version_id is None else f"VersionId: {version_id}"
+            asked = (
+                f"staging label: {stage or CURRENT}"
+                if version_id is None
+                else f"VersionId: {version_id}"
+            )
             message = f"Secrets Manager can't find the specified secret value for {asked}"
             raise answered("ResourceNotFoundException", operation, message)
         if stage is not None and stage not in version.stages:
-            message = "You provided a VersionStage that is not associated to the provided VersionId."
+            message = (
+                "You provided a VersionStage that is not associated to the provided VersionId."
+            )
             raise answered("InvalidRequestException", operation, message)
         return version
 
     def seeded(self, version: Version | None) -> SeededVersion:
         """Return what a test learns of a version."""
         version_id = version.version_id if version else None
-        return SeededVersion(name=self.name, arn=self.arn, region_name=self.region_name, version_id=version_id)
+        return SeededVersion(
+            name=self.name, arn=self.arn, region_name=self.region_name, version_id=version_id
+        )
 
     def value(self, version: Version) -> dict[str, Any]:
         """Return what GetSecretValue says of a version."""
@@ -143,7 +155,10 @@ class Account:
     def create(self, region_name: str, name: str) -> StoredSecret:
         """Create a secret without a value. Raises `ValueError` for a name that AWS refuses."""
         check_name(name)
-        partition = next((end for start, end in _PARTITIONS.items() if region_name.startswith(f"{start}-")), "aws")
+        partition = next(
+            (end for start, end in _PARTITIONS.items() if region_name.startswith(f"{start}-")),
+            "aws",
+        )
         suffix = "".join(self._random.choices(ascii_letters + digits, k=6))
         arn = f"arn:{partition}:secretsmanager:{region_name}:{_ACCOUNT}:secret:{name}-{suffix}"
         now = datetime.now(UTC)
@@ -187,11 +202,15 @@ class Account:
                 return secret
         return None
 
-    def get(self, region_name: str, parameters: Mapping[str, Any], operation: str) -> dict[str, Any]:
+    def get(
+        self, region_name: str, parameters: Mapping[str, Any], operation: str
+    ) -> dict[str, Any]:
         """Answer GetSecretValue, or one secret of a batch. Raises AWS's errors."""
         secret = self.find(region_name, str(parameters["SecretId"]), operation)
         if secret.deleted_at is not None:
-            message = "You can't perform this operation on the secret because it was marked for deletion."
+            message = (
+                "You can't perform this operation on the secret because it was marked for deletion."
+            )
             raise answered("InvalidRequestException", operation, message)
         version_id, stage = parameters.get("VersionId"), parameters.get("VersionStage")
         return secret.value(secret.find(version_id, stage, operation))

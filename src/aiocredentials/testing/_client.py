@@ -19,7 +19,12 @@ if TYPE_CHECKING:
     from aiocredentials.testing._account import Account
 
 # The API reference's bounds. botocore checks the lower ones before it sends anything, and leaves the upper ones to AWS.
-_LENGTHS = {"SecretId": (1, 2048), "VersionId": (32, 64), "VersionStage": (1, 256), "SecretIdList": (1, 20)}
+_LENGTHS = {
+    "SecretId": (1, 2048),
+    "VersionId": (32, 64),
+    "VersionStage": (1, 256),
+    "SecretIdList": (1, 20),
+}
 _HOST_LABEL = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")  # botocore refuses any other region
 
 
@@ -117,11 +122,17 @@ class FakeClient:
             except ClientError as error:
                 answer = error.response.get("Error", {})
                 errors.append(
-                    {"SecretId": secret_id, "ErrorCode": answer.get("Code"), "Message": answer.get("Message")}
+                    {
+                        "SecretId": secret_id,
+                        "ErrorCode": answer.get("Code"),
+                        "Message": answer.get("Message"),
+                    }
                 )
         return self._complete({"SecretValues": values, "Errors": errors})
 
-    async def _arrive(self, operation: str, asked: tuple[str, ...], parameters: dict[str, Any]) -> None:
+    async def _arrive(
+        self, operation: str, asked: tuple[str, ...], parameters: dict[str, Any]
+    ) -> None:
         """Note the call, wait, and fail where that is due."""
         _check_shortest(parameters)
         call = Call(
@@ -137,7 +148,9 @@ class FakeClient:
         for name, gate in list(self._gates):
             if name in names:
                 await gate._pass()  # noqa: SLF001 (the gate's other half)
-        if failure := self._failures.take(operation, {None} if operation.startswith("Batch") else names):
+        if failure := self._failures.take(
+            operation, {None} if operation.startswith("Batch") else names
+        ):
             raise failure
         _check_longest(parameters, operation)
 
@@ -154,9 +167,7 @@ def _check_shortest(parameters: dict[str, Any]) -> None:
     """Refuse what botocore refuses before it sends anything."""
     for name, (shortest, _) in _LENGTHS.items():
         if name in parameters and len(parameters[name]) < shortest:
-            report = (
-                f"Invalid length for parameter {name}, value: {len(parameters[name])}, valid min length: {shortest}"
-            )
+            report = f"Invalid length for parameter {name}, value: {len(parameters[name])}, valid min length: {shortest}"
             raise ParamValidationError(report=report)
 
 
@@ -174,5 +185,7 @@ def _check_longest(parameters: dict[str, Any], operation: str) -> None:
 
 def _too_long(name: str, rule: str, operation: str) -> ClientError:
     where = f"{name[0].lower()}{name[1:]}"
-    message = f"1 validation error detected: Value at '{where}' failed to satisfy constraint: {rule}"
+    message = (
+        f"1 validation error detected: Value at '{where}' failed to satisfy constraint: {rule}"
+    )
     return answered("ValidationException", operation, message)

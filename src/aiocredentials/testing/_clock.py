@@ -24,7 +24,9 @@ class FakeClock:
         """Move it forward, by seconds or a `timedelta`. Raises `ValueError` for less than 0, and for ever."""
         step = by.total_seconds() if isinstance(by, timedelta) else by
         if not math.isfinite(step) or step < 0:
-            raise ValueError(f"by is {step}: a monotonic clock goes forward, by a finite number of seconds.")
+            raise ValueError(
+                f"by is {step}: a monotonic clock goes forward, by a finite number of seconds."
+            )
         self._now += step
 
     def __repr__(self) -> str:

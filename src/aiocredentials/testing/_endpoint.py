@@ -41,7 +41,9 @@ class SecretsEndpoint:
         self.region_name = region_name
         self._clients: dict[str, Any] = {}
 
-    def set(self, name: str, value: Value | None, *, region_name: str | None = None) -> SeededVersion:
+    def set(
+        self, name: str, value: Value | None, *, region_name: str | None = None
+    ) -> SeededVersion:
         """Create a secret, or give it a new current version; None creates one that has no value yet.
 
         Raises `ValueError` for a name or a value that AWS refuses, and for a secret that is scheduled
@@ -60,11 +62,15 @@ class SecretsEndpoint:
             return self._seeded(description, region_name)
         before = Labels.of(description)
         answer = client.put_secret_value(SecretId=name, **given)
-        wanted = Labels(current=answer["VersionId"], previous=before.current, pending=before.pending)
+        wanted = Labels(
+            current=answer["VersionId"], previous=before.current, pending=before.pending
+        )
         self._mover(name, region_name).settle(wanted)
         return self._seeded(answer, region_name)
 
-    def rotate(self, name: str, value: Value, *, promote: bool = True, region_name: str | None = None) -> SeededVersion:
+    def rotate(
+        self, name: str, value: Value, *, promote: bool = True, region_name: str | None = None
+    ) -> SeededVersion:
         """Give a secret a new version; with `promote=False` it stays AWSPENDING until `finish_rotation`.
 
         Raises `KeyError` if there is no such secret, and `ValueError` for a value that AWS refuses, if the
@@ -137,7 +143,9 @@ class SecretsEndpoint:
         clock: Callable[[], float] | None = None,
     ) -> CredentialsPool:
         """Make a pool that asks this endpoint; enter it by `async with`, as any other."""
-        return CredentialsPool(region_name or self.region_name, endpoint_url=self.url, policy=policy, clock=clock)
+        return CredentialsPool(
+            region_name or self.region_name, endpoint_url=self.url, policy=policy, clock=clock
+        )
 
     def close(self) -> None:
         """Close the connections by which it writes; it can be used again."""
@@ -154,7 +162,9 @@ class SecretsEndpoint:
         if region not in self._clients:
             from botocore.session import get_session  # noqa: PLC0415 (it takes a while, and not every test asks)
 
-            self._clients[region] = get_session().create_client("secretsmanager", region, endpoint_url=self.url)
+            self._clients[region] = get_session().create_client(
+                "secretsmanager", region, endpoint_url=self.url
+            )
         return self._clients[region]
 
     def _described(self, name: str, region_name: str | None) -> Mapping[str, Any]:

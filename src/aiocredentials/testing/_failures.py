@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError, EndpointConnectionError, InvalidRegionError as BotocoreInvalidRegionError
+from botocore.exceptions import (
+    ClientError,
+    EndpointConnectionError,
+    InvalidRegionError as BotocoreInvalidRegionError,
+)
 
 from aiocredentials.errors import (
     AccessDeniedError,
@@ -31,17 +35,26 @@ _MARKED = "You can't perform this operation on the secret because it was marked 
 
 # What AWS answers where a caller gets these: the code and AWS's own words.
 _ANSWERS: dict[type[CredentialsError], tuple[str, str]] = {
-    SecretNotFoundError: ("ResourceNotFoundException", "Secrets Manager can't find the specified secret."),
+    SecretNotFoundError: (
+        "ResourceNotFoundException",
+        "Secrets Manager can't find the specified secret.",
+    ),
     SecretDecryptionError: (
         "DecryptionFailure",
         "Secrets Manager can't decrypt the protected secret text using the provided KMS key.",
     ),
     InvalidParameterError: ("InvalidParameterException", "The parameter name or value is invalid."),
-    InvalidRequestError: ("InvalidRequestException", "A parameter value is not valid for the current state."),
+    InvalidRequestError: (
+        "InvalidRequestException",
+        "A parameter value is not valid for the current state.",
+    ),
     SecretDeletedError: ("InvalidRequestException", _MARKED),
     InternalServiceError: ("InternalServiceError", "An error occurred on the server side."),
     ThrottledError: ("ThrottlingException", "Rate exceeded"),
-    AccessDeniedError: ("AccessDeniedException", "User is not authorized to perform this action on this resource"),
+    AccessDeniedError: (
+        "AccessDeniedException",
+        "User is not authorized to perform this action on this resource",
+    ),
     AuthenticationError: (
         "InvalidSignatureException",
         "The request signature we calculated does not match the signature you provided.",
@@ -51,9 +64,13 @@ _WORDS = dict(reversed(_ANSWERS.values()))  # of two with one code, the plain on
 
 # These aren't answers: botocore, or its parser, raises without one.
 _UNANSWERED: dict[type[CredentialsError], Callable[[], Exception]] = {
-    EndpointUnreachableError: lambda: EndpointConnectionError(endpoint_url="https://secretsmanager.fake"),
+    EndpointUnreachableError: lambda: EndpointConnectionError(
+        endpoint_url="https://secretsmanager.fake"
+    ),
     InvalidRegionError: lambda: BotocoreInvalidRegionError(region_name="fake"),
-    MalformedResponseError: lambda: ValueError("The fake was told to answer with what isn't an answer."),
+    MalformedResponseError: lambda: ValueError(
+        "The fake was told to answer with what isn't an answer."
+    ),
 }
 
 
@@ -62,7 +79,10 @@ def metadata(status: int) -> Any:  # noqa: ANN401 (the stubs want a HostId, whic
     return {
         "RequestId": _REQUEST_ID,
         "HTTPStatusCode": status,
-        "HTTPHeaders": {"x-amzn-requestid": _REQUEST_ID, "content-type": "application/x-amz-json-1.1"},
+        "HTTPHeaders": {
+            "x-amzn-requestid": _REQUEST_ID,
+            "content-type": "application/x-amz-json-1.1",
+        },
         "RetryAttempts": 0,
     }
 
@@ -72,7 +92,10 @@ def answered(code: str, operation: str, message: str | None = None) -> ClientErr
     status = 500 if code == "InternalServiceError" else 400
     return ClientError(
         {
-            "Error": {"Code": code, "Message": _WORDS.get(code, "No.") if message is None else message},
+            "Error": {
+                "Code": code,
+                "Message": _WORDS.get(code, "No.") if message is None else message,
+            },
             "ResponseMetadata": metadata(status),
         },
         operation,
@@ -119,7 +142,9 @@ class Failures:
     ) -> None:
         """Have calls fail. Raises `TypeError` or `ValueError` for what makes no sense."""
         if times is not None and times < 1:
-            raise ValueError(f"times is {times}: give how often to fail, from 1, or None for each time.")
+            raise ValueError(
+                f"times is {times}: give how often to fail, from 1, or None for each time."
+            )
         self._due.append(_Failure(_maker(error), times, secret_name, operation))
 
     def clear(self) -> None:

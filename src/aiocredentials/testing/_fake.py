@@ -35,7 +35,9 @@ class FakeSecretsManager:
     does: a call that fails here has had its retries. Values show neither in its repr nor in `calls`.
     """
 
-    def __init__(self, secrets: Mapping[str, Value] | None = None, *, region_name: str = "us-east-1") -> None:
+    def __init__(
+        self, secrets: Mapping[str, Value] | None = None, *, region_name: str = "us-east-1"
+    ) -> None:
         self.region_name = region_name
         self.calls: list[Call] = []
         """The calls that arrived, oldest first."""
@@ -45,7 +47,9 @@ class FakeSecretsManager:
         for name, value in (secrets or {}).items():
             self.set(name, value)
 
-    def set(self, name: str, value: Value | None, *, region_name: str | None = None) -> SeededVersion:
+    def set(
+        self, name: str, value: Value | None, *, region_name: str | None = None
+    ) -> SeededVersion:
         """Create a secret, or give it a new current version; None creates one that has no value yet.
 
         A mapping is written as JSON, bytes make a binary secret. Raises `ValueError` for a name or a value that AWS
@@ -60,7 +64,9 @@ class FakeSecretsManager:
             secret.add(kept, CURRENT)
         return secret.seeded(kept)
 
-    def rotate(self, name: str, value: Value, *, promote: bool = True, region_name: str | None = None) -> SeededVersion:
+    def rotate(
+        self, name: str, value: Value, *, promote: bool = True, region_name: str | None = None
+    ) -> SeededVersion:
         """Give a secret a new version, as a rotation does; with `promote=False`, `finish_rotation` makes it current.
 
         Raises `KeyError` if there is no such secret, and `ValueError` for a value that AWS refuses, if the
@@ -72,7 +78,11 @@ class FakeSecretsManager:
             raise not_finished(name)
         version = self._account.version(encoded(value))
         secret.add(version, PENDING)
-        return self.finish_rotation(name, region_name=region_name) if promote else secret.seeded(version)
+        return (
+            self.finish_rotation(name, region_name=region_name)
+            if promote
+            else secret.seeded(version)
+        )
 
     def finish_rotation(self, name: str, *, region_name: str | None = None) -> SeededVersion:
         """Make the AWSPENDING version current.
@@ -137,15 +147,15 @@ class FakeSecretsManager:
 
         Raises botocore's `InvalidRegionError` for a region that can't exist.
         """
-        client = FakeClient(region_name, self._account, self._failures, self._gates, self.calls.append)
+        client = FakeClient(
+            region_name, self._account, self._failures, self._gates, self.calls.append
+        )
         # There is nothing to close. A generator would be left open where a loop ends before its pool is closed.
         return nullcontext(client)
 
     def __repr__(self) -> str:
         """Say how much there is, and no value."""
-        return (
-            f"<FakeSecretsManager {self.region_name}, secrets: {len(self._account.secrets)}, calls: {len(self.calls)}>"
-        )
+        return f"<FakeSecretsManager {self.region_name}, secrets: {len(self._account.secrets)}, calls: {len(self.calls)}>"
 
     def _changeable(self, name: str, region_name: str | None) -> StoredSecret:
         return self._account.changeable(region_name or self.region_name, name)

@@ -42,7 +42,9 @@ class MotoServer:
     """
 
     def __init__(self, *, start_timeout: float | timedelta = 30.0) -> None:
-        self._timeout = start_timeout.total_seconds() if isinstance(start_timeout, timedelta) else start_timeout
+        self._timeout = (
+            start_timeout.total_seconds() if isinstance(start_timeout, timedelta) else start_timeout
+        )
         self._port: int | None = None
         self._resources = contextlib.ExitStack()
 
@@ -55,8 +57,14 @@ class MotoServer:
         if self._port is not None:
             return self
         # Flask is what the plain "moto" package, without its "server" extra, lacks.
-        if missing := [name for name in ("moto", "flask", "flask_cors") if importlib.util.find_spec(name) is None]:
-            message = f"MotoServer needs {', '.join(missing)}: run pip install 'aiocredentials[testing]'"
+        if missing := [
+            name
+            for name in ("moto", "flask", "flask_cors")
+            if importlib.util.find_spec(name) is None
+        ]:
+            message = (
+                f"MotoServer needs {', '.join(missing)}: run pip install 'aiocredentials[testing]'"
+            )
             raise ModuleNotFoundError(message, name=missing[0])
         with contextlib.ExitStack() as stack:
             # A file, not a pipe: nobody reads it while the server runs, and a pipe that is full would block the child.
@@ -72,7 +80,9 @@ class MotoServer:
                     start_new_session=True,  # Ctrl-C is for the parent, which may still need the server to clean up
                 )
             )
-            stack.callback(process.kill)  # runs before Popen's own exit, which waits; the child has nothing to save
+            stack.callback(
+                process.kill
+            )  # runs before Popen's own exit, which waits; the child has nothing to save
             line = _first_line(process, self._timeout)
             if not line:
                 errors.seek(0)
@@ -135,7 +145,9 @@ class MotoServer:
 
     def _running_port(self) -> int:
         if self._port is None:
-            raise RuntimeError("This MotoServer isn't running: use it in a `with` block, or call start() first")
+            raise RuntimeError(
+                "This MotoServer isn't running: use it in a `with` block, or call start() first"
+            )
         return self._port
 
 
@@ -148,7 +160,9 @@ def _child_environment() -> dict[str, str]:
 def _first_line(process: subprocess.Popen[bytes], timeout: float) -> bytes:
     """Read the child's first line; it is empty, and the child has ended, when none came in time or none will."""
     assert process.stdout is not None  # it is a pipe  # noqa: S101
-    timer = threading.Timer(timeout, process.kill)  # a read from a pipe has no time limit that works on every system
+    timer = threading.Timer(
+        timeout, process.kill
+    )  # a read from a pipe has no time limit that works on every system
     timer.start()
     try:
         line = process.stdout.readline()
@@ -170,16 +184,26 @@ def _serve(stdin: TextIO, stdout: TextIO) -> None:
 
         def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
             # werkzeug writes these two and so does moto; aiohttp in development mode refuses an answer with both.
-            def start(status: str, headers: list[tuple[str, str]], error: OptExcInfo | None = None) -> object:
-                once = [(name, value) for name, value in headers if name.lower() not in {"server", "date"}]
+            def start(
+                status: str, headers: list[tuple[str, str]], error: OptExcInfo | None = None
+            ) -> object:
+                once = [
+                    (name, value)
+                    for name, value in headers
+                    if name.lower() not in {"server", "date"}
+                ]
                 return start_response(status, once, error)
 
             answer: Iterable[bytes] = moto(environ, start)
             return answer
 
-        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # else it writes a line for each request
+        logging.getLogger("werkzeug").setLevel(
+            logging.ERROR
+        )  # else it writes a line for each request
         server = serving.make_server(_HOST, 0, application, threaded=True)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
+        thread = threading.Thread(
+            target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True
+        )
         thread.start()
         print(json.dumps({"port": server.port}), file=stdout, flush=True)
         stdin.read()  # returns when the parent closes its end, or is gone

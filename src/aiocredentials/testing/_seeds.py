@@ -34,7 +34,9 @@ def encoded(value: Value) -> str | bytes:
     plain = value if isinstance(value, str | bytes) else json.dumps(value)
     size = len(plain.encode() if isinstance(plain, str) else plain)
     if not 0 < size <= _LONGEST:
-        raise ValueError(f"The value has {size} bytes: AWS keeps from 1 to {_LONGEST}. None stands for no value yet.")
+        raise ValueError(
+            f"The value has {size} bytes: AWS keeps from 1 to {_LONGEST}. None stands for no value yet."
+        )
     return plain
 
 
@@ -44,12 +46,16 @@ def encoded(value: Value) -> str | bytes:
 def check_name(name: str) -> None:
     """Refuse a name that AWS refuses. Raises `ValueError`."""
     if not NAME.fullmatch(name):
-        raise ValueError(f"AWS refuses the name {name!r}: use up to 512 letters, digits and /_+=.@!-")
+        raise ValueError(
+            f"AWS refuses the name {name!r}: use up to 512 letters, digits and /_+=.@!-"
+        )
 
 
 def missing(name: str, region_name: str) -> KeyError:
     """Make the error for a secret that the test forgot to create."""
-    return KeyError(f"There is no secret {name!r} in {region_name!r}: create it by set(), in that region.")
+    return KeyError(
+        f"There is no secret {name!r} in {region_name!r}: create it by set(), in that region."
+    )
 
 
 def scheduled_for_deletion(name: str) -> ValueError:

@@ -37,7 +37,7 @@ from aiobotocore.utils import (
 )
 
 from aiocredentials._loops import bookkeeping
-from aiocredentials.errors import AuthenticationError, describe
+from aiocredentials.errors import AuthenticationError, make_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,7 +83,7 @@ def _process_provider(make: Callable[[str], Any], profile_name: str) -> Any:
 def refuse_mfa(prompt: str) -> NoReturn:
     """Raise in place of `getpass`, which would stop the event loop until somebody types."""
     device = prompt.removeprefix("Enter MFA code for ").strip(": ")
-    failure = describe(
+    failure = make_error(
         AuthenticationError,
         f"The AWS profile asks for a code of the device {device} (mfa_serial), "
         "and nobody can type it in a service: sign in before the start, such as by "

@@ -29,7 +29,9 @@ LOGGERS = tuple(
 )
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-_HEADERS = frozenset({"content-length", "content-type", "date", "x-amzn-requestid"})  # that a record may show
+_HEADERS = frozenset(
+    {"content-length", "content-type", "date", "x-amzn-requestid"}
+)  # that a record may show
 
 # None outside of our calls; inside, the operation that is under way, as soon as botocore has named it.
 _call: ContextVar[list[str] | None] = ContextVar("aiocredentials_call", default=None)
@@ -125,7 +127,9 @@ def _redact(record: logging.LogRecord) -> bool:
         return True
     module = record.name.rpartition(".")[2]
     # logging unpacks a single mapping, for formats such as "%(name)s", which botocore doesn't use.
-    arguments = record.args if isinstance(record.args, tuple) else (record.args,) if record.args else ()
+    arguments = (
+        record.args if isinstance(record.args, tuple) else (record.args,) if record.args else ()
+    )
     for each in arguments:
         if type(each).__name__ == "OperationModel":
             operation[:] = [_shown(each)]
@@ -134,7 +138,10 @@ def _redact(record: logging.LogRecord) -> bool:
         shown = tuple(each if _may_stay(each, module) else _shown(each) for each in arguments)
         try:
             text %= shown
-        except (TypeError, ValueError):  # a format for numbers alone, say; raised from here, it would end the call
+        except (
+            TypeError,
+            ValueError,
+        ):  # a format for numbers alone, say; raised from here, it would end the call
             text = f"{text} {shown}"
     if record.exc_info:
         text = f"{text} {_shown(record.exc_info[1])}"
@@ -145,7 +152,9 @@ def _redact(record: logging.LogRecord) -> bool:
 
 
 def _may_stay(value: object, module: str) -> bool:
-    return isinstance(value, (bool, int, float, NoneType)) or (isinstance(value, str) and module in _CARRIERS)
+    return isinstance(value, (bool, int, float, NoneType)) or (
+        isinstance(value, str) and module in _CARRIERS
+    )
 
 
 def _shown(value: Any) -> str:  # noqa: ANN401 (whatever botocore logs)
@@ -165,5 +174,9 @@ def _shown(value: Any) -> str:  # noqa: ANN401 (whatever botocore logs)
         size = f", a body of {len(body)} bytes" if isinstance(body, str | bytes) else ""
         url = without_password(str(facts["url"])).partition("?")[0]
         return f"[{facts['method']} {url}{size}; body and headers left out]"
-    known = {name: str(facts[name]) for name in facts if str(name).lower() in _HEADERS} if is_mapping else {}
+    known = (
+        {name: str(facts[name]) for name in facts if str(name).lower() in _HEADERS}
+        if is_mapping
+        else {}
+    )
     return f"[{kind} left out{f', but for {known}' if known else ''}]"

@@ -17,11 +17,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self, cast
 from urllib.parse import urlsplit
 
-from aiocredentials._gateway import Gateway, SecretRequest, region_of
-from aiocredentials._mapping import map_error, map_opening_error
-from aiocredentials._pooled import PooledSession
-from aiocredentials._redact import our_call, wire_logs_redacted
-from aiocredentials._session import SERVICE, ClientSettings, Region, default_region, open_session
+from aiocredentials._aws.gateway import Gateway
+from aiocredentials._aws.mapping import map_error, map_opening_error
+from aiocredentials._aws.pooled import PooledSession
+from aiocredentials._aws.redact import our_call, wire_logs_redacted
+from aiocredentials._aws.regions import SERVICE, Region, default_region
+from aiocredentials._aws.requests import SecretRequest, region_of
+from aiocredentials._aws.session import open_session
+from aiocredentials._aws.settings import ClientSettings
 from aiocredentials.errors import (
     AccessDeniedError,
     AuthenticationError,
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
 
     from aiobotocore.session import AioSession
 
-    from aiocredentials._secret import Secret, SecretDescription
+    from aiocredentials import Secret, SecretDescription
 
 CALLS_AT_ONCE = 8
 CONNECT_SECONDS = 3.0
@@ -188,26 +191,32 @@ class Probe:
                 async with asyncio.timeout(self._timeout):
                     credentials = await self._session.get_credentials()
                     if credentials is None:
-                        problem = f"No AWS credentials were found. Configure one of these: {_SOURCES}"
+                        problem = (
+                            f"No AWS credentials were found. Configure one of these: {_SOURCES}"
+                        )
                         return replace(known, problem=problem)
                     known = replace(known, method=str(credentials.method))
                     key = (await credentials.get_frozen_credentials()).access_key or ""
                     return replace(known, key_ending=key[-4:])
         except Exception as error:  # noqa: BLE001 (whatever botocore raises)
             if isinstance(error, TimeoutError):
-                reason = f"No AWS credentials could be loaded: no answer within {self._timeout:g} s."
+                reason = (
+                    f"No AWS credentials could be loaded: no answer within {self._timeout:g} s."
+                )
                 return replace(known, problem=f"{reason} {CREDENTIALS_ADVICE}")
             mapped = map_opening_error(error, profile=self._session.profile)
             reason = self._reason(mapped)
         # The library's own errors about credentials are whole sentences. AWS's need a beginning.
         if not isinstance(mapped, AuthenticationError) or mapped.code:
             reason = f"No AWS credentials could be loaded: {reason}"
-        advice = advice_for(mapped) if isinstance(mapped, AuthenticationError) else CREDENTIALS_ADVICE
+        advice = (
+            advice_for(mapped) if isinstance(mapped, AuthenticationError) else CREDENTIALS_ADVICE
+        )
         return replace(known, problem=f"{reason} {advice}")
 
     async def identity(self, known: Identity) -> Identity:
         """Ask STS for our identity, which needs no permission, and which nothing depends on."""
-        from aiocredentials import _transport  # noqa: PLC0415 (300 ms, loaded in a thread by now)
+        from aiocredentials._aws import transport  # noqa: PLC0415 (300 ms, loaded in a thread by now)
 
         # The stubs know the clients that are installed; this one isn't among them.
         create = cast("Callable[..., Any]", self._session.create_client)
@@ -218,7 +227,7 @@ class Probe:
                     asyncio.timeout(self._timeout),
                     create("sts", region_name=self.region.name) as client,
                 ):
-                    _transport.transport_of(client)
+                    transport.transport_of(client)
                     answer: dict[str, Any] = await client.get_caller_identity()
         except Exception as error:  # noqa: BLE001 (nothing depends on the identity)
             return replace(known, problem=f"STS: {self._reason(error)}")
@@ -238,7 +247,7 @@ class Probe:
 
         The error of a call explains better why.
         """
-        from aiocredentials import _transport  # noqa: PLC0415 (300 ms, loaded in a thread by now)
+        from aiocredentials._aws import transport  # noqa: PLC0415 (300 ms, loaded in a thread by now)
 
         # Nothing is sent, so any keys will do: without credentials there is a route, too.
         keys = dict.fromkeys(("aws_access_key_id", "aws_secret_access_key"), "unused")
@@ -248,8 +257,8 @@ class Probe:
         try:
             async with asyncio.timeout(self._timeout), opening as client:
                 url = str(client.meta.endpoint_url)
-                transport: Any = _transport.transport_of(client)
-                proxies = transport._proxy_config  # noqa: SLF001 (as aiobotocore does)
+                http_session: Any = transport.transport_of(client)
+                proxies = http_session._proxy_config  # noqa: SLF001 (as aiobotocore does)
                 proxy: str | None = proxies.proxy_url_for(url)
                 is_aws = str(urlsplit(url).hostname).startswith(f"{SERVICE}.{region.name.lower()}.")
         except Exception:  # noqa: BLE001 (a region or a setting that botocore rejects)

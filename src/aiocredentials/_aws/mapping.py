@@ -17,8 +17,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from aiocredentials._credential_findings import CREDENTIALS, DOCTOR, of_the_credentials, unforeseen
-from aiocredentials._findings import (
+from aiocredentials._aws.credential_findings import (
+    CREDENTIALS,
+    DOCTOR,
+    of_the_credentials,
+    unforeseen,
+)
+from aiocredentials._aws.findings import (
     SETTINGS,
     Failure,
     Finding,
@@ -49,8 +54,8 @@ from aiocredentials.errors import (
     SecretNotFoundError,
     ThrottledError,
     TransportError,
-    describe,
-    describe_answer,
+    make_answered_error,
+    make_error,
     one_line,
     shown,
 )
@@ -168,11 +173,15 @@ _NO_ANSWER = "Secrets Manager gave no usable answer"
 _CLOCK = "Set the clock of this host: AWS refuses a request whose time is more than five minutes from its own."
 _REGION = f"{InvalidRegionError.advice} Upper and lower case count."
 _PROXY = "Put the user and the password that the proxy wants into its URL: HTTPS_PROXY, or proxies of the config."
-_CA_BUNDLE = "Check AWS_CA_BUNDLE, ca_bundle in the profile, and verify and client_cert of the config."
+_CA_BUNDLE = (
+    "Check AWS_CA_BUNDLE, ca_bundle in the profile, and verify and client_cert of the config."
+)
 
 _HOST = re.compile(r"https?://(?:[^/@]*@)?([^/@:]+)")
 _CODE = re.compile(r"[\w.-]+")
-_DELETED = re.compile(r"marked (for deletion|deleted)|was deleted|scheduled for deletion", re.IGNORECASE)
+_DELETED = re.compile(
+    r"marked (for deletion|deleted)|was deleted|scheduled for deletion", re.IGNORECASE
+)
 _NO_VERSION = re.compile(r"secret value for (?:(staging label)|VersionId): (\S+)")
 _SKEWED = re.compile(r"Signature (expired|not yet current)")
 _SKEWED_CODES = frozenset({"RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture"})
@@ -187,7 +196,9 @@ _ARES_UNRESOLVED = ((1,), (4,))
 # Errors without an answer
 
 
-def map_error(error: BaseException, *, profile: str | None = None, **facts: str | None) -> CredentialsError:
+def map_error(
+    error: BaseException, *, profile: str | None = None, **facts: str | None
+) -> CredentialsError:
     """Make the error that one of a call stands for; raise it outside of the `except`.
 
     `profile` is the AWS profile in use; `facts` are `secret_name`, `region_name` and
@@ -196,7 +207,9 @@ def map_error(error: BaseException, *, profile: str | None = None, **facts: str 
     return _map(error, profile, facts, opening=False)
 
 
-def map_opening_error(error: BaseException, *, profile: str | None = None, **facts: str | None) -> CredentialsError:
+def map_opening_error(
+    error: BaseException, *, profile: str | None = None, **facts: str | None
+) -> CredentialsError:
     """Make the error that one of opening a session stands for; raise it outside of the `except`.
 
     No secret was asked for yet, so it is about AWS credentials, a setting or the network. `profile`
@@ -216,7 +229,7 @@ def _map(
         operation = _Operation(error.operation_name, profile, about_credentials=about_credentials)
         return _from_answer(error.response, operation, facts)
     cls, finding = _find(Failure(error, profile), opening=opening)
-    made = describe(cls, f"{finding.what}.", advice=finding.advice or None, **facts)
+    made = make_error(cls, f"{finding.what}.", advice=finding.advice or None, **facts)
     if cls in {AuthenticationError, InvalidParameterError}:
         made.asked = False
     return made
@@ -336,7 +349,9 @@ def _is_unresolved(link: BaseException) -> bool:
 # Errors that were answered
 
 
-def from_answer(response: Mapping[str, Any], operation: str, **facts: str | None) -> CredentialsError:
+def from_answer(
+    response: Mapping[str, Any], operation: str, **facts: str | None
+) -> CredentialsError:
     """Make the error that AWS answered: a ClientError too, with AWS's words and nothing else."""
     return _from_answer(response, _Operation(operation), facts)
 
@@ -377,7 +392,7 @@ def _from_answer(
     if about_credentials:
         cls = CredentialSourceError if cls.transient else AuthenticationError
         advice = advice or _advice_by(cls, code, operation)
-    made = describe_answer(
+    made = make_answered_error(
         cls,
         f"{_NOT_LOADED}: a{happened}" if about_credentials else f"A{happened}",
         advice=advice,

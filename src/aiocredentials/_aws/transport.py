@@ -15,48 +15,31 @@ This module imports aioboto3 (300 ms): `_session` imports it in a thread, when t
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import copy
-import gc
 import inspect
-import json
-import os
-import ssl
-from collections import OrderedDict
 from ipaddress import ip_address
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
-import aioboto3
 import aiohttp
 from aiobotocore.config import AioConfig
-from aiobotocore.hooks import AioHierarchicalEmitter
 from aiobotocore.httpsession import AIOHTTPSession
-from aiobotocore.session import AioSession
-from botocore import handlers
-from botocore.configprovider import ChainProvider, ConstantProvider
-from botocore.httpsession import create_urllib3_context, get_cert_path
-from botocore.loaders import JSONFileLoader, Loader
 
-from aiocredentials import _chain
-from aiocredentials._loops import PerLoop, loading
+from aiocredentials._aws.tls import prepare_context, ssl_context
 from aiocredentials.errors import RedirectError, TransportError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import ssl
 
-if not inspect.iscoroutinefunction(getattr(AIOHTTPSession, "_get_session", None)):  # pragma: no cover (no such release)
+
+if not inspect.iscoroutinefunction(
+    getattr(AIOHTTPSession, "_get_session", None)
+):  # pragma: no cover (no such release)
     raise ImportError(
         "This aiobotocore opens connections in a way that aiocredentials can't make safe: install another release."
     )
 
 _REDIRECTS = frozenset({300, 301, 302, 303, 305, 307, 308})
 _LONGEST_BODY = 16 << 20
-_MOST_CONTEXTS = 16
-
-_Files = tuple[str | None, str | None, str | None]
-_Stamps = tuple[object, ...]
 
 
 class TrustedSession(AIOHTTPSession):
@@ -79,7 +62,9 @@ class TrustedSession(AIOHTTPSession):
         return self
 
     async def __aexit__(self, *exc: Any) -> None:
-        async with self._changing:  # a close that comes while a connector is being made waits for it
+        async with (
+            self._changing
+        ):  # a close that comes while a connector is being made waits for it
             self._is_open = False
             await super().__aexit__(*exc)
 
@@ -107,7 +92,9 @@ class TrustedSession(AIOHTTPSession):
         endpoint: ssl.SSLContext,
         proxy: ssl.SSLContext | None,
     ) -> aiohttp.ClientSession:
-        connector = _Connector(proxy, limit=self._max_pool_connections, ssl=endpoint, **self._connector_args)
+        connector = _Connector(
+            proxy, limit=self._max_pool_connections, ssl=endpoint, **self._connector_args
+        )
         # The same as aiobotocore's own, but for the connector.
         return aiohttp.ClientSession(
             connector=connector,
@@ -119,7 +106,7 @@ class TrustedSession(AIOHTTPSession):
 
     def prepare(self) -> None:
         """Build in this thread what the first request would wait for."""
-        _build_context(_files(self._verify, self._cert_file, self._key_file))
+        prepare_context(self._verify, self._cert_file, self._key_file)
 
     def abandon(self) -> None:
         """Close the sockets when the event loop is closed already; the rest needs the loop."""
@@ -129,7 +116,9 @@ class TrustedSession(AIOHTTPSession):
     async def send(self, request: Any) -> Any:
         """Send the request, unless the endpoint isn't verified, and refuse an answer that points elsewhere."""
         if self._verify is False and not is_loopback(request.url):
-            raise TransportError(why="verify=False is for endpoints on this machine only; give a CA bundle instead")
+            raise TransportError(
+                why="verify=False is for endpoints on this machine only; give a CA bundle instead"
+            )
         if "@" in urlsplit(request.url).netloc:
             # aiohttp would refuse it too, with an error that names neither.
             sent = "can't be sent beside AWS's own signature"
@@ -138,7 +127,9 @@ class TrustedSession(AIOHTTPSession):
         await self._get_session(self._proxy_config.proxy_url_for(request.url))
         response = await super().send(request)
         if response.status_code in _REDIRECTS:
-            raise RedirectError(why=f"it answered with a redirect (HTTP {response.status_code}), which isn't followed")
+            raise RedirectError(
+                why=f"it answered with a redirect (HTTP {response.status_code}), which isn't followed"
+            )
         return response
 
 
@@ -235,201 +226,19 @@ class TrustedConfig(AioConfig):
         """Return both configs as one, in which the other's explicit options win, and the session class stays ours."""
         options = {**self._user_provided_options, **other_config._user_provided_options}
         options.pop("connector_args", None)
-        return TrustedConfig({**self.connector_args, **getattr(other_config, "connector_args", {})}, **options)
-
-
-class _MetadataSessions:
-    """Makes an HTTP session for each question to a metadata service, which no config reaches.
-
-    aiobotocore shares one and counts its users. A caller who is cancelled while it closes makes the
-    count wrong: then no later question gets an open session.
-    """
-
-    def __init__(self, theirs: AIOHTTPSession) -> None:
-        self._timeout = theirs._timeout.sock_read
-        self._proxies = theirs._proxy_config._proxies
-
-    def acquire(self) -> TrustedSession:
-        """Return a session, for one `async with`."""
-        return TrustedSession(timeout=self._timeout, proxies=self._proxies)
-
-
-class TrustedAioSession(AioSession):
-    """An aiobotocore session whose credential chain is hardened too, and which shares what it loads."""
-
-    def __init__(self) -> None:
-        # Of botocore's 119 handlers, the ones for S3, EC2 and others are never called here and cost a millisecond.
-        super().__init__(event_hooks=AioHierarchicalEmitter(), include_builtin_handlers=False)
-        places = {
-            handlers.REGISTER_FIRST: self._events.register_first,
-            handlers.REGISTER_LAST: self._events.register_last,
-        }
-        for name, handler, *where in handlers.BUILTIN_HANDLERS:
-            if _is_ours(name):
-                places.get(where[0] if where else None, self._events.register)(name, handler)
-        self.register_component("data_loader", _loader)
-        self.set_default_client_config(TrustedConfig())
-        _set_retry_defaults(self)
-
-    async def get_credentials(self) -> Any:
-        """Resolve the AWS credentials, and let other tasks run before botocore goes on with them."""
-        credentials = await super().get_credentials()
-        await turn()  # next, botocore builds a client, without an await: several milliseconds
-        return credentials
-
-    def _create_credential_resolver(self) -> Any:
-        resolver = super()._create_credential_resolver()
-        _chain.protect(resolver, _MetadataSessions)
-        return resolver
-
-
-def copy_of(core: AioSession) -> AioSession:
-    """Return a copy of a caller's session, with our defaults where it has none."""
-    mine = _chain.copied(core, _MetadataSessions)
-    _set_retry_defaults(mine)
-    return mine
-
-
-def _set_retry_defaults(core: AioSession) -> None:
-    """Set standard retries and three attempts in all, unless environment or profile say otherwise.
-
-    botocore's own default is the legacy mode, whose number of attempts depends on the service. An
-    idle connection that the server has dropped costs one attempt, so there must be more than one.
-    """
-    store = core.get_component("config_store")
-    for name, default in {"retry_mode": "standard", "max_attempts": 3}.items():
-        provider = store.get_config_provider(name)
-        # It is None where the session's owner has set a value.
-        if isinstance(provider, ChainProvider):
-            ours = copy.deepcopy(provider)
-            ours.set_default_provider(ConstantProvider(default))
-            store.set_config_provider(name, ours)
-
-
-def _is_ours(event: str) -> bool:
-    what, _, service = event.partition(".")
-    return what != "docs" and service.split(".")[0] in {"", "secretsmanager", "sts", "sso", "sso-oidc", "signin"}
-
-
-_turns = PerLoop(asyncio.Lock)
-
-
-async def turn() -> None:
-    """Wait for a turn of the loop that no other caller has, so that many at once don't add up to one long stall."""
-    async with _turns.get():
-        await asyncio.sleep(0)
-
-
-class _JSONFileLoader(JSONFileLoader):
-    """botocore's, but a Python function makes the dicts: so json.loads lets other threads run while it reads 2 MB."""
-
-    def _load_file(self, full_path: str, open_method: Callable[[str, str], Any]) -> Any:
-        if not os.path.isfile(full_path):  # noqa: PTH113 (botocore's own path, joined as it joins them)
-            return None
-        with open_method(full_path, "rb") as file:
-            return json.loads(file.read(), object_pairs_hook=lambda pairs: OrderedDict(pairs))  # noqa: PLW0108
-
-
-class _SharedLoader(Loader):
-    """One loader for all sessions of the process: what it has read stays read, and its search path doesn't grow."""
-
-    @property
-    def search_paths(self) -> list[str]:
-        return list(super().search_paths)  # every aioboto3 session appends a folder
-
-
-_loader = _SharedLoader(
-    [os.path.expanduser(path) for path in os.environ.get("AWS_DATA_PATH", "").split(os.pathsep) if path],  # noqa: PTH111
-    file_loader=_JSONFileLoader(),
-)
-
-
-def load() -> None:
-    """Read models, endpoint rules and CA store, and import what botocore imports late. For a thread: it takes 0.1 s.
-
-    The collector is off meanwhile: it would stop all threads to look through what is being made here.
-    """
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        # Whoever has a broken configuration learns of it from the session that needs it.
-        with contextlib.suppress(Exception):
-            asyncio.run(_dry_run())
-    finally:
-        if collecting:
-            gc.enable()
-
-
-async def _dry_run() -> None:
-    session = aioboto3.Session("not-a-key", "not-a-secret", botocore_session=TrustedAioSession())
-    async with session.client("secretsmanager", region_name="us-east-1") as client:
-        transport_of(client).prepare()
+        return TrustedConfig(
+            {**self.connector_args, **getattr(other_config, "connector_args", {})}, **options
+        )
 
 
 def transport_of(client: object) -> TrustedSession:
     """Return the HTTP session that a client really got. Raises `TypeError` if it isn't one that can be trusted."""
     transport = getattr(getattr(client, "_endpoint", None), "http_session", None)
     if not isinstance(transport, TrustedSession):
-        raise TypeError(f"the client came with a {type(transport).__name__}, which doesn't check what it connects to")
+        raise TypeError(
+            f"the client came with a {type(transport).__name__}, which doesn't check what it connects to"
+        )
     return transport
-
-
-# The newest context of each set of files, with what told the files from their predecessors.
-_contexts: dict[_Files, tuple[_Stamps, ssl.SSLContext]] = {}
-
-
-def _files(verify: Any, certificate: str | None, key: str | None) -> _Files:
-    return (get_cert_path(verify) if verify else None, certificate, key)
-
-
-def _kept(files: _Files) -> ssl.SSLContext | None:
-    kept = _contexts.get(files)
-    return kept[1] if kept is not None and kept[0] == _stamps(files) else None
-
-
-def _stamps(files: _Files) -> _Stamps:
-    return tuple(path and _stamp(path) for path in files)
-
-
-def _stamp(path: str) -> tuple[int, int]:
-    status = Path(path).stat()
-    return status.st_ino, status.st_mtime_ns
-
-
-async def ssl_context(verify: Any, certificate: str | None, key: str | None) -> ssl.SSLContext:
-    """Return the context for a CA bundle and a client certificate: made once, and again when a file has changed."""
-    files = _files(verify, certificate, key)
-    try:
-        kept = _kept(files)
-        return await asyncio.to_thread(_build_context, files) if kept is None else kept
-    except OSError as error:  # ssl.SSLError is one
-        named = ", ".join(filter(None, files))
-        why = f"the CA bundle or client certificate ({named}) can't be loaded: {error.strerror}"
-    raise TransportError(why=why)
-
-
-def _build_context(files: _Files) -> ssl.SSLContext:
-    bundle, certificate, key = files
-    with loading:
-        if (kept := _kept(files)) is not None:
-            return kept
-        # Read before the files: a change while they are read makes the next client read them again.
-        stamps = _stamps(files)
-        context = create_urllib3_context()
-        # urllib3 checks the host name by itself, so botocore's context doesn't; aiohttp leaves it
-        # to the context.
-        context.check_hostname = bundle is not None
-        context.verify_mode = ssl.CERT_REQUIRED if bundle else ssl.CERT_NONE
-        if bundle:
-            context.load_verify_locations(bundle)
-        if certificate:
-            context.load_cert_chain(certificate, key)
-        _contexts.pop(files, None)
-        _contexts[files] = stamps, context
-        while len(_contexts) > _MOST_CONTEXTS:
-            # Certificates that are renewed under new names; a client that has one keeps it.
-            del _contexts[next(iter(_contexts))]
-        return context
 
 
 def abandon(client: object) -> None:

@@ -8,14 +8,14 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING, NamedTuple
 
-from aiocredentials._probe import utc, without_password
+from aiocredentials.doctor.probe import utc, without_password
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from aiocredentials._probe import Contents, Elsewhere
-    from aiocredentials.doctor import Endpoint, Permissions, Report, SecretReport
+    from aiocredentials.doctor.diagnosis import Endpoint, Permissions, Report, SecretReport
+    from aiocredentials.doctor.probe import Contents, Elsewhere
 
 # The version of the fields. It changes if a field is removed or changes its meaning, but not if one
 # is added.

@@ -13,21 +13,19 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from botocore.exceptions import NoCredentialsError
 
-from aiocredentials._loops import PerLoop, bookkeeping, close_in_each_loop, detached_task, join
-from aiocredentials._redact import our_call, wire_logs_redacted
-from aiocredentials._session import (
-    ClientSettings,
-    Opened,
-    Region,
-    _core,
-    _is_custom,
-    _open_client,
-    default_region,
-    note_refusal,
-    open_session,
-    signs_again,
+from aiocredentials._aws.redact import our_call, wire_logs_redacted
+from aiocredentials._aws.regions import Region, default_region
+from aiocredentials._aws.session import Opened, note_refusal, open_client, open_session, signs_again
+from aiocredentials._aws.settings import ClientSettings, core_of, is_custom
+from aiocredentials._loops import (
+    PerLoop,
+    bookkeeping,
+    close_in_each_loop,
+    detached_task,
+    join,
+    turn,
 )
-from aiocredentials.errors import CredentialsError, PoolClosedError, describe, for_caller
+from aiocredentials.errors import CredentialsError, PoolClosedError, for_caller, make_error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
@@ -35,7 +33,7 @@ if TYPE_CHECKING:
     import aioboto3
     from aiobotocore.session import AioSession
 
-    from aiocredentials._session import CustomSession
+    from aiocredentials._aws.settings import CustomSession
 
 R = TypeVar("R")
 
@@ -68,7 +66,7 @@ class PooledSession:
                 self._state = "open"
                 return was_new
         what = "The pool was closed, and closing is final: make a new one."
-        raise describe(PoolClosedError, what)
+        raise make_error(PoolClosedError, what)
 
     @property
     def closed(self) -> bool:
@@ -83,9 +81,9 @@ class PooledSession:
     def _check_open(self) -> None:
         if self._state == "new":
             what = "The pool isn't open yet: use `async with pool:` first."
-            raise describe(PoolClosedError, what)
+            raise make_error(PoolClosedError, what)
         if self._state == "closed":
-            raise describe(PoolClosedError, "The pool is closed: make a new one.")
+            raise make_error(PoolClosedError, "The pool is closed: make a new one.")
 
     async def region(self) -> Region:
         """Return the default region of the pool."""
@@ -260,8 +258,8 @@ class _Clients:
         async with self._making:
             if self._session is None:
                 session = await open_session(self._settings)
-                if not _is_custom(session):
-                    core = _core(session)
+                if not is_custom(session):
+                    core = core_of(session)
                     search = partial(self._credentials, core.get_credentials, core)
                     vars(core)["get_credentials"] = search
                 self._session = session
@@ -298,7 +296,7 @@ class _Clients:
                 opened = await self.opened(where, self._seconds)
                 self.open[None] = opened
             else:
-                opened = await _open_client(self._stack, session, region, self._settings)
+                opened = await open_client(self._stack, session, region, self._settings)
                 self.open[region.name] = opened
         except asyncio.CancelledError:
             # The opening took too long. This session remembers what the configuration files said;
@@ -318,11 +316,11 @@ class _Clients:
         It takes the place of the session's own method.
         """
         # The transport was loaded in a thread before there was a session.
-        from aiocredentials import _chain, _transport  # noqa: PLC0415
+        from aiocredentials._aws import chain  # noqa: PLC0415
 
         self._searching += 1
         try:
-            search = partial(_chain.resolve, get_credentials, core)
+            search = partial(chain.resolve, get_credentials, core)
             # In the context of the opening, which says what may be logged.
             credentials = await self._once(_CREDENTIALS, search)
         finally:
@@ -331,9 +329,9 @@ class _Clients:
             if task is not None:
                 # All openings that needed it were given up.
                 task.cancel()
-        _chain.when_refresh_fails(credentials, self._spoil)
+        chain.when_refresh_fails(credentials, self._spoil)
         # Now botocore builds a client without an await, which takes several milliseconds.
-        await _transport.turn()
+        await turn()
         return credentials
 
     def _spoil(self) -> None:
@@ -402,10 +400,10 @@ class _Clients:
     def abandon(self) -> None:
         """Close the sockets, without the loop."""
         for opened in self.open.values():
-            if not _is_custom(self._settings.session):
-                from aiocredentials import _transport  # noqa: PLC0415 (it made the client)
+            if not is_custom(self._settings.session):
+                from aiocredentials._aws import transport  # noqa: PLC0415 (it made the client)
 
-                _transport.abandon(opened.client)
+                transport.abandon(opened.client)
         self._forget()
 
     def _forget(self) -> None:

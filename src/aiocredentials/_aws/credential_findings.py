@@ -8,7 +8,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aiocredentials._findings import (
+from aiocredentials._aws.findings import (
     Failure,
     Finding,
     chain,
@@ -22,9 +22,11 @@ from aiocredentials.errors import one_line, shown
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from aiocredentials._findings import Explain
+    from aiocredentials._aws.findings import Explain
 
-DOCTOR = "Run python -m aiocredentials doctor NAME: it shows which AWS credentials this process finds."
+DOCTOR = (
+    "Run python -m aiocredentials doctor NAME: it shows which AWS credentials this process finds."
+)
 _BY_HAND = "Run the program by hand to see what it says: that is left out here, because it may hold a secret."
 _PROGRAM = "the program in credential_process"
 # The method of botocore that starts it, and reads what it prints.
@@ -75,7 +77,9 @@ def _none_found(failure: Failure) -> Finding:
     if os.environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
         hints.append("AWS_EC2_METADATA_DISABLED switches the metadata service off")
     details = f" ({'; '.join(hints)})" if hints else ""
-    what = f"none were found in the environment, in {failure.where}, or by a metadata service{details}"
+    what = (
+        f"none were found in the environment, in {failure.where}, or by a metadata service{details}"
+    )
     return Finding(what, DOCTOR, transient=True)
 
 

@@ -26,7 +26,7 @@ _CREDENTIALS = frozenset({
 })  # fmt: skip
 # Where a request is signed, and where its connection is set up.
 _BEFORE_SENDING = frozenset({
-    "aiobotocore.signers", "botocore.auth", "botocore.signers", "aiocredentials._transport",
+    "aiobotocore.signers", "botocore.auth", "botocore.signers", "aiocredentials._aws.transport",
 })  # fmt: skip
 # What these modules raise about their arguments has no value in it.
 _OUR_WORDS = ("aiocredentials.", "aiohttp.connector", "aiohttp.client_reqrep")

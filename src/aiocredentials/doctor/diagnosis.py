@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from aiocredentials import SecretDescription
-from aiocredentials._probe import (
+from aiocredentials.doctor.probe import (
     Contents,
     Elsewhere,
     Identity,

@@ -1,0 +1,1 @@
+"""Everything that speaks with AWS, botocore and aiohttp. The folder knows nothing of the cache."""

@@ -1,0 +1,1 @@
+"""The parts of `aiocredentials.rotation` that users don't import."""

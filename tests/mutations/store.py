@@ -1,0 +1,131 @@
+"""What `tests/mutants.py` takes out of identifiers, the store, loops and threads, events and the pool."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MUTATIONS: Sequence[tuple[str, str, str, str]] = [
+    # _loops.py
+    (
+        "a task factory must know context=",
+        "_loops.py",
+        "        return Context().run(running_loop().create_task, coroutine)",
+        "        return running_loop().create_task(coroutine, context=Context())",
+    ),
+    (
+        "a fetch runs in its first caller's context",
+        "_loops.py",
+        "        return Context().run(running_loop().create_task, coroutine)",
+        "        return running_loop().create_task(coroutine)",
+    ),
+    (
+        "no lock",
+        "_loops.py",
+        "bookkeeping = threading.RLock()",
+        "bookkeeping = contextlib.nullcontext()\nbookkeeping.acquire = bookkeeping.release = lambda *_: True",
+    ),
+    (
+        "a forked child goes on with its parent's loops",
+        "_loops.py",
+        "        thing.forked()\n",
+        "        pass\n",
+    ),
+    (
+        "a forked child finds the lock held",
+        "_loops.py",
+        "at_fork(after_in_child=bookkeeping.release)\n",
+        "",
+    ),
+    (
+        "what a dead loop leaves is kept",
+        "_loops.py",
+        "        for state in states:\n            self._abandon(state)",
+        "        pass",
+    ),
+    # _identifiers.py
+    (
+        "an alias of a name that ends like a suffix",
+        "_identifiers.py",
+        "    if not has_suffix or _SUFFIX.fullmatch(name[-_SUFFIX_LENGTH:]) is not None:",
+        "    if not has_suffix:",
+    ),
+    (
+        "an alias of an ARN without a suffix",
+        "_identifiers.py",
+        "    if not has_suffix or _SUFFIX",
+        "    if _SUFFIX",
+    ),
+    # _store.py
+    (
+        "an invalidation in an unknown region is lost",
+        "_store.py",
+        "        for region_name in (own.region_name, None):",
+        "        for region_name in (own.region_name,):",
+    ),
+    (
+        "an invalidation in an unknown region leaves what is cached",
+        "_store.py",
+        "        keys = self._related(request, key)",
+        "        keys = []",
+    ),
+    (
+        "a forgotten version comes back by a fetch under way",
+        "_store.py",
+        "            yield (own.secret_name, region_name, secret.version_id)\n",
+        "",
+    ),
+    (
+        "one name spoils a batch",
+        "_prefetch.py",
+        "                if not _is_about_the_batch(error):",
+        "                if True:",
+    ),
+    (
+        "an overloaded service is asked for each name",
+        "_prefetch.py",
+        "                if not _is_about_the_batch(error):",
+        "                if False:",
+    ),
+    (
+        "iterators wake each other",
+        "_changes.py",
+        "        if self._for_failures:\n",
+        "        if True:\n",
+    ),
+    (
+        "an error ends the iterator",
+        "_changes.py",
+        "                except CredentialsError as error:\n                    store.reporter",
+        "                except ZeroDivisionError as error:\n                    store.reporter",
+    ),
+    # _loops.py
+    (
+        "a fork doesn't wait for what is loaded",
+        "_loops.py",
+        "    before=loading.before_fork,\n",
+        "",
+    ),
+    (
+        "a cancellation from inside is the caller's",
+        "_loops.py",
+        "    return me is None or me.cancelling() > 0",
+        "    return True",
+    ),
+    # events.py
+    (
+        "a listener may raise anything",
+        "events.py",
+        "    except BaseException:\n",
+        "    except Exception:\n",
+    ),
+    # _pool.py
+    (
+        "a listener never hears of its pool",
+        "_pool.py",
+        "            tell_opened(self._listener, self)",
+        "            pass",
+    ),
+]
