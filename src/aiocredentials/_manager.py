@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 DEFAULT_TIMEOUT = 10.0
+_DEFAULT_SETTINGS = ClientSettings()
 
 
 class _Decoded(Generic[T]):
@@ -192,7 +193,8 @@ class AsyncCredentialsManager(Generic[T]):
         if pool is None:
             self._read_from(self._store_per_call())
         else:
-            if self._settings != ClientSettings() or self._timeout != DEFAULT_TIMEOUT:
+            has_own = self._settings != _DEFAULT_SETTINGS or self._timeout != DEFAULT_TIMEOUT
+            if has_own:
                 raise ValueError(
                     "pool= has a session, endpoint_url, config and timeout of its own: "
                     "give these to the pool instead."

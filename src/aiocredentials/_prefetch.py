@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import copy
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeAlias
 
 from aiocredentials._aws.requests import SecretRequest, region_of
 from aiocredentials._cache import is_fresh
@@ -26,11 +26,12 @@ from aiocredentials.errors import (
 if TYPE_CHECKING:
     from collections.abc import Generator, Hashable, Iterable, Iterator, Sequence
 
-    from aiocredentials._aws.regions import Region
-    from aiocredentials._cache import Flight
+    from aiocredentials._cache import Flight, Reader
     from aiocredentials._cache.policy import CachePolicy
     from aiocredentials._secret import Secret
     from aiocredentials._store import SecretStore
+
+    Outcome: TypeAlias = Secret | CredentialsError
 
 # BatchGetSecretValue takes no more (API reference, SecretIdList).
 BATCH = 20
@@ -48,8 +49,17 @@ _ABOUT_THE_SERVICE = (
 )
 
 
-async def prefetch(store: SecretStore, secret_names: Sequence[str], policy: CachePolicy) -> None:
+async def prefetch(
+    store: SecretStore,
+    secret_names: Sequence[str],
+    policy: CachePolicy,
+) -> None:
     """Fetch the secrets that aren't cached and fresh.
+
+    Args:
+        store: The store of a pool.
+        secret_names: Names or ARNs.
+        policy: Says which cached values are fresh.
 
     Raises:
         ExceptionGroup: Of a `CredentialsError` per secret that failed; the others are cached.
@@ -72,32 +82,39 @@ class _Prefetch:
         flights = self._store.cache.flights
         flights.check_open()
         asked = flights.invalidations
-        wanted = [SecretRequest(name, region_of(name)) for name in secret_names]
-        joined, missing = self._sorted(await self._located(wanted))
+        requests = await self._located(secret_names)
+        under_way, missing = self._sorted(requests)
 
-        begun = [pair for group in missing for pair in self._begin(group)]
+        begun: list[tuple[SecretRequest, Flight[Secret]]] = []
+        for of_one_region in missing:
+            begun += self._begin(of_one_region)
+
         for request, flight in begun:
             with self._collected():
-                reader = self._store.located_reader(request, self._policy)
-                await reader.result_of(flight, asked)
-        for request in joined:
+                await self._reader(request).result_of(flight, asked)
+        for request in under_way:
             # Not the flight itself: it may have been invalidated meanwhile, and have no outcome.
             with self._collected():
-                await self._store.located_reader(request, self._policy).get()
+                await self._reader(request).get()
+        self._raise_failures(len(set(secret_names)))
 
+    def _reader(self, request: SecretRequest) -> Reader[Secret]:
+        return self._store.located_reader(request, self._policy)
+
+    def _raise_failures(self, asked: int) -> None:
         for failure in self._failures:
             if isinstance(failure, PoolClosedError):
                 raise failure
         if self._failures:
-            number = len(set(secret_names))
-            message = f"{len(self._failures)} of {number} secrets could not be fetched"
+            message = f"{len(self._failures)} of {asked} secrets could not be fetched"
             raise ExceptionGroup(message, self._failures)
 
-    async def _located(self, requests: Iterable[SecretRequest]) -> list[SecretRequest]:
-        """Return the requests with their regions, each once; note a failure for each other one."""
+    async def _located(self, secret_names: Iterable[str]) -> list[SecretRequest]:
+        """Return a request with its region per name; note a failure for a name without one."""
         located: list[SecretRequest] = []
         failure: CredentialsError | None = None
-        for request in dict.fromkeys(requests):
+        for name in dict.fromkeys(secret_names):
+            request = SecretRequest(name, region_of(name))
             # The default region isn't searched for again once that has failed.
             if failure is None or request.region is not None:
                 try:
@@ -112,19 +129,21 @@ class _Prefetch:
         self,
         requests: Iterable[SecretRequest],
     ) -> tuple[list[SecretRequest], Iterable[list[SecretRequest]]]:
-        """Return the requests whose fetch is under way, and by region those that must be fetched."""
+        """Return the requests whose fetch is under way, and per region those to be fetched."""
         cache = self._store.cache
-        joined: list[SecretRequest] = []
-        missing: dict[Region, list[SecretRequest]] = {}
+        under_way: list[SecretRequest] = []
+        missing: dict[str | None, list[SecretRequest]] = {}
         for request in requests:
             flight = cache.flights.find(request)
+            entry = cache.entry(request)
             if flight is not None:
                 # It goes on even if all callers that wait for it leave.
                 flight.background = True
-                joined.append(request)
-            elif not is_fresh(self._policy, cache.entry(request), cache.clock()):
-                missing.setdefault(cast("Region", request.region), []).append(request)
-        return joined, missing.values()
+                under_way.append(request)
+            elif not is_fresh(self._policy, entry, cache.clock()):
+                of_one_region = missing.setdefault(request.region_name, [])
+                of_one_region.append(request)
+        return under_way, missing.values()
 
     def _begin(
         self,
@@ -133,27 +152,29 @@ class _Prefetch:
         """Begin the batch calls for one region, and yield each request with its flight."""
         for start in range(0, len(requests), BATCH):
             batch = requests[start : start + BATCH]
-            flights = self._store.cache.start_many(batch, partial(self._fetch, batch))
+            fetch = partial(self._fetch, batch)
+            flights = self._store.cache.start_many(batch, fetch)
             yield from zip(batch, flights, strict=True)
 
     async def _fetch(self, batch: Sequence[SecretRequest]) -> dict[Hashable, Secret | Exception]:
-        """Fetch a batch, and singly what the batch left out."""
-        found: dict[str, Secret | CredentialsError] = {}
+        """Fetch a batch, and singly the secrets that the batch left out."""
+        found: dict[str, Outcome] = {}
         async with self._calls:
             try:
                 found = await self._store.gateway.get_many(batch, self._lifetime)
             except CredentialsError as error:
                 if not _is_about_the_batch(error):
-                    return {request: for_caller(error, **request.facts()) for request in batch}
-            singly = [self._outcome(request, found.get(request.secret_name)) for request in batch]
-            outcomes = await asyncio.gather(*singly)
+                    return {one: for_caller(error, **one.facts()) for one in batch}
+            outcomes = await asyncio.gather(
+                *(self._outcome(one, found.get(one.secret_name)) for one in batch)
+            )
         return dict(zip(batch, outcomes, strict=True))
 
     async def _outcome(
         self,
         request: SecretRequest,
-        in_batch: Secret | CredentialsError | None,
-    ) -> Secret | CredentialsError:
+        in_batch: Outcome | None,
+    ) -> Outcome:
         """Return the batch's outcome for a request, or that of a call of its own.
 
         A request gets its own call if the batch has no answer for it, or one that can't be used.
@@ -171,9 +192,11 @@ class _Prefetch:
         try:
             yield
         except Exception as error:  # noqa: BLE001 (whatever it is, the other secrets are fetched)
-            # A copy of our own error has no traceback, and so holds no frames.
-            is_ours = isinstance(error, CredentialsError)
-            self._failures.append(copy.copy(error) if is_ours else error)
+            failure = error
+            if isinstance(error, CredentialsError):
+                # A copy of our own error has no traceback, and so holds no frames.
+                failure = copy.copy(error)
+            self._failures.append(failure)
 
 
 def _is_about_the_batch(error: CredentialsError) -> bool:

@@ -178,10 +178,19 @@ class SecretStore:
             return None
         return request._replace(region=self._default)
 
-    def _related(self, request: SecretRequest, key: SecretRequest | None) -> list[SecretRequest]:
-        """Return the cached keys with the request's identifier: in the region of `key`, or in all."""
+    def _related(
+        self,
+        request: SecretRequest,
+        key: SecretRequest | None,
+    ) -> list[SecretRequest]:
+        """Return the cached keys with the request's identifier.
+
+        They are those in the region of `key`, or in all regions if it is None.
+        """
         related = cast("list[SecretRequest]", self.cache.related(request.secret_name))
-        return [other for other in related if key is None or other.region == key.region]
+        if key is None:
+            return related
+        return [other for other in related if other.region == key.region]
 
     def stats(self) -> CacheStats:
         """Count what has happened so far."""
