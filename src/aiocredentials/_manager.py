@@ -38,6 +38,16 @@ DEFAULT_TIMEOUT = 10.0
 _DEFAULT_SETTINGS = ClientSettings()
 
 
+class _InheritedPolicy(CachePolicy):
+    """The default of `policy=`, so that a signature doesn't show a policy that isn't used."""
+
+    def __repr__(self) -> str:
+        return "<the pool's policy, or CachePolicy() without a pool>"
+
+
+INHERITED_POLICY = _InheritedPolicy()
+
+
 class _Decoded(Generic[T]):
     """What `decode` returned for one version.
 
@@ -107,13 +117,13 @@ class AsyncCredentialsManager(Generic[T]):
         pool: CredentialsPool | None = None,
         decode: None = None,
         binary: Literal[False] = False,
-        version_stage: str = ...,
+        version_stage: str = "AWSCURRENT",
         session: aioboto3.Session | AioSession | CustomSession | None = None,
         endpoint_url: str | None = None,
         config: AioConfig | None = None,
-        timeout: float | timedelta = ...,
-        policy: CachePolicy | None = ...,
-        redact_wire_logs: bool = ...,
+        timeout: float | timedelta = DEFAULT_TIMEOUT,
+        policy: CachePolicy | None = INHERITED_POLICY,
+        redact_wire_logs: bool = True,
     ) -> None: ...
     @overload
     def __init__(
@@ -124,13 +134,13 @@ class AsyncCredentialsManager(Generic[T]):
         pool: CredentialsPool | None = None,
         decode: Callable[[str], T],
         binary: Literal[False] = False,
-        version_stage: str = ...,
+        version_stage: str = "AWSCURRENT",
         session: aioboto3.Session | AioSession | CustomSession | None = None,
         endpoint_url: str | None = None,
         config: AioConfig | None = None,
-        timeout: float | timedelta = ...,
-        policy: CachePolicy | None = ...,
-        redact_wire_logs: bool = ...,
+        timeout: float | timedelta = DEFAULT_TIMEOUT,
+        policy: CachePolicy | None = INHERITED_POLICY,
+        redact_wire_logs: bool = True,
     ) -> None: ...
     @overload
     def __init__(
@@ -141,13 +151,13 @@ class AsyncCredentialsManager(Generic[T]):
         pool: CredentialsPool | None = None,
         decode: Callable[[bytes], T],
         binary: Literal[True],
-        version_stage: str = ...,
+        version_stage: str = "AWSCURRENT",
         session: aioboto3.Session | AioSession | CustomSession | None = None,
         endpoint_url: str | None = None,
         config: AioConfig | None = None,
-        timeout: float | timedelta = ...,
-        policy: CachePolicy | None = ...,
-        redact_wire_logs: bool = ...,
+        timeout: float | timedelta = DEFAULT_TIMEOUT,
+        policy: CachePolicy | None = INHERITED_POLICY,
+        redact_wire_logs: bool = True,
     ) -> None: ...
     def __init__(
         self,
@@ -162,17 +172,15 @@ class AsyncCredentialsManager(Generic[T]):
         endpoint_url: str | None = None,
         config: AioConfig | None = None,
         timeout: float | timedelta = DEFAULT_TIMEOUT,
-        policy: CachePolicy | None = DEFAULT_POLICY,
+        policy: CachePolicy | None = INHERITED_POLICY,
         redact_wire_logs: bool = True,
     ) -> None:
-        check_name(
-            "secret_name", secret_name or "", "give the secret's name or ARN, as AWS shows it"
-        )
+        give_a_name = "give the secret's name or ARN, as AWS shows it"
+        check_name("secret_name", secret_name or "", give_a_name)
         check_identifier("secret_name", secret_name)
         check_region(region_name)
-        check_name(
-            "version_stage", version_stage or "", "give a staging label such as 'AWSCURRENT'"
-        )
+        give_a_label = "give a staging label such as 'AWSCURRENT'"
+        check_name("version_stage", version_stage or "", give_a_label)
         self.secret_name = secret_name
         self.region_name = region_name
         region = region_of(secret_name)
@@ -188,6 +196,8 @@ class AsyncCredentialsManager(Generic[T]):
         )
         self._timeout = seconds(timeout, "timeout")
         self._policy = check_policy(policy)
+        if policy is INHERITED_POLICY:
+            self._policy = DEFAULT_POLICY if pool is None else pool._policy
         self._pool = pool
         self._own_store: PooledStore | None = None
         if pool is None:
@@ -199,8 +209,6 @@ class AsyncCredentialsManager(Generic[T]):
                     "pool= has a session, endpoint_url, config and timeout of its own: "
                     "give these to the pool instead."
                 )
-            if policy is DEFAULT_POLICY:
-                self._policy = pool._policy
             self._read_from(pool._store)
 
     def _store_per_call(self) -> SecretStore:

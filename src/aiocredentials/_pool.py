@@ -11,7 +11,12 @@ from aiocredentials._aws.pooled import PooledSession
 from aiocredentials._aws.settings import ClientSettings
 from aiocredentials._cache.policy import DEFAULT_POLICY, CachePolicy
 from aiocredentials._decode import is_async
-from aiocredentials._manager import DEFAULT_TIMEOUT, AsyncCredentialsManager, check_policy
+from aiocredentials._manager import (
+    DEFAULT_TIMEOUT,
+    INHERITED_POLICY,
+    AsyncCredentialsManager,
+    check_policy,
+)
 from aiocredentials._prefetch import prefetch as prefetch_secrets
 from aiocredentials._store import CLOCK, CacheStats, PooledStore
 from aiocredentials.events import tell_closed, tell_opened
@@ -129,8 +134,8 @@ class CredentialsPool:
         *,
         decode: None = None,
         binary: Literal[False] = False,
-        version_stage: str = ...,
-        policy: CachePolicy | None = ...,
+        version_stage: str = "AWSCURRENT",
+        policy: CachePolicy | None = INHERITED_POLICY,
     ) -> AsyncCredentialsManager[Any]: ...
     @overload
     def manager(
@@ -140,8 +145,8 @@ class CredentialsPool:
         *,
         decode: Callable[[str], T],
         binary: Literal[False] = False,
-        version_stage: str = ...,
-        policy: CachePolicy | None = ...,
+        version_stage: str = "AWSCURRENT",
+        policy: CachePolicy | None = INHERITED_POLICY,
     ) -> AsyncCredentialsManager[T]: ...
     @overload
     def manager(
@@ -151,8 +156,8 @@ class CredentialsPool:
         *,
         decode: Callable[[bytes], T],
         binary: Literal[True],
-        version_stage: str = ...,
-        policy: CachePolicy | None = ...,
+        version_stage: str = "AWSCURRENT",
+        policy: CachePolicy | None = INHERITED_POLICY,
     ) -> AsyncCredentialsManager[T]: ...
     def manager(
         self,
@@ -162,7 +167,7 @@ class CredentialsPool:
         decode: Callable[[str], Any] | Callable[[bytes], Any] | None = None,
         binary: bool = False,
         version_stage: str = "AWSCURRENT",
-        policy: CachePolicy | None = DEFAULT_POLICY,
+        policy: CachePolicy | None = INHERITED_POLICY,
     ) -> AsyncCredentialsManager[Any]:
         """Return the view of one secret. Makes no call.
 

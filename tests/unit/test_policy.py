@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from aiocredentials import CachePolicy
+from aiocredentials import AsyncCredentialsManager, CachePolicy, CredentialsPool
 from aiocredentials._arguments import seconds
 
 DURATIONS = ("ttl", "patience", "max_stale", "negative_ttl")
@@ -124,3 +125,14 @@ def test_other_durations() -> None:
     assert seconds(timedelta(milliseconds=1500), "timeout") == 1.5
     with pytest.raises(ValueError, match=r"^timeout is 0: give more than 0 seconds"):
         seconds(0, "timeout")
+
+
+def test_the_default_that_is_shown() -> None:
+    """A signature doesn't show a policy that isn't used: a manager has its pool's, unless another one is given."""
+    for function in (AsyncCredentialsManager.__init__, CredentialsPool.manager):
+        shown = str(inspect.signature(function).parameters["policy"])
+        assert shown.endswith("= <the pool's policy, or CachePolicy() without a pool>")
+    pool = CredentialsPool(policy=CachePolicy(ttl=1))
+    assert pool.manager("a")._policy is pool._policy
+    assert pool.manager("a", policy=CachePolicy())._policy == CachePolicy()
+    assert AsyncCredentialsManager("a")._policy == CachePolicy()
