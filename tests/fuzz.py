@@ -1,7 +1,7 @@
 """Answers that are damaged at random: each ends in a value or in one of our errors, and no error shows the canary.
 
-`nox -s fuzz` runs `python tests/fuzz.py --mutations 1000000 --cases 20000`. Each answer passes botocore's parser and our
-gateway. If the gateway returns a secret, `Secret.json` and `DatabaseCredentials.from_json` parse its value.
+`nox -s fuzz` runs `python tests/fuzz.py --mutations 1000000 --cases 20000`. Each answer passes botocore's parser and
+our gateway. If the gateway returns a secret, `Secret.json` and `DatabaseCredentials.from_json` parse its value.
 """
 
 from __future__ import annotations
