@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,10 +19,9 @@ pytestmark = pytest.mark.skipif(not SCRIPTS.exists(), reason="only a checkout ha
 
 @pytest.fixture
 def density(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The script as a module. Every module is maintainable enough, because this environment has no radon."""
+    """The script as a module. It finds every module maintainable, because this environment may have no radon."""
     monkeypatch.syspath_prepend(SCRIPTS)
     module = importlib.import_module("density")
-    monkeypatch.delitem(sys.modules, "density")
     monkeypatch.setattr(module, "maintainability_index", lambda _: 100.0)
     return module
 
@@ -55,7 +53,7 @@ for name, value in pairs:
 
 
 def test_open_code_passes(check: Callable[[str], tuple[int, str]]) -> None:
-    """Code that is open passes, with a line for each figure; a value that is taken apart is no tuple assignment."""
+    """Open code passes, and each figure has a line. A value that is taken apart is no tuple assignment."""
     status, printed = check(OPEN)
     assert status == 0
     assert [line.split()[0] for line in printed.splitlines()] == ["6.33", "0.00", "0.00", "0.00", "0.00", "0.00"]
@@ -90,7 +88,7 @@ def test_each_figure_can_fail(check: Callable[[str], tuple[int, str]], text: str
 def test_a_module_that_is_hard_to_maintain_fails(
     density: ModuleType, check: Callable[[str], tuple[int, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So does a module with a low maintainability index, and its name and index are printed."""
+    """A module with a low maintainability index fails the check, which prints its name and index."""
     monkeypatch.setattr(density, "maintainability_index", lambda _: 18.0)
     assert check(OPEN)[0] == 0
 
@@ -103,7 +101,7 @@ def test_a_module_that_is_hard_to_maintain_fails(
 
 
 def test_the_fullest_lines_come_first(check: Callable[[str], tuple[int, str]]) -> None:
-    """Of the lines with too many tokens the ten fullest are named, the fullest first."""
+    """Ten lines are named for the tokens: those with the most, the fullest first."""
     status, printed = check("".join(f"name = {' + '.join('x' * number)}\n" for number in range(4, 16)))
     assert status == 1
     places = [line.split()[0] for line in printed.splitlines()[1:11]]
@@ -112,5 +110,5 @@ def test_the_fullest_lines_come_first(check: Callable[[str], tuple[int, str]]) -
 
 
 def test_an_empty_folder_fails(check: Callable[[str], tuple[int, str]]) -> None:
-    """Where no code is found the check fails: the folder was moved, perhaps."""
+    """The check fails if it finds no code, because then the folder was moved, perhaps."""
     assert check("# A comment.\n") == (1, "There is no Python code in these folders.\n")
