@@ -41,10 +41,12 @@ if RUNNING not in PYTHONS and sys.version_info >= (3, 11):
     PYTHONS.append(RUNNING)
 
 # pyenv starts only the versions that PYENV_VERSION names, so we name all that we can use.
-PYENV = Path(os.environ.get("PYENV_ROOT", "~/.pyenv"), "versions").expanduser()
-CHOSEN = os.environ.get("PYENV_VERSION")
-INSTALLED = [folder.name for version in PYTHONS for folder in PYENV.glob(f"{version}.*[0-9]")]
-os.environ["PYENV_VERSION"] = ":".join(filter(None, [CHOSEN, *INSTALLED]))
+PYENV_ROOT = os.environ.get("PYENV_ROOT", "~/.pyenv")
+PYENV_FOLDER = Path(PYENV_ROOT, "versions").expanduser()
+PYENV_VERSIONS = [os.environ.get("PYENV_VERSION", "")]
+for version in PYTHONS:
+    PYENV_VERSIONS += [folder.name for folder in PYENV_FOLDER.glob(f"{version}.*[0-9]")]
+os.environ["PYENV_VERSION"] = ":".join(filter(None, PYENV_VERSIONS))
 
 FOUND = [version for version in PYTHONS if get_interpreter(version)] or PYTHONS
 OLDEST = FOUND[0]
@@ -110,7 +112,9 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
     session.run("python", ".ci/density.py")
-    session.run("bandit", "--quiet", "--configfile", "pyproject.toml", "--recursive", "src")
+
+    settings = ["--configfile", "pyproject.toml"]
+    session.run("bandit", "--quiet", *settings, "--recursive", "src")
 
     # Silent: nox shows the output only if deptry finds something.
     session.run("deptry", "src", "examples", silent=True)
