@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# The limit is meant for Python 3.12 and later, as in CI. Python 3.11 reads an f-string as one token,
-# so its figure of this package is about 0.4 lower.
+# This limit is meant for Python 3.12 and later, as in CI. Python 3.11 reads an f-string as one
+# token, so its figure for this package is about 0.4 lower.
 MOST_TOKENS_PER_LINE = 6.8
 
 # These three are per 100 code lines.

@@ -132,7 +132,7 @@ def _programs(folder: Path, user: int | None) -> Path:
     programs = package / "pginstall18" / "bin"
     initdb = [programs / "initdb", "--version"]
     try:
-        subprocess.run(initdb, check=True, capture_output=True, user=user)  # noqa: S603 (a wheel's program)
+        subprocess.run(initdb, check=True, capture_output=True, user=user)  # noqa: S603 (no shell)
     except PermissionError:
         return _copy_programs(package, folder / "programs")
     return programs
@@ -165,7 +165,7 @@ def _make_cluster(folder: Path, programs: Path, user: int | None, password: str)
         "--no-instructions",
     ]
     command += [f"--set={name}={value}" for name, value in SETTINGS.items()]
-    run = subprocess.run(  # noqa: S603 (a program of the wheel, without a shell)
+    run = subprocess.run(  # noqa: S603 (no shell)
         command,
         check=False,
         capture_output=True,
