@@ -1,4 +1,8 @@
-"""Every check of this project: `nox -l` lists them, `nox` runs all but the demo."""
+"""The checks of this project, and a demo.
+
+`nox -l` lists all sessions. A plain `nox` runs those that it marks with `*`: the others take
+minutes (tests_lowest, mutants, soak, fuzz, bench) or check nothing (demo).
+"""
 
 from __future__ import annotations
 
@@ -10,15 +14,20 @@ from pathlib import Path
 import nox
 from python_discovery import get_interpreter
 
-nox.needs_version = (
-    ">=2026.8.10"  # the first that looks for Pythons with python-discovery, as we do below
-)
-nox.options.default_venv_backend = "uv|virtualenv"  # uv installs in seconds what takes pip a minute
+# The first version that looks for Pythons with python-discovery, as we do below.
+nox.needs_version = ">=2026.8.10"
+
+# uv installs in seconds what takes pip a minute.
+nox.options.default_venv_backend = "uv|virtualenv"
+
+# Nobody needs all of the Pythons: a missing one is named and skipped. Only the workflows, which
+# install all of them, fail if one is missing.
 nox.options.download_python = "never"
-# Nobody needs all of the Pythons, a missing one is named and skipped; but the workflows install all of them.
 nox.options.error_on_missing_interpreters = "GITHUB_ACTIONS" in os.environ
 os.environ["UV_PYTHON_DOWNLOADS"] = "never"
-# uv leaves compiling to the first import. Where nothing may be written then, each child process compiles all anew.
+
+# uv leaves compiling to the first import. If that import may not write bytecode, each child
+# process compiles everything again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 PYPROJECT = nox.project.load_toml()
@@ -26,22 +35,25 @@ EXTRAS = PYPROJECT["project"]["optional-dependencies"]
 WITH_EXTRAS = f".[{','.join(EXTRAS)}]"
 PYTHONS = nox.project.python_versions(PYPROJECT)
 
-# A newer Python than those is tested too if it is the one at hand: so there is always one to test with.
+# If nox runs on a newer Python than those, that one is tested too: so there is always one to test.
 RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
 if RUNNING not in PYTHONS and sys.version_info >= (3, 11):
     PYTHONS.append(RUNNING)
 
-# pyenv starts only the versions that a folder asks for, and this one asks for all that we can use.
-PYENV = Path(os.environ.get("PYENV_ROOT", "~/.pyenv"), "versions").expanduser()
-INSTALLED = [folder.name for version in PYTHONS for folder in PYENV.glob(f"{version}.*[0-9]")]
-os.environ["PYENV_VERSION"] = ":".join(filter(None, [os.environ.get("PYENV_VERSION"), *INSTALLED]))
+# pyenv starts only the versions that PYENV_VERSION names, so we name all that we can use.
+PYENV_ROOT = os.environ.get("PYENV_ROOT", "~/.pyenv")
+PYENV_FOLDER = Path(PYENV_ROOT, "versions").expanduser()
+PYENV_VERSIONS = [os.environ.get("PYENV_VERSION", "")]
+for version in PYTHONS:
+    PYENV_VERSIONS += [folder.name for folder in PYENV_FOLDER.glob(f"{version}.*[0-9]")]
+os.environ["PYENV_VERSION"] = ":".join(filter(None, PYENV_VERSIONS))
 
 FOUND = [version for version in PYTHONS if get_interpreter(version)] or PYTHONS
-OLDEST, NEWEST = FOUND[0], FOUND[-1]
+OLDEST = FOUND[0]
+NEWEST = FOUND[-1]
 
-SHORT = (
-    "not exhaustive and not load and not soak"  # by pytest's markers, which pyproject.toml tells of
-)
+# pyproject.toml explains these markers.
+SHORT = "not exhaustive and not load and not soak"
 
 
 def group(name: str) -> list[str]:
@@ -50,23 +62,40 @@ def group(name: str) -> list[str]:
 
 
 def run_tests(
-    session: nox.Session, *where: str, also: tuple[str, ...] = (), measured: bool = False
+    session: nox.Session,
+    *folders: str,
+    also: tuple[str, ...] = (),
+    measured: bool = False,
 ) -> None:
-    """Run pytest in workers: the short tests, under coverage if `measured`, then `also` those of a marker.
+    """Run pytest in several processes: first the short tests, then those of some markers.
 
-    The data of coverage wait for the `coverage` session.
+    Args:
+        session: The session to run in. Its arguments, if there are any, replace all of ours.
+        folders: Where to look for short tests: everywhere by default.
+        also: Markers whose tests run afterwards, each with the folders to look in: "load", or
+            "exhaustive tests/leaks".
+        measured: Measure the coverage of the short tests. The `coverage` session reads it.
     """
     data = f".coverage.{session.name}"
     for stale in Path().glob(f"{data}.*"):
         stale.unlink()
+
     cores = min(os.cpu_count() or 1, 4)
     pytest = ["pytest", "--dist", "worksteal", "--numprocesses"]
     measure = ["coverage", "run", "-m"] if measured else []
-    what = session.posargs or ["-m", SHORT, *where]
-    session.run(*measure, *pytest, str(cores), *what, env={"COVERAGE_FILE": data})
-    for marker, *folders in () if session.posargs else map(str.split, also):
-        # What is exhaustive waits for a deadline half of the time; load would come to more than it is meant to be.
-        session.run(*pytest, str(cores if marker == "load" else 2 * cores), "-m", marker, *folders)
+    selection = session.posargs or ["-m", SHORT, *folders]
+    environment = {"COVERAGE_FILE": data}
+    session.run(*measure, *pytest, str(cores), *selection, env=environment)
+    if session.posargs:
+        return
+
+    for marker_and_folders in also:
+        marker, *places = marker_and_folders.split()
+
+        # Exhaustive tests wait for deadlines half of the time, so each core can run two of them.
+        # Tests under load would get more load than they are meant to have.
+        processes = cores if marker == "load" else 2 * cores
+        session.run(*pytest, str(processes), "-m", marker, *places)
 
 
 @nox.session(default=False)
@@ -78,15 +107,20 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check format and style, safety, the declared dependencies, and the workflows."""
+    """Check format, style and density, safety, the declared dependencies, and the workflows."""
     session.install(*group("lint"))
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
-    session.run("bandit", "--quiet", "--configfile", "pyproject.toml", "--recursive", "src")
-    session.run(
-        "deptry", "src", "examples", silent=True
-    )  # silent: shown only if it finds something
-    session.run("zizmor", "--offline", "--quiet", "--persona", "pedantic", ".github/workflows")
+    session.run("python", ".ci/density.py")
+
+    settings = ["--configfile", "pyproject.toml"]
+    session.run("bandit", "--quiet", *settings, "--recursive", "src")
+
+    # Silent: nox shows the output only if deptry finds something.
+    session.run("deptry", "src", "examples", silent=True)
+
+    persona = ["--persona", "pedantic"]
+    session.run("zizmor", "--offline", "--quiet", *persona, ".github/workflows")
 
 
 @nox.session
@@ -95,13 +129,16 @@ def package(session: nox.Session) -> None:
     session.install(*group("package"))
     for stale in Path("dist").glob("aiocredentials-*"):
         stale.unlink()
-    session.run(
-        "python", "-m", "build", "--no-isolation", silent=True
-    )  # silent: shown only if it fails
-    built = [str(path) for path in Path("dist").glob("aiocredentials-*")]
+
+    # Silent: nox shows the output only if the build fails.
+    session.run("python", "-m", "build", "--no-isolation", silent=True)
     session.run("python", ".ci/check_dist.py")
+
+    built = [str(path) for path in Path("dist").glob("aiocredentials-*")]
     session.run("twine", "check", "--strict", *built)
-    session.install(*(path for path in built if path.endswith(".whl")))
+
+    wheels = [path for path in built if path.endswith(".whl")]
+    session.install(*wheels)
     session.run("python", "-W", "error", "-c", "from aiocredentials import *")
 
 
@@ -110,36 +147,36 @@ def typing(session: nox.Session) -> None:
     """Check the types with mypy and pyright, both strict."""
     session.install(WITH_EXTRAS, *group("typing"))
     session.run("mypy")
-    session.run(
-        "pyright", env={"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
-    )  # else it asks the net for newer releases
+
+    # Without this, pyright asks the network for newer releases of itself.
+    session.run("pyright", env={"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"})
 
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """Run the tests with the aiobotocore that aioboto3 asks for."""
     session.install(WITH_EXTRAS, *group("tests"))
+
     if session.python == OLDEST:
         run_tests(session, also=("exhaustive", "load"))
-    elif (
-        session.python == NEWEST
-    ):  # tests_newest runs all on this Python: here it is about the pinned aiobotocore
+    elif session.python == NEWEST:
+        # tests_newest runs all tests on this Python. Here only the pinned aiobotocore matters.
         run_tests(
             session,
             "tests/contract",
             "tests/server/test_main_job.py",
             "tests/server/test_transport.py",
         )
-    else:  # what depends on Python's own asyncio
+    else:
+        # These depend on Python's own asyncio.
         run_tests(session, "tests/unit", "tests/server")
 
 
 @nox.session(python=NEWEST)
 def tests_newest(session: nox.Session) -> None:
     """Run the tests with the newest aiobotocore, which aioboto3 doesn't allow yet."""
-    session.install(
-        "aiobotocore[boto3]", "aiofiles", *itertools.chain(*EXTRAS.values()), *group("tests")
-    )
+    extras = itertools.chain(*EXTRAS.values())
+    session.install("aiobotocore[boto3]", "aiofiles", *extras, *group("tests"))
     session.install("--no-deps", "aioboto3", ".")
     run_tests(session, also=("exhaustive tests/leaks",), measured=True)
 
@@ -149,20 +186,21 @@ def tests_lowest(session: nox.Session) -> None:
     """Run the tests with the lowest versions that pyproject.toml admits, on the lowest Python."""
     if session.venv_backend != "uv":
         session.skip('only uv can pick the lowest versions: python -m pip install "nox[uv]"')
+
     session.install("--resolution", "lowest-direct", WITH_EXTRAS, *group("tests_lowest"))
     run_tests(session, also=("exhaustive", "load"))
 
 
 @nox.session(default=False)
 def mutants(session: nox.Session) -> None:
-    """Take each promise out of a copy of cache and rotation, one by one, and see the tests catch it."""
+    """Break the promises one by one in a copy of the package: the tests must catch each."""
     session.install(".[testing]", *group("tests"))
     session.run("python", "tests/mutants.py", *session.posargs)
 
 
 @nox.session(default=False)
 def soak(session: nox.Session) -> None:
-    """Run for long: herds, flat memory, 5,000 schedules, a minute of threads; `-- --tenth` for a tenth."""
+    """Run for long: herds, flat memory, 5,000 schedules, threads; `-- --tenth` runs a tenth."""
     session.install(".[testing]", *group("tests"))
     session.run("python", "tests/soak.py", *session.posargs)
     session.run("pytest", "-m", "soak")
@@ -170,29 +208,24 @@ def soak(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def fuzz(session: nox.Session) -> None:
-    """Damage a million answers, and try 20,000 of hypothesis's: typed errors only, and no value in any."""
+    """Read a million damaged answers: each ends in a secret or an error that shows no value."""
     session.install(WITH_EXTRAS, *group("tests"))
-    session.run(
-        "python",
-        "tests/fuzz.py",
-        *(session.posargs or ["--mutations", "1000000", "--cases", "20000"]),
-    )
+    amounts = session.posargs or ["--mutations", "1000000", "--cases", "20000"]
+    session.run("python", "tests/fuzz.py", *amounts)
 
 
 @nox.session
 def coverage(session: nox.Session) -> None:
-    """Read what tests_newest covered: each line and branch, or it fails."""
-    session.install(
-        *(requirement for requirement in group("tests") if requirement.startswith("coverage"))
-    )
+    """Check the coverage of tests_newest: each line and branch of `src`, or it fails."""
+    requirements = [name for name in group("tests") if name.startswith("coverage")]
+    session.install(*requirements)
     session.run("coverage", "combine")
     session.run("coverage", "report")
 
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Measure what it costs beside plain aioboto3 and other caches: a table, and bench.json."""
-    session.install(
-        ".", *group("bench")
-    )  # a wheel: an editable install distorts what importing costs
+    """Measure the costs beside plain aioboto3 and other caches; print a table, write bench.json."""
+    # A wheel, because an editable install distorts how long an import takes.
+    session.install(".", *group("bench"))
     session.run("python", "benchmarks/run.py", "--json", "bench.json", *session.posargs)

@@ -1,4 +1,4 @@
-"""Check what `nox -s package` built: wheel and sdist hold what they should, nothing else, and true metadata."""
+"""Check what `nox -s package` built: that wheel and sdist hold the right files and metadata."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from email.parser import HeaderParser
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+
+# The sdist holds these files beside the folders that `check_sdist` names.
 BESIDE = {
     ".gitignore",
     "CHANGELOG.md",
@@ -19,9 +21,15 @@ BESIDE = {
     "noxfile.py",
     "pyproject.toml",
 }
-LEFT_BEHIND = {"__pycache__", ".hypothesis"}
 
-# What the README and pyproject.toml promise. One more package that every user installs is a decision: make it here too.
+# Folders that tools leave in the checkout.
+LEFT_BEHIND = {"__pycache__", ".hypothesis", ".ruff_cache"}
+
+# The wheel's folder `.dist-info` holds these files.
+DIST_INFO = ["METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE"]
+
+# The README and pyproject.toml promise this. One more package that every user installs is a
+# decision: make it here too.
 PROMISES = {
     "Name": ["aiocredentials"],
     "Requires-Python": [">=3.11"],
@@ -44,54 +52,69 @@ PROMISES = {
 
 def files(*folders: str) -> set[str]:
     """Return the files in these folders of the checkout."""
-    found = (
-        path.relative_to(ROOT)
-        for folder in folders
-        for path in (ROOT / folder).rglob("*")
-        if path.is_file()
-    )
-    return {path.as_posix() for path in found if not LEFT_BEHIND.intersection(path.parts)}
+    found: set[str] = set()
+    for folder in folders:
+        for path in (ROOT / folder).rglob("*"):
+            name = path.relative_to(ROOT)
+            if path.is_file() and LEFT_BEHIND.isdisjoint(name.parts):
+                found.add(name.as_posix())
+    return found
 
 
 def compare(archive: Path, found: set[str], wanted: set[str]) -> list[str]:
-    """Say which files are missing and which are too many."""
-    lacks = [f"{archive.name} lacks {name}" for name in sorted(wanted - found)]
-    return lacks + [f"{archive.name} has no use for {name}" for name in sorted(found - wanted)]
+    """Return a problem for each file that is missing from the archive, or too many in it."""
+    missing = sorted(wanted - found)
+    needless = sorted(found - wanted)
+    problems = [f"{archive.name} lacks {name}" for name in missing]
+    problems += [f"{archive.name} has no use for {name}" for name in needless]
+    return problems
 
 
 def check_sdist(path: Path) -> list[str]:
     """Compare the sdist with the checkout."""
     with tarfile.open(path) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    return compare(path, names, BESIDE | files("src", "tests", "docs", "examples", "benchmarks"))
+
+    folders = files("src", "tests", "docs", "examples", "benchmarks")
+    return compare(path, names, BESIDE | folders)
 
 
 def check_wheel(path: Path) -> list[str]:
-    """Compare the wheel with `src`, and its metadata with what is promised."""
-    info = "-".join(path.name.split("-")[:2]) + ".dist-info"
+    """Compare the wheel with `src`, and its metadata with the promises."""
+    name, version, *_ = path.name.split("-")
+    info = f"{name}-{version}.dist-info"
     with zipfile.ZipFile(path) as archive:
         names = set(archive.namelist())
-        metadata = HeaderParser().parsestr(archive.read(f"{info}/METADATA").decode())
+        metadata = archive.read(f"{info}/METADATA").decode()
+
     package = {name.removeprefix("src/") for name in files("src")}
-    about = {
-        f"{info}/{name}"
-        for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE")
-    }
-    problems = compare(path, names, package | about | {"aiocredentials/py.typed"})
+    about = {f"{info}/{name}" for name in DIST_INFO}
+    wanted = package | about | {"aiocredentials/py.typed"}
+    return compare(path, names, wanted) + check_metadata(path, metadata)
+
+
+def check_metadata(path: Path, metadata: str) -> list[str]:
+    """Return a problem for each field that differs from its promise."""
+    headers = HeaderParser().parsestr(metadata)
+    problems: list[str] = []
     for field, promised in PROMISES.items():
-        values = [value for value in metadata.get_all(field, []) if "extra ==" not in value]
+        values = headers.get_all(field, [])
         if field == "Requires-Dist":
-            values = [
-                re.split(r"[^\w.-]", value)[0] for value in values
-            ]  # the name, without bounds and extras
-        if sorted(values) != promised:
-            problems.append(f"{path.name} has {field} {sorted(values)}, not {promised}")
+            values = [name_of(value) for value in values if "extra ==" not in value]
+
+        values.sort()
+        if values != promised:
+            problems.append(f"{path.name} has {field} {values}, not {promised}")
     return problems
 
 
-(wheel,), (sdist,) = (
-    ROOT.glob("dist/aiocredentials-*.whl"),
-    ROOT.glob("dist/aiocredentials-*.tar.gz"),
-)
-if problems := check_wheel(wheel) + check_sdist(sdist):
+def name_of(requirement: str) -> str:
+    """Return the name in a requirement, without bounds and extras."""
+    return re.split(r"[^\w.-]", requirement)[0]
+
+
+(wheel,) = ROOT.glob("dist/aiocredentials-*.whl")
+(sdist,) = ROOT.glob("dist/aiocredentials-*.tar.gz")
+problems = check_wheel(wheel) + check_sdist(sdist)
+if problems:
     sys.exit("\n".join(problems))

@@ -1,6 +1,6 @@
-"""The other sides: what people write or install today.
+"""The other sides of the rows: code that people write, and caches that they install.
 
-Imports happen inside, so that a side loads only what it uses.
+Each function imports what it needs, so a process loads only the side that it measures.
 """
 
 from __future__ import annotations
@@ -21,22 +21,30 @@ NAME = "bench/database"
 
 
 def config(connections: int = 10) -> AioConfig:
-    """Give both sides of a pooled row the same retries, timeouts and connections (10 is botocore's default)."""
+    """Return the retries, timeouts and connections that both sides of a pooled row have.
+
+    Args:
+        connections: How many connections the client may open; 10 is botocore's default.
+    """
     from aiobotocore.config import AioConfig
 
-    retries = {"mode": "standard", "total_max_attempts": 3}
     return AioConfig(
-        connect_timeout=3, read_timeout=5, retries=retries, max_pool_connections=connections
+        connect_timeout=3,
+        read_timeout=5,
+        retries={"mode": "standard", "total_max_attempts": 3},
+        max_pool_connections=connections,
     )
 
 
 async def naive_session_per_call(endpoint: str) -> Any:
-    """Open, fetch, close, as aioboto3's own documentation shows it: a session and a client for each call."""
+    """Open, fetch and close a session and a client per call, as aioboto3's documentation does."""
     import aioboto3
 
     session = aioboto3.Session()
     async with session.client(
-        "secretsmanager", region_name=REGION, endpoint_url=endpoint
+        "secretsmanager",
+        region_name=REGION,
+        endpoint_url=endpoint,
     ) as client:
         response = await client.get_secret_value(SecretId=NAME)
     return json.loads(response["SecretString"])
@@ -44,18 +52,21 @@ async def naive_session_per_call(endpoint: str) -> Any:
 
 @asynccontextmanager
 async def bare_client(endpoint: str, connections: int = 10) -> AsyncIterator[Any]:
-    """Open one aiobotocore client, the least that a pooled fetch can cost."""
+    """Open one aiobotocore client: its calls are the least that a pooled fetch can cost."""
     from aiobotocore.session import get_session
 
     session = get_session()
     async with session.create_client(
-        "secretsmanager", region_name=REGION, endpoint_url=endpoint, config=config(connections)
+        "secretsmanager",
+        region_name=REGION,
+        endpoint_url=endpoint,
+        config=config(connections),
     ) as client:
         yield client
 
 
 def bare_coroutine() -> Loop:
-    """Read a dict in a coroutine: the floor of everything that is awaited."""
+    """Read a dict in a coroutine: nothing that is awaited can be faster."""
     values = {NAME: object()}
 
     async def read() -> object:
@@ -69,7 +80,10 @@ def bare_coroutine() -> Loop:
 
 
 def powertools(endpoint: str) -> Loop:
-    """Powertools' `get_secret`, its provider made beforehand. `max_age` is given, since its default is 5 s."""
+    """Read with Powertools' `get_secret`, whose provider is made before.
+
+    We pass `max_age` because its default is 5 s.
+    """
     import boto3
     from aws_lambda_powertools.utilities import parameters
     from aws_lambda_powertools.utilities.parameters.constants import DEFAULT_PROVIDERS
@@ -85,7 +99,7 @@ def powertools(endpoint: str) -> Loop:
 
 
 def async_lru(_endpoint: str) -> Loop:
-    """async-lru with a TTL, around a coroutine that returns at once: only its hits are of interest."""
+    """Read through async-lru with a TTL. The coroutine inside returns at once: only hits count."""
     from async_lru import alru_cache
 
     @alru_cache(maxsize=1024, ttl=300)
@@ -100,13 +114,12 @@ def async_lru(_endpoint: str) -> Loop:
 
 
 def aws_caching(endpoint: str) -> Loop:
-    """AWS's own cache, with its default configuration (refresh after an hour)."""
+    """Read from AWS's own cache with its default configuration: it refreshes after an hour."""
     import boto3
     from aws_secretsmanager_caching import SecretCache
 
-    cache = SecretCache(
-        client=boto3.client("secretsmanager", region_name=REGION, endpoint_url=endpoint)
-    )
+    client = boto3.client("secretsmanager", region_name=REGION, endpoint_url=endpoint)
+    cache = SecretCache(client=client)
 
     async def loop(calls: int) -> None:
         for _ in range(calls):
@@ -115,6 +128,7 @@ def aws_caching(endpoint: str) -> Loop:
     return loop
 
 
+# Each function takes the stub's endpoint, and returns a loop that makes a number of reads.
 OTHER_CACHES: dict[str, Callable[[str], Loop]] = {
     "powertools": powertools,
     "async_lru": async_lru,

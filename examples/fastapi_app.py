@@ -1,10 +1,10 @@
-"""A FastAPI service that reads its database's credentials from Secrets Manager.
+"""A FastAPI service that reads the credentials of its database from Secrets Manager.
 
     python -m pip install ".[fastapi]" uvicorn
     python -m uvicorn --app-dir examples fastapi_app:app
 
-It asks for the secret "prod/database", in the region and with the AWS credentials that the environment has. To ask
-another server than AWS, set AWS_ENDPOINT_URL_SECRETS_MANAGER to its address.
+The secret is "prod/database". Its region and the AWS credentials come from the environment. To
+fetch it from another server than AWS, set AWS_ENDPOINT_URL_SECRETS_MANAGER to the server's address.
 """
 
 import logging
@@ -18,27 +18,33 @@ from aiocredentials.integrations.fastapi import credentials_lifespan, readiness,
 
 logger = logging.getLogger("fastapi_app")
 
-# Named, so that a test replaces it: app.dependency_overrides[database] = lambda: DatabaseCredentials(...)
+# Tests replace this dependency by `app.dependency_overrides[database] = lambda: ...`.
 database = secret("prod/database", DatabaseCredentials.from_json)
 
-# One pool for the life of the service: it opens when the service starts, and closes when it stops.
+# The lifespan opens one pool when the service starts, and closes it when the service stops.
 app = FastAPI(title="aiocredentials example", lifespan=credentials_lifespan())
 
-# For the load balancer: 200 while there are credentials, else 503. It shows the word "database", and no value.
+# For the load balancer: the answer is 200 while the credentials are available, else 503. It holds
+# the word "database" and no value.
 app.add_api_route("/ready", readiness(database=database))
 
 
 @app.exception_handler(CredentialsError)
-async def unavailable(_: Request, error: CredentialsError) -> JSONResponse:
-    """Answer 503: the log says which secret, which region and what to do; the client needn't know."""
+async def answer_unavailable(_: Request, error: CredentialsError) -> JSONResponse:
+    """Answer 503. The log gets the secret, the region and the advice; the client needs none."""
     logger.error("%s: %s", type(error).__name__, error)
-    headers = {"Retry-After": "5"} if error.transient else None
-    return JSONResponse({"detail": "The database's credentials aren't available."}, 503, headers)
+
+    headers = {}
+    if error.transient:
+        headers["Retry-After"] = "5"
+
+    body = {"detail": "The database's credentials aren't available."}
+    return JSONResponse(body, status_code=503, headers=headers)
 
 
 @app.get("/database")
-async def where(
+async def show_database(
     credentials: Annotated[DatabaseCredentials, Depends(database)],
 ) -> dict[str, str | None]:
-    """Say where and as whom the service would connect; the password stays inside."""
+    """Return where the service would connect, and as which user, but not the password."""
     return {"host": credentials.host, "username": credentials.username}

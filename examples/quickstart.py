@@ -1,7 +1,7 @@
 """See it work: a secret, awaited, from a Secrets Manager that this script starts on this machine.
 
-Run it with `nox -s demo`, or with `python examples/quickstart.py` where `aiocredentials[testing]` is installed.
-No AWS account is used, and nothing is sent beyond the loopback interface.
+Run it with `nox -s demo`, or with `python examples/quickstart.py` if `aiocredentials[testing]` is
+installed. It uses no AWS account, and sends nothing beyond the loopback interface.
 """
 
 from __future__ import annotations
@@ -21,74 +21,108 @@ from aiocredentials.testing import MotoServer
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from aiocredentials import Secret
-
+REGION = "us-east-1"
 VALUE = {"mock_secret_key": "mock_secret_value"}
+WIDTH = 110
+INDENT = " " * 13
 
 
-def use(server: MotoServer) -> None:
-    """Point this process's AWS settings at the server, and forget the user's own."""
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        del os.environ[name]
-    os.environ |= server.environment()
-    os.environ |= {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+def use_server(server: MotoServer) -> None:
+    """Replace all AWS settings of this process by those that lead to the server."""
+    for name in list(os.environ):
+        if name.startswith("AWS_"):
+            del os.environ[name]
+
+    os.environ.update(server.environment())
+    os.environ["AWS_CONFIG_FILE"] = os.devnull
+    os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
 
 
 async def show(call: str, awaitable: Awaitable[object]) -> None:
-    """Await it, and print the call, how long it took, and what came of it."""
+    """Print a call, how long it took, and the value or the error that came of it."""
     start = time.perf_counter()
     try:
         outcome = str(await awaitable)
     except CredentialsError as error:
         outcome = f"{type(error).__name__}: {error}"
-    print(f"{(time.perf_counter() - start) * 1000:8.2f} ms  {call}")
-    print(textwrap.fill(outcome, 110, initial_indent=13 * " ", subsequent_indent=13 * " "))
+    milliseconds = (time.perf_counter() - start) * 1000
 
-
-async def hundred(manager: AsyncCredentialsManager[object]) -> str:
-    """Forget the value, then ask for the secret from a hundred tasks at once."""
-    manager.invalidate()
-    secrets: list[Secret] = await asyncio.gather(*(manager.secret() for _ in range(100)))
-    return f"{len(secrets)} answers from {len({id(secret) for secret in secrets})} fetch"
+    print(f"{milliseconds:8.2f} ms  {call}")
+    print(textwrap.fill(outcome, WIDTH, initial_indent=INDENT, subsequent_indent=INDENT))
 
 
 async def main() -> None:
-    """Create a secret, then ask for it in each way there is."""
-    async with aioboto3.Session().client("secretsmanager", region_name="us-east-1") as client:
+    """Create a secret, and read it in each way."""
+    await create_secret()
+    await read_without_pool()
+    async with CredentialsPool(region_name=REGION) as pool:
+        await read_from_pool(pool)
+        await show_errors(pool)
+
+
+async def create_secret() -> None:
+    """Create the secret with plain aioboto3."""
+    session = aioboto3.Session()
+    async with session.client("secretsmanager", region_name=REGION) as client:
         await client.create_secret(Name="mock_secret", SecretString=json.dumps(VALUE))
 
+
+async def read_without_pool() -> None:
+    """Read the secret once, without a pool."""
     print("\nA session per call: nothing to open, nothing to close")
+    manager = AsyncCredentialsManager("mock_secret")
     call = 'AsyncCredentialsManager("mock_secret").retrieve_secret_string()'
-    await show(call, AsyncCredentialsManager("mock_secret").retrieve_secret_string())
+    await show(call, manager.retrieve_secret_string())
 
+
+async def read_from_pool(pool: CredentialsPool) -> None:
+    """Read the secret several times: the pool fetches it when it must, and else remembers it."""
     print("\nA pool: one client and one cache for the whole service")
-    async with CredentialsPool(region_name="us-east-1") as pool:
-        manager = pool.manager("mock_secret")
-        await show(
-            "manager.retrieve_secret_string()  # opens the client", manager.retrieve_secret_string()
-        )
-        await show(
-            "manager.retrieve_secret_string()  # from memory", manager.retrieve_secret_string()
-        )
-        await show(
-            "manager.refresh()  # fetches; a Secret doesn't show its value", manager.refresh()
-        )
-        await show("100 x manager.secret(), after manager.invalidate()", hundred(manager))
+    manager = pool.manager("mock_secret")
 
-        print("\nWhat goes wrong says what to do")
-        wrong_name, elsewhere = pool.manager("mock_secrt"), pool.manager("mock_secret", "eu-west-1")
-        await show('pool.manager("mock_secrt").get()', wrong_name.get())
-        await show('pool.manager("mock_secret", "eu-west-1").get()', elsewhere.get())
-        await show(
-            'pool.manager("mock_secret", "us_east_1").get()',
-            pool.manager("mock_secret", "us_east_1").get(),
-        )
+    call = "manager.retrieve_secret_string()  # opens the client"
+    await show(call, manager.retrieve_secret_string())
+
+    call = "manager.retrieve_secret_string()  # from memory"
+    await show(call, manager.retrieve_secret_string())
+
+    call = "manager.refresh()  # fetches; a Secret doesn't show its value"
+    await show(call, manager.refresh())
+
+    call = "100 x manager.secret(), after manager.invalidate()"
+    await show(call, read_a_hundred_times(manager))
+
+
+async def read_a_hundred_times(manager: AsyncCredentialsManager[object]) -> str:
+    """Forget the value, then read the secret in a hundred tasks at once."""
+    manager.invalidate()
+    reads = [manager.secret() for _ in range(100)]
+    secrets = await asyncio.gather(*reads)
+
+    # Callers that share a fetch share its Secret.
+    fetches = len({id(secret) for secret in secrets})
+    return f"{len(secrets)} answers from {fetches} fetch"
+
+
+async def show_errors(pool: CredentialsPool) -> None:
+    """Make three mistakes: a wrong name, a wrong region, and a region that doesn't exist."""
+    print("\nWhat goes wrong says what to do")
+
+    wrong_name = pool.manager("mock_secrt")
+    await show('pool.manager("mock_secrt").get()', wrong_name.get())
+
+    wrong_region = pool.manager("mock_secret", "eu-west-1")
+    await show('pool.manager("mock_secret", "eu-west-1").get()', wrong_region.get())
+
+    no_region = pool.manager("mock_secret", "us_east_1")
+    await show('pool.manager("mock_secret", "us_east_1").get()', no_region.get())
 
 
 if __name__ == "__main__":
     with MotoServer() as server:
-        use(server)
+        use_server(server)
         print(
-            f"moto's Secrets Manager listens at {server.url}; it gets one secret in us-east-1, mock_secret"
+            f"moto's Secrets Manager listens at {server.url}; "
+            "it gets one secret in us-east-1, mock_secret"
         )
         asyncio.run(main())

@@ -1,11 +1,13 @@
-"""Prove that tests can fail: take one promise after the other out of cache and rotation, and see each one caught.
+"""Prove that the tests can fail: break the promises of the package one by one, and expect that the tests catch each.
 
-Each mutation changes the text of a copy of the package, and the tests of that file run against the copy. A mutant that
-no test catches is a failure; so is a mutation whose text isn't there any more. `nox -s mutants`, or, where the package
-and what tests need are installed, `python tests/mutants.py [part of a name ...]`.
+Each mutation changes the text of one file in a copy of the package, and the tests of that file run against the copy.
+The script fails if no test catches a mutant, or if the code of a mutation isn't in the file any more.
+
+`nox -s mutants` runs it. So does `python tests/mutants.py [PART OF A NAME ...]`, if the package and the requirements of
+the tests are installed.
 """
 
-# ruff: noqa: T201 (the table is what this prints)
+# ruff: noqa: T201 (this script prints a table)
 from __future__ import annotations
 
 import itertools
@@ -37,7 +39,7 @@ CACHE_TESTS = [
     "test_cache_machine.py",
     "test_cache_schedules.py",
 ]
-# Those of any other file are the cache's.
+# A file that isn't here has the tests of the cache.
 TESTS = {
     "_aws/gateway.py": [*CACHE_TESTS, "../server/test_healing.py"],
     "_loops.py": [*CACHE_TESTS, "test_cancelled_inside.py", "../server/test_fork.py"],
@@ -56,14 +58,19 @@ TESTS = {
     "events.py": ["test_events.py"],
     "_pool.py": ["test_events.py"],
 }
-SLOW = "not herd"  # what is left out
-LONGEST = 120  # seconds; a mutant that hangs is caught by that
+
+# Herds are slow, and other tests make the same promises.
+WITHOUT_SLOW = "not herd"
+
+# In seconds. The first limit catches a mutant that hangs. The package as it is meets all tests, so it needs longer.
+LONGEST = 120
+LONGEST_AS_IT_IS = 600
 
 
 class Mutation(NamedTuple):
-    """A promise that is taken out: which code of which file, and what comes in its place.
+    """A promise that is broken: the code that keeps it, and the code that takes its place.
 
-    The code is looked for by its words: spaces and line ends don't count.
+    We look for the old code by its words: spaces and line ends don't count.
     """
 
     name: str
@@ -80,34 +87,93 @@ MUTATIONS = [
 
 
 def pattern_of(code: str) -> re.Pattern[str]:
-    """Return a pattern for code that doesn't mind how its lines are broken.
+    """Return a pattern that finds the code however its lines are broken.
 
-    So a line that becomes too long, and is broken by the formatter, needs no change here.
+    So a mutation needs no change if the formatter breaks a line that has become too long.
     """
     words = re.findall(r"\w+|[^\w\s]", code)
-    return re.compile(r"(?:\s|,(?=\s*[)\]}]))*".join(map(re.escape, words)))
+
+    # Between two words, the formatter may add spaces, line ends, and a comma before a closing bracket.
+    between = r"(?:\s|,(?=\s*[)\]}]))*"
+    return re.compile(between.join(map(re.escape, words)))
 
 
 def replacement_of(mutation: Mutation) -> str:
-    """Return what takes the place of the code: from its first word on, as the pattern has no space before it."""
-    indent = mutation.old[: len(mutation.old) - len(mutation.old.lstrip())]
+    """Return the new code from its first word on, because the pattern has no space before the first word."""
+    first_word = mutation.old.lstrip()
+    indent = mutation.old.removesuffix(first_word)
     return mutation.new.removeprefix(indent).rstrip()
 
 
 def mutate(folder: Path, mutation: Mutation) -> None:
-    """Change the copy. Raises `LookupError` if the text isn't there exactly once."""
+    """Change the copy of the package. Raises `LookupError` if the old code isn't there exactly once."""
     path = folder / "aiocredentials" / mutation.file
     text = path.read_text()
     found = list(pattern_of(mutation.old).finditer(text))
     if len(found) != 1:
         raise LookupError(f"the text is there {len(found)} times, not once: {mutation.old.strip()!r}")
+
     start, end = found[0].span()
     path.write_text(text[:start] + replacement_of(mutation) + text[end:])
 
 
+def tests_of(mutation: Mutation | None) -> list[str]:
+    """Return the test files to run against a mutant; all of them for the package as it is."""
+    if mutation is None:
+        return [*CACHE_TESTS, *itertools.chain(*TESTS.values())]
+    return TESTS.get(mutation.file, CACHE_TESTS)
+
+
+def run_tests(folder: str, names: list[str], limit: float) -> subprocess.CompletedProcess[str]:
+    """Run test files against the package in this folder. Raises `TimeoutExpired` after `limit` seconds."""
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-x",
+        "--tb=no",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:randomly",
+        "-k",
+        WITHOUT_SLOW,
+        "--timeout=20",
+        "-W",
+        "ignore::pytest.PytestUnraisableExceptionWarning",
+    ]
+    command += [str(ROOT / "tests" / "unit" / name) for name in names]
+    environment = {**os.environ, "PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=limit,
+        check=False,
+    )
+
+
+def outcome_of(done: subprocess.CompletedProcess[str]) -> str:
+    """Return what the tests found, as the table shows it."""
+    if done.returncode == 0:
+        return "SURVIVED"
+    if done.returncode != 1:
+        return f"ERROR: pytest says {done.returncode}: {done.stdout[-500:]}"
+
+    failures = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    if not failures:
+        return "caught: it hangs"
+    test = failures[0].partition("::")[2].partition(" ")[0]
+    return f"caught by {test or failures[0]}"
+
+
 def attack(mutation: Mutation | None) -> tuple[str, float]:
-    """Run the tests against a mutant, or against the package as it is; return what came of it, and the seconds."""
-    began = time.perf_counter()
+    """Run the tests against a mutant, or against the package as it is; return the outcome, and the seconds."""
+    limit = LONGEST_AS_IT_IS if mutation is None else LONGEST
+    start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(ROOT / "src" / "aiocredentials", Path(folder, "aiocredentials"))
         if mutation is not None:
@@ -115,38 +181,47 @@ def attack(mutation: Mutation | None) -> tuple[str, float]:
                 mutate(Path(folder), mutation)
             except LookupError as error:
                 return f"ERROR: {error}", 0.0
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "--tb=no", "-p", "no:cacheprovider", "-p", "no:randomly"]
-        everything = [*CACHE_TESTS, *itertools.chain(*TESTS.values())]
-        tests = TESTS.get(mutation.file, CACHE_TESTS) if mutation else everything
-        command += ["-k", SLOW, "--timeout=20", "-W", "ignore::pytest.PytestUnraisableExceptionWarning"]
-        command += [str(ROOT / "tests" / "unit" / name) for name in tests]
-        environment = {**os.environ, "PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"}
+
         try:
-            done = subprocess.run(
-                command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LONGEST, check=False
-            )
+            done = run_tests(folder, tests_of(mutation), limit)
+            outcome = outcome_of(done)
         except subprocess.TimeoutExpired:
-            return "caught: it hangs", time.perf_counter() - began
-    seconds = time.perf_counter() - began
-    if done.returncode == 0:
-        return "SURVIVED", seconds
-    if done.returncode != 1:
-        return f"ERROR: pytest says {done.returncode}: {done.stdout[-500:]}", seconds
-    by = next((line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))), "it hangs")
-    return f"caught by {by.partition('::')[2].partition(' ')[0] or by}", seconds
+            outcome = "caught: it hangs"
+    return outcome, time.perf_counter() - start
 
 
-def main(wanted: list[str]) -> int:
-    """Attack with all mutations, or with those whose name has one of the words; return the exit status."""
-    mutations = [one for one in MUTATIONS if not wanted or any(word in one.name for word in wanted)]
-    result, seconds = attack(None)
-    print(f"{'(as it is)':48} {seconds:5.1f} s  {'passes' if result == 'SURVIVED' else result}", flush=True)
-    bad = int(result != "SURVIVED")
-    with ThreadPoolExecutor(os.cpu_count() or 1) as several:
-        for mutation, (result, seconds) in zip(mutations, several.map(attack, mutations), strict=True):
-            bad += not result.startswith("caught")
-            print(f"{mutation.name:48} {seconds:5.1f} s  {result}", flush=True)
-    print(f"{len(mutations)} mutants" + (f", {bad} of them not caught" if bad else ", each one caught"))
+def chosen(words: list[str]) -> list[Mutation]:
+    """Return the mutations whose name has one of the words; all of them if there are no words."""
+    if not words:
+        return MUTATIONS
+    return [mutation for mutation in MUTATIONS if any(word in mutation.name for word in words)]
+
+
+def report(name: str, outcome: str, seconds: float) -> None:
+    """Print one line of the table."""
+    print(f"{name:48} {seconds:5.1f} s  {outcome}", flush=True)
+
+
+def main(words: list[str]) -> int:
+    """Attack the package with the chosen mutations; return the exit status."""
+    bad = 0
+    outcome, seconds = attack(None)
+    if outcome == "SURVIVED":
+        outcome = "passes"
+    else:
+        bad += 1
+    report("(as it is)", outcome, seconds)
+
+    mutations = chosen(words)
+    with ThreadPoolExecutor(os.cpu_count() or 1) as executor:
+        outcomes = executor.map(attack, mutations)
+        for mutation, (outcome, seconds) in zip(mutations, outcomes, strict=True):
+            report(mutation.name, outcome, seconds)
+            if not outcome.startswith("caught"):
+                bad += 1
+
+    verdict = f"{bad} of them not caught" if bad else "each one caught"
+    print(f"{len(mutations)} mutants, {verdict}")
     return int(bad > 0)
 
 
