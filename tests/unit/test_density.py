@@ -112,3 +112,9 @@ def test_the_fullest_lines_come_first(check: Callable[[str], tuple[int, str]]) -
 def test_an_empty_folder_fails(check: Callable[[str], tuple[int, str]]) -> None:
     """The check fails if it finds no code, because then the folder was moved, perhaps."""
     assert check("# A comment.\n") == (1, "There is no Python code in these folders.\n")
+
+
+def test_an_f_string_is_one_token(density: ModuleType) -> None:
+    """An f-string counts as one token on every Python, also if it is inside of another one."""
+    text = "message = f\"{first} and {f'{second}'}\" + name\n"
+    assert density.tokens_by_line(text, set()) == {1: 5}
