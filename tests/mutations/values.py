@@ -39,7 +39,7 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "labels go raw",
         "_secret.py",
-        "repr(stage)[1:-1] for stage",
-        "stage for stage",
+        "repr(label)[1:-1] for label",
+        "label for label",
     ),
 ]
