@@ -54,7 +54,7 @@ class Decoder(Generic[T]):
             SecretFormatError: `decode` raised an error, or returned something to await.
         """
         try:
-            made = self._decoded(secret)
+            made = self._result_for(secret)
         except SecretFormatError as error:
             failure = _nameable(error)
         except Exception as error:  # noqa: BLE001 (a decoder may raise anything)
@@ -71,7 +71,7 @@ class Decoder(Generic[T]):
         # decoder's frames aren't in its traceback.
         raise for_caller(failure, secret_name=secret.name, region_name=secret.region)
 
-    def _decoded(self, secret: Secret) -> T:
+    def _result_for(self, secret: Secret) -> T:
         # No variable holds the value, because a traceback may be printed with its variables.
         if self._is_binary:
             return self._decode(secret.reveal_bytes())

@@ -62,8 +62,9 @@ Lifespan: TypeAlias = Callable[[Any], AbstractAsyncContextManager[AppState | Non
 logger = logging.getLogger("aiocredentials")
 
 _NO_POOL = (
-    "This request's state has no credentials pool: give the app lifespan=credentials_lifespan(...), "
-    "and see that it runs. TestClient runs it in a block only: `with TestClient(app) as client:`. "
+    "This request's state has no credentials pool: give the app "
+    "lifespan=credentials_lifespan(...), and see that it runs. "
+    "TestClient runs it in a block only: `with TestClient(app) as client:`. "
     "Starlette doesn't run the lifespan of a mounted app: give it to the app that is outermost."
 )
 _NOT_HASHABLE = (
@@ -342,7 +343,7 @@ def readiness(
         raise TypeError(
             'readiness() looks at no secret: name each, as in readiness(database="prod/database").'
         )
-    checks = [_ReadinessCheck(label, source) for label, source in secrets.items()]
+    checks = [_ReadinessCheck(keyword, source) for keyword, source in secrets.items()]
 
     async def ready(request: Request) -> JSONResponse:
         """Report for each secret whether the app can use a value: 503 if one is missing."""
@@ -350,9 +351,9 @@ def readiness(
         pairs = zip(checks, managers, strict=True)
         states = await asyncio.gather(*(check.read(manager) for check, manager in pairs))
 
-        by_label = dict(zip(secrets, states, strict=True))
+        by_keyword = dict(zip(secrets, states, strict=True))
         is_ready = all(state["state"] != "missing" for state in states)
-        content = {"ready": is_ready, "secrets": by_label}
+        content = {"ready": is_ready, "secrets": by_keyword}
         status = 200 if is_ready else 503
         return JSONResponse(content, status, {"Cache-Control": "no-store"})
 
@@ -362,10 +363,10 @@ def readiness(
 class _ReadinessCheck:
     """The check of one secret for a readiness route."""
 
-    def __init__(self, label: str, source: str | SecretDependency[Any]) -> None:
-        self._label = label
-        self._is_decoded = not isinstance(source, str)
-        self._decoded: tuple[str, str] | None = None
+    def __init__(self, keyword: str, source: str | SecretDependency[Any]) -> None:
+        self._keyword = keyword
+        self._needs_decode = not isinstance(source, str)
+        self._accepted: tuple[str, str] | None = None
         """ARN and id of the version that `decode` has accepted."""
         self._logged: type[CredentialsError] | None = None
         """The class of the error since the last success."""
@@ -386,9 +387,9 @@ class _ReadinessCheck:
 
     def _check_decode(self, manager: AsyncCredentialsManager[Any], found: Secret) -> None:
         version = (found.arn, found.version_id)
-        if self._is_decoded and self._decoded != version:
+        if self._needs_decode and self._accepted != version:
             manager.decoded(found)
-            self._decoded = version
+            self._accepted = version
 
     def _log(self, error: CredentialsError) -> None:
         # A request comes every few seconds, so each reason is logged once.
@@ -396,5 +397,5 @@ class _ReadinessCheck:
         if self._logged is not kind:
             self._logged = kind
             logger.warning(
-                "Not ready: no usable value for %s. %s: %s", self._label, kind.__name__, error
+                "Not ready: no usable value for %s. %s: %s", self._keyword, kind.__name__, error
             )
