@@ -17,7 +17,11 @@ _REGION = re.compile(r"[A-Za-z0-9-]{1,63}")
 _LONGEST_SHOWN = 80
 
 
-def check_name(argument: str, value: object, what_to_do: str) -> None:
+def check_name(
+    argument: str,
+    value: object,
+    what_to_do: str,
+) -> None:
     """Reject an argument that is neither None nor a string, and an empty string.
 
     Args:
@@ -69,7 +73,12 @@ def check_identifier(argument: str, identifier: str) -> None:
     )
 
 
-def seconds(value: float | timedelta, name: str, *, zero: bool = False) -> float:
+def seconds(
+    value: float | timedelta,
+    name: str,
+    *,
+    zero: bool = False,
+) -> float:
     """Return a duration in seconds.
 
     Args:
@@ -99,7 +108,12 @@ def seconds(value: float | timedelta, name: str, *, zero: bool = False) -> float
     return float(duration)
 
 
-def share_of_one(value: object, name: str, *, ends: bool) -> float:
+def share_of_one(
+    value: object,
+    name: str,
+    *,
+    ends: bool,
+) -> float:
     """Return a share of 1, such as 0.5.
 
     Args:

@@ -36,7 +36,12 @@ class Decoder(Generic[T]):
 
     __slots__ = ("_decode", "_is_binary")
 
-    def __init__(self, decode: Decode[T], *, is_binary: bool) -> None:
+    def __init__(
+        self,
+        decode: Decode[T],
+        *,
+        is_binary: bool,
+    ) -> None:
         """Raise `TypeError` if `decode` isn't a function, or is an async function."""
         if not _is_plain(decode):
             argument = "bytes" if is_binary else "text"
@@ -104,7 +109,11 @@ class Decoder(Generic[T]):
         return f"<decode {name!r}>"
 
 
-def decoder_of(decode: Decode[T] | None, *, binary: bool) -> Decoder[T] | None:
+def decoder_of(
+    decode: Decode[T] | None,
+    *,
+    binary: bool,
+) -> Decoder[T] | None:
     """Return the decoder for the arguments of a manager; None if there is no `decode`.
 
     Raises `TypeError` or `ValueError` for arguments that can't work.

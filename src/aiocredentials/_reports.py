@@ -61,7 +61,12 @@ class Reporter:
 
         tell(self._listener, event)
 
-    def warn(self, secret_name: str, region_name: str, error: CredentialsError) -> None:
+    def warn(
+        self,
+        secret_name: str,
+        region_name: str,
+        error: CredentialsError,
+    ) -> None:
         """Log that a refresh failed, once per kind of error until the next success."""
         key = (secret_name, region_name)
         kind = type(error)
@@ -149,7 +154,11 @@ class _Report:
     def failed(self) -> FetchFailed | RefreshFailed:
         kind = RefreshFailed if self.refresh else FetchFailed
         error = cast("CredentialsError", self.error)
-        return kind(**self._subject(), error=error, duration=self.duration)
+        return kind(
+            **self._subject(),
+            error=error,
+            duration=self.duration,
+        )
 
     def evicted(self) -> Evicted:
         return Evicted(**self._subject())

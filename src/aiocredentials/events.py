@@ -165,7 +165,11 @@ class _FanOut:
         """Report a closed pool to the listeners."""
         self._call_each(tell_closed, pool)
 
-    def _call_each(self, call: Callable[[Listener, Any], None], argument: object) -> None:
+    def _call_each(
+        self,
+        call: Callable[[Listener, Any], None],
+        argument: object,
+    ) -> None:
         # The stack makes all calls, in the reverse order, also if one raises a KeyboardInterrupt.
         with ExitStack() as stack:
             for listener in reversed(self._listeners):
@@ -189,7 +193,11 @@ def tell_closed(listener: Listener | None, pool: object) -> None:
     _call_method(listener, "pool_closed", pool)
 
 
-def _call_method(listener: Listener | None, name: str, pool: object) -> None:
+def _call_method(
+    listener: Listener | None,
+    name: str,
+    pool: object,
+) -> None:
     method = getattr(listener, name, None)
     if callable(method):
         _call_and_log_errors(method, pool, name)

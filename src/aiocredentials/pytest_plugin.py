@@ -58,7 +58,11 @@ def credentials_pool(
     """
     session = _RecordingSession(fake_secrets)
     # No data is sent over a network, so there are no wire logs to redact.
-    pool = CredentialsPool(session=session, clock=fake_clock, redact_wire_logs=False)
+    pool = CredentialsPool(
+        session=session,
+        clock=fake_clock,
+        redact_wire_logs=False,
+    )
     # Opening makes no call, so the pool keeps nothing of this loop.
     _run_in_new_loop(pool.open())
 

@@ -112,7 +112,11 @@ def _value_of_key(secret: Secret, key: str) -> tuple[Any, str]:
     return mapping[key], ""
 
 
-def _parsed(parser: InitSettingsSource, field: FieldInfo, text: str) -> object:
+def _parsed(
+    parser: InitSettingsSource,
+    field: FieldInfo,
+    text: str,
+) -> object:
     """Parse a secret's text as pydantic-settings parses the text of a variable.
 
     A complex field needs JSON. For a union with a complex member, JSON is tried. A field of the
@@ -193,7 +197,11 @@ def _construct(
 ) -> S:
     """Build the settings with one more source. Raises the errors of the class."""
 
-    def customise(_: object, *args: Any, **given: Any) -> Sources:  # noqa: ANN401 (of pydantic)
+    def customise(
+        _: object,
+        *args: Any,  # noqa: ANN401 (pydantic-settings decides)
+        **given: Any,  # noqa: ANN401 (pydantic-settings decides)
+    ) -> Sources:
         sources = settings_class.settings_customise_sources(*args, **given)
         arguments = given["init_settings"]
         index = _index_for(sources, arguments, environment_wins=environment_wins)
@@ -218,7 +226,10 @@ def _construct(
 
 
 def _index_for(
-    sources: Sources, arguments: PydanticBaseSettingsSource, *, environment_wins: bool
+    sources: Sources,
+    arguments: PydanticBaseSettingsSource,
+    *,
+    environment_wins: bool,
 ) -> int:
     """Return the index for the secrets among the sources. The first source has priority."""
     if environment_wins:
@@ -248,7 +259,9 @@ class _Problem(NamedTuple):
 
 
 def _validation_problems(
-    error: ValidationError, settings_class: type[BaseSettings], targets: Sequence[Target]
+    error: ValidationError,
+    settings_class: type[BaseSettings],
+    targets: Sequence[Target],
 ) -> Iterator[_Problem]:
     """Yield the problems that pydantic found, by pydantic's name for each.
 
@@ -278,7 +291,10 @@ def _other_problem(error: Exception, targets: list[Target]) -> _Problem:
     return _Problem("all", type(error).__name__, targets)
 
 
-def _error_of(settings_class: type[BaseSettings], problems: list[_Problem]) -> CredentialsError:
+def _error_of(
+    settings_class: type[BaseSettings],
+    problems: list[_Problem],
+) -> CredentialsError:
     reasons = listed(str(problem) for problem in problems)
     what = f"{settings_class.__name__} can't be built: {reasons}."
 

@@ -124,7 +124,11 @@ def _find_field(model: type[BaseModel], place: str) -> _Found | None:
     return None
 
 
-def _keys_of(model: type[BaseModel], name: str, field: FieldInfo) -> Keys:
+def _keys_of(
+    model: type[BaseModel],
+    name: str,
+    field: FieldInfo,
+) -> Keys:
     """Return the keys by which pydantic accepts a field.
 
     There are none if its only aliases are paths into other values.

@@ -385,7 +385,11 @@ class _ReadinessCheck:
         state = "stale" if found.is_stale else "fresh"
         return {"state": state, "age": round(found.age, 3)}
 
-    def _check_decode(self, manager: AsyncCredentialsManager[Any], found: Secret) -> None:
+    def _check_decode(
+        self,
+        manager: AsyncCredentialsManager[Any],
+        found: Secret,
+    ) -> None:
         version = (found.arn, found.version_id)
         if self._needs_decode and self._accepted != version:
             manager.decoded(found)

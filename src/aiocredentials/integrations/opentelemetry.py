@@ -117,7 +117,12 @@ class OpenTelemetryListener:
         elif isinstance(event, (Fetched, Refreshed)):
             self._record(event, event.duration, None)
 
-    def _record(self, event: SecretEvent, duration: float, error: CredentialsError | None) -> None:
+    def _record(
+        self,
+        event: SecretEvent,
+        duration: float,
+        error: CredentialsError | None,
+    ) -> None:
         end = time.time_ns()
         is_refresh = isinstance(event, (Refreshed, RefreshFailed))
 
@@ -200,7 +205,11 @@ class _Requests:
 
     def _update_counts(self, pool: CredentialsPool) -> None:
         stats = pool.stats()
-        now = Counter(hit=stats.hits, stale=stats.stale, miss=stats.misses)
+        now = Counter(
+            hit=stats.hits,
+            stale=stats.stale,
+            miss=stats.misses,
+        )
         before = self._pools[pool]
         # The difference of two counters has no numbers below 0, so an exported count never falls.
         self._counts.update(now - before)

@@ -136,7 +136,11 @@ class _Fetch:
             for manager in managers:
                 tasks.create_task(self._read(manager, manager.secret))
 
-    async def _read(self, manager: AnyManager, read: Callable[[], Awaitable[Any]]) -> None:
+    async def _read(
+        self,
+        manager: AnyManager,
+        read: Callable[[], Awaitable[Any]],
+    ) -> None:
         try:
             self._results[manager] = await read()
         except CredentialsError as error:

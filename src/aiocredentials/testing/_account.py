@@ -122,7 +122,12 @@ class StoredSecret:
             holder.labels.remove(label)
         to.labels.append(label)
 
-    def find(self, version_id: str | None, label: str | None, operation: str) -> Version:
+    def find(
+        self,
+        version_id: str | None,
+        label: str | None,
+        operation: str,
+    ) -> Version:
         """Return the version with an id, with a staging label, or with both.
 
         Raises AWS's error if there is no such version, or if its label is another one.
@@ -253,7 +258,12 @@ class Account:
                 return secret
         return None
 
-    def get(self, region_name: str, parameters: Mapping[str, Any], operation: str) -> Answer:
+    def get(
+        self,
+        region_name: str,
+        parameters: Mapping[str, Any],
+        operation: str,
+    ) -> Answer:
         """Answer GetSecretValue, or one secret of a batch. Raises AWS's errors."""
         secret_id = str(parameters["SecretId"])
         secret = self.find(region_name, secret_id, operation)
@@ -265,7 +275,12 @@ class Account:
         version = secret.find(version_id, label, operation)
         return secret.answer(version)
 
-    def find(self, region_name: str, secret_id: str, operation: str) -> StoredSecret:
+    def find(
+        self,
+        region_name: str,
+        secret_id: str,
+        operation: str,
+    ) -> StoredSecret:
         """Return a secret as AWS looks it up. Raises AWS's errors."""
         is_arn = secret_id.startswith("arn:")
         if not is_arn and not NAME.fullmatch(secret_id):

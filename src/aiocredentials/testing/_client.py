@@ -254,7 +254,11 @@ def _check_longest(parameters: Mapping[str, Any], operation: str) -> None:
             raise _too_long("SecretIdList", rule, operation)
 
 
-def _too_long(name: str, rule: str, operation: str) -> ClientError:
+def _too_long(
+    name: str,
+    rule: str,
+    operation: str,
+) -> ClientError:
     first = name[0].lower()
     rest = name[1:]
     message = (

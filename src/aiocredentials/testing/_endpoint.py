@@ -44,13 +44,22 @@ class SecretsEndpoint:
         region_name: The region of secrets and pools that name no region.
     """
 
-    def __init__(self, url: str, *, region_name: str = "us-east-1") -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        region_name: str = "us-east-1",
+    ) -> None:
         self.url = url
         self.region_name = region_name
         self._clients: dict[str, Any] = {}
 
     def set(
-        self, name: str, value: Value | None, *, region_name: str | None = None
+        self,
+        name: str,
+        value: Value | None,
+        *,
+        region_name: str | None = None,
     ) -> SeededVersion:
         """Create a secret, or give it a new current version.
 
@@ -122,19 +131,36 @@ class SecretsEndpoint:
 
         label = CURRENT if promote else PENDING
         client = self._client(region_name)
-        answer = client.put_secret_value(SecretId=name, VersionStages=[label], **given)
+        answer = client.put_secret_value(
+            SecretId=name,
+            VersionStages=[label],
+            **given,
+        )
         new = answer["VersionId"]
 
         if promote:
-            wanted = Labels(current=new, previous=before.current, pending=None)
+            wanted = Labels(
+                current=new,
+                previous=before.current,
+                pending=None,
+            )
         else:
             # The first version of a secret becomes current in any case.
             current = before.current or new
-            wanted = Labels(current=current, previous=before.previous, pending=new)
+            wanted = Labels(
+                current=current,
+                previous=before.previous,
+                pending=new,
+            )
         self._mover(name, region_name).settle(wanted)
         return self._seeded(answer, region_name)
 
-    def finish_rotation(self, name: str, *, region_name: str | None = None) -> SeededVersion:
+    def finish_rotation(
+        self,
+        name: str,
+        *,
+        region_name: str | None = None,
+    ) -> SeededVersion:
         """Make the AWSPENDING version current.
 
         Needs secretsmanager:DescribeSecret, GetSecretValue, PutSecretValue and
@@ -164,7 +190,13 @@ class SecretsEndpoint:
         mover.settle(wanted)
         return self._seeded({**description, "VersionId": pending}, region_name)
 
-    def delete(self, name: str, *, force: bool = False, region_name: str | None = None) -> None:
+    def delete(
+        self,
+        name: str,
+        *,
+        force: bool = False,
+        region_name: str | None = None,
+    ) -> None:
         """Schedule a secret for deletion, or delete it at once.
 
         Needs secretsmanager:DescribeSecret and DeleteSecret.
@@ -186,7 +218,12 @@ class SecretsEndpoint:
             self._changeable(name, region_name)
             client.delete_secret(SecretId=name)
 
-    def restore(self, name: str, *, region_name: str | None = None) -> None:
+    def restore(
+        self,
+        name: str,
+        *,
+        region_name: str | None = None,
+    ) -> None:
         """Cancel the scheduled deletion of a secret.
 
         Needs secretsmanager:DescribeSecret and RestoreSecret.
@@ -263,7 +300,11 @@ class SecretsEndpoint:
         client = self._client(region_name)
         return LabelMover(client, self.url, name)
 
-    def _seeded(self, answer: Mapping[str, Any], region_name: str | None) -> SeededVersion:
+    def _seeded(
+        self,
+        answer: Mapping[str, Any],
+        region_name: str | None,
+    ) -> SeededVersion:
         return SeededVersion(
             name=answer["Name"],
             arn=answer["ARN"],

@@ -91,7 +91,11 @@ def metadata(status: int) -> Any:  # noqa: ANN401 (the stubs want a HostId, whic
     }
 
 
-def answered(code: str, operation: str, message: str | None = None) -> ClientError:
+def answered(
+    code: str,
+    operation: str,
+    message: str | None = None,
+) -> ClientError:
     """Return botocore's error for an answer of AWS. The default message is in AWS's words."""
     if message is None:
         message = _WORDS.get(code, "No.")

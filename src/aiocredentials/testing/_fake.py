@@ -47,7 +47,10 @@ class FakeSecretsManager:
     """
 
     def __init__(
-        self, secrets: Mapping[str, Value] | None = None, *, region_name: str = "us-east-1"
+        self,
+        secrets: Mapping[str, Value] | None = None,
+        *,
+        region_name: str = "us-east-1",
     ) -> None:
         self.region_name = region_name
         self.calls: list[Call] = []
@@ -61,7 +64,11 @@ class FakeSecretsManager:
             self.set(name, value)
 
     def set(
-        self, name: str, value: Value | None, *, region_name: str | None = None
+        self,
+        name: str,
+        value: Value | None,
+        *,
+        region_name: str | None = None,
     ) -> SeededVersion:
         """Create a secret, or give it a new current version.
 
@@ -122,7 +129,12 @@ class FakeSecretsManager:
             return self.finish_rotation(name, region_name=region_name)
         return secret.seeded(version)
 
-    def finish_rotation(self, name: str, *, region_name: str | None = None) -> SeededVersion:
+    def finish_rotation(
+        self,
+        name: str,
+        *,
+        region_name: str | None = None,
+    ) -> SeededVersion:
         """Make the AWSPENDING version current.
 
         Args:
@@ -144,7 +156,13 @@ class FakeSecretsManager:
         secret.changed_at = now
         return secret.seeded(version)
 
-    def delete(self, name: str, *, force: bool = False, region_name: str | None = None) -> None:
+    def delete(
+        self,
+        name: str,
+        *,
+        force: bool = False,
+        region_name: str | None = None,
+    ) -> None:
         """Schedule a secret for deletion, or delete it at once.
 
         Args:
@@ -164,7 +182,12 @@ class FakeSecretsManager:
             secret = self._changeable(name, region)
             secret.deleted_at = datetime.now(UTC)
 
-    def restore(self, name: str, *, region_name: str | None = None) -> None:
+    def restore(
+        self,
+        name: str,
+        *,
+        region_name: str | None = None,
+    ) -> None:
         """Cancel the scheduled deletion of a secret.
 
         Args:
@@ -202,7 +225,12 @@ class FakeSecretsManager:
             TypeError: No client raises such an error.
             ValueError: `times` is less than 1.
         """
-        self._failures.add(error, times=times, secret_name=secret_name, operation=operation)
+        self._failures.add(
+            error,
+            times=times,
+            secret_name=secret_name,
+            operation=operation,
+        )
 
     def stop_failing(self) -> None:
         """Cancel all failures that `fail_next` has asked for."""

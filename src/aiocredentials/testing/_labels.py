@@ -49,7 +49,12 @@ class LabelMover:
     so two versions have it.
     """
 
-    def __init__(self, client: Any, url: str, name: str) -> None:  # noqa: ANN401 (a botocore client)
+    def __init__(
+        self,
+        client: Any,  # noqa: ANN401 (botocore makes its class)
+        url: str,
+        name: str,
+    ) -> None:
         self._client = client
         self._url = url
         self._name = name
@@ -102,7 +107,12 @@ class LabelMover:
             **value,
         )
 
-    def _correct(self, label: str, version_id: str | None, holders: list[str]) -> None:
+    def _correct(
+        self,
+        label: str,
+        version_id: str | None,
+        holders: list[str],
+    ) -> None:
         """Move a label to a version, and take it away from all other holders.
 
         One call moves a label to one version and takes it away from one other.
@@ -118,7 +128,13 @@ class LabelMover:
         if to is not None:
             self._move(label, to=to, holder=None)
 
-    def _move(self, label: str, *, to: str | None, holder: str | None) -> None:
+    def _move(
+        self,
+        label: str,
+        *,
+        to: str | None,
+        holder: str | None,
+    ) -> None:
         versions: dict[str, str] = {}
         if to is not None:
             versions["MoveToVersionId"] = to
@@ -140,7 +156,12 @@ class LabelMover:
         version_id: str = answer["VersionId"]
         return version_id
 
-    def _not_moved(self, label: str, version_id: str | None, holders: list[str]) -> RuntimeError:
+    def _not_moved(
+        self,
+        label: str,
+        version_id: str | None,
+        holders: list[str],
+    ) -> RuntimeError:
         expected = version_id or "no version"
         found = " and ".join(holders) or "no version"
         return self._flawed(f"{label} should be at {expected}, and is at {found}")

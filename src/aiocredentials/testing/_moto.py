@@ -160,7 +160,11 @@ class MotoServer:
             )
         return self._port
 
-    def _not_started(self, process: subprocess.Popen[bytes], errors: IO[bytes]) -> RuntimeError:
+    def _not_started(
+        self,
+        process: subprocess.Popen[bytes],
+        errors: IO[bytes],
+    ) -> RuntimeError:
         errors.seek(0)
         text = errors.read().decode(errors="replace").strip() or "empty"
         return RuntimeError(
@@ -252,7 +256,10 @@ def _without_double_headers(moto: WSGIApplication) -> WSGIApplication:
     aiohttp in its development mode rejects an answer that has them twice.
     """
 
-    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def application(
+        environ: WSGIEnvironment,
+        start_response: StartResponse,
+    ) -> Iterable[bytes]:
         def start(
             status: str,
             headers: Headers,
