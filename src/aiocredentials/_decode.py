@@ -43,7 +43,7 @@ class Decoder(Generic[T]):
         is_binary: bool,
     ) -> None:
         """Raise `TypeError` if `decode` isn't a function, or is an async function."""
-        if not _is_plain(decode):
+        if not _is_plain_function(decode):
             argument = "bytes" if is_binary else "text"
             raise TypeError(
                 "decode isn't a plain function: give one that makes an object of the secret's "
@@ -74,7 +74,11 @@ class Decoder(Generic[T]):
 
         # Our error is raised after the block, so it isn't chained to the decoder's error, and the
         # decoder's frames aren't in its traceback.
-        raise for_caller(failure, secret_name=secret.name, region_name=secret.region)
+        raise for_caller(
+            failure,
+            secret_name=secret.name,
+            region_name=secret.region,
+        )
 
     def _result_for(self, secret: Secret) -> T:
         # No variable holds the value, because a traceback may be printed with its variables.
@@ -84,7 +88,8 @@ class Decoder(Generic[T]):
 
     def _failure(self, what: str) -> CredentialsError:
         name = name_of(self._decode)
-        return make_error(SecretFormatError, f"decode={name!r} {what}.")
+        sentence = f"decode={name!r} {what}."
+        return make_error(SecretFormatError, sentence)
 
     def _reason_for_message(self, error: Exception) -> str:
         """Describe a decoder's error by its type, and pydantic's by its problems as well."""
@@ -98,11 +103,14 @@ class Decoder(Generic[T]):
         parts: list[str] = []
         for problem in problems:
             place = place_of(problem.loc, words)
-            prefix = f"{place}: " if place else ""
-            parts.append(prefix + problem.what)
+            if place:
+                parts.append(f"{place}: {problem.what}")
+            else:
+                parts.append(problem.what)
 
         model = getattr(error, "title", "")
-        return f"{kind} of {model!r}: {listed(parts)}"
+        reasons = listed(parts)
+        return f"{kind} of {model!r}: {reasons}"
 
     def __repr__(self) -> str:
         name = name_of(self._decode)
@@ -163,13 +171,14 @@ def name_of(function: object) -> str:
 
 
 def _name_of_method(method: MethodType) -> str:
-    owner = method.__self__
-    kind = owner if isinstance(owner, type) else type(owner)
+    kind = method.__self__
+    if not isinstance(kind, type):
+        kind = type(kind)
     _, _, name = name_of(method.__func__).rpartition(".")
     return f"{kind.__qualname__}.{name}"
 
 
-def _is_plain(decode: object) -> bool:
+def _is_plain_function(decode: object) -> bool:
     return callable(decode) and not is_async(decode)
 
 

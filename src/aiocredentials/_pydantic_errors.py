@@ -78,17 +78,21 @@ def place_of(loc: Iterable[int | str], words: Iterable[str]) -> str:
     """
     steps: list[str] = []
     for step in loc:
-        is_known = isinstance(step, int) or step in words
-        steps.append(str(step) if is_known else "*")
+        is_index = isinstance(step, int)
+        if is_index or step in words:
+            steps.append(str(step))
+        else:
+            steps.append("*")
     return ".".join(steps)
 
 
 def listed(parts: Iterable[str]) -> str:
     """Join the descriptions of several problems: each of them once, and at most ten."""
     different = list(dict.fromkeys(parts))
-    text = "; ".join(different[:_MOST_LISTED])
+    first_ones = different[:_MOST_LISTED]
+    text = "; ".join(first_ones)
 
-    more = len(different) - _MOST_LISTED
+    more = len(different) - len(first_ones)
     if more > 0:
         return f"{text}; and {more} more"
     return text

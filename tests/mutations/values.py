@@ -25,8 +25,8 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "a key of the input is shown",
         "_pydantic_errors.py",
-        "isinstance(step, int) or step in words",
-        "True",
+        "if is_index or step in words:",
+        "if True:",
     ),
     # _formats.py
     (

@@ -23,7 +23,7 @@ from pydantic_settings import (
 from aiocredentials import CredentialsError, SecretFormatError
 from aiocredentials._pydantic_errors import listed, place_of, problems_of, words_of
 from aiocredentials.errors import make_error, shown
-from aiocredentials.integrations._settings_fields import Target, types_of
+from aiocredentials.integrations._settings_fields import Keys, Target, types_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -68,7 +68,12 @@ def build(
 
     targets = [target for target, _ in values]
     try:
-        return _construct(settings_class, values, init, environment_wins=environment_wins)
+        return _construct(
+            settings_class,
+            values,
+            init,
+            environment_wins=environment_wins,
+        )
     except ValidationError as error:
         problems.extend(_validation_problems(error, settings_class, targets))
     except Exception as error:  # noqa: BLE001 (a validator may raise anything, with a value in it)
@@ -122,14 +127,16 @@ def _parsed(
     A complex field needs JSON. For a union with a complex member, JSON is tried. A field of the
     type `Json[...]` gets the text itself, because pydantic parses it.
     """
-    if any(isinstance(each, _JSON) for each in field.metadata):
+    is_json_field = any(isinstance(each, _JSON) for each in field.metadata)
+    if is_json_field:
         return text
 
     if parser.field_is_complex(field):
         return parser.decode_complex_value("", field, text)
 
-    members = [FieldInfo.from_annotation(kind) for kind in types_of(field)]
-    if any(parser.field_is_complex(member) for member in members):
+    members = map(FieldInfo.from_annotation, types_of(field))
+    has_complex_member = any(map(parser.field_is_complex, members))
+    if has_complex_member:
         with contextlib.suppress(ValueError, RecursionError):
             return parser.decode_complex_value("", field, text)
     return text
@@ -171,7 +178,9 @@ class _SecretsManagerSource(InitSettingsSource):
                 key = _used_key(keys, above)
                 place = place.setdefault(key, {})
                 below = above.get(key)
-                above = cast("dict[str, Any]", below) if isinstance(below, dict) else {}
+                if not isinstance(below, dict):
+                    below = {}
+                above = cast("dict[str, Any]", below)
 
             key = _used_key(last, above)
             place[key] = value
@@ -181,7 +190,7 @@ class _SecretsManagerSource(InitSettingsSource):
         return "SecretsManagerSource()"
 
 
-def _used_key(keys: Sequence[str], above: Mapping[str, Any]) -> str:
+def _used_key(keys: Keys, above: Mapping[str, Any]) -> str:
     for key in keys:
         if key in above:
             return key
@@ -249,13 +258,18 @@ class _Problem(NamedTuple):
     what: str
     targets: list[Target]
 
+    @property
+    def secret_names(self) -> list[str]:
+        names = [target.manager.secret_name for target in self.targets]
+        return list(dict.fromkeys(names))
+
     def __str__(self) -> str:
-        names = dict.fromkeys(target.manager.secret_name for target in self.targets)
         text = f"{self.place}: {self.what}"
-        if names:
-            secrets = ", ".join(shown(name) for name in names)
-            text += f" (secret {secrets})"
-        return text
+        if not self.targets:
+            return text
+
+        names = ", ".join(map(shown, self.secret_names))
+        return f"{text} (secret {names})"
 
 
 def _validation_problems(
@@ -269,16 +283,18 @@ def _validation_problems(
     """
     words = set(words_of(settings_class.__pydantic_core_schema__))
     for loc, what in problems_of(error):
+        steps = loc or ("all",)
         # The first step is a field or a variable. No secret has a part in its name.
-        first, *steps = loc or ("all",)
-        place = place_of([first, *steps], words | {str(first)})
+        known_words = {*words, str(steps[0])}
+        place = place_of(steps, known_words)
         involved = [target for target in targets if _is_involved(target, loc)]
         yield _Problem(place, what, involved)
 
 
 def _is_involved(target: Target, loc: Sequence[int | str]) -> bool:
     """Return whether a problem is in a field, in a part of it, or in a model that has the field."""
-    return all(step in keys for step, keys in zip(loc, target.path, strict=False))
+    pairs = zip(loc, target.path, strict=False)
+    return all(step in keys for step, keys in pairs)
 
 
 def _other_problem(error: Exception, targets: list[Target]) -> _Problem:
@@ -295,12 +311,12 @@ def _error_of(
     settings_class: type[BaseSettings],
     problems: list[_Problem],
 ) -> CredentialsError:
-    reasons = listed(str(problem) for problem in problems)
+    reasons = listed(map(str, problems))
     what = f"{settings_class.__name__} can't be built: {reasons}."
 
     names: set[str] = set()
     for problem in problems:
-        names.update(target.manager.secret_name for target in problem.targets)
+        names.update(problem.secret_names)
 
     if not names:
         return SecretFormatError(

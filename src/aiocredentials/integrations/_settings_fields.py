@@ -69,7 +69,8 @@ def targets_of(
         if found is None:
             model = settings_class.__name__
             raise ValueError(f"{model} has no field {place!r} that a value could be given for.")
-        if any(_overlap(found.path, other.path) for other in targets):
+        is_second = any(_overlap(found.path, other.path) for other in targets)
+        if is_second:
             raise ValueError(
                 f"{place!r} is given twice: by another name, or as a part of another field."
             )
@@ -136,7 +137,9 @@ def _keys_of(
     config: Mapping[str, object] = {**model.model_config}
     uses_alias = config.get("validate_by_alias", True)
     alias = field.validation_alias if uses_alias else None
-    choices = alias.choices if isinstance(alias, AliasChoices) else [alias]
+    choices: Sequence[object] = [alias]
+    if isinstance(alias, AliasChoices):
+        choices = alias.choices
     keys = [choice for choice in choices if isinstance(choice, str)]
 
     uses_name = config.get("populate_by_name") or config.get("validate_by_name")
@@ -162,4 +165,5 @@ def _nested_model(field: FieldInfo) -> type[BaseModel] | None:
 
 def _overlap(path: Sequence[Keys], other: Sequence[Keys]) -> bool:
     """Return whether two paths lead to the same field, or one leads into the other's field."""
-    return all(keys == others for keys, others in zip(path, other, strict=False))
+    pairs = zip(path, other, strict=False)
+    return all(keys == other_keys for keys, other_keys in pairs)

@@ -85,7 +85,12 @@ async def load_settings(
     targets = targets_of(settings_class, pool, secrets)
     results = await _Fetch(pool).run(targets)
     pairs = list(zip(targets, results, strict=True))
-    built = build(settings_class, pairs, init, environment_wins=environment == "wins")
+    built = build(
+        settings_class,
+        pairs,
+        init,
+        environment_wins=environment == "wins",
+    )
 
     # The traceback of the error below includes this frame, so the values are dropped.
     del init, results, pairs
@@ -111,11 +116,11 @@ class _Fetch:
 
         Raises `PoolClosedError`, or an `ExceptionGroup` with the errors of all secrets.
         """
-        own = dict.fromkeys(target.manager for target in targets if not target.is_given)
-        given = dict.fromkeys(target.manager for target in targets if target.is_given)
+        own = _managers_of(targets, given=False)
+        given = _managers_of(targets, given=True)
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._read_own(list(own)))
+                tasks.create_task(self._read_own(own))
                 for manager in given:
                     tasks.create_task(self._read(manager, manager.get))
             if not self._failures:
@@ -150,9 +155,16 @@ class _Fetch:
         for failure in self._failures:
             if isinstance(failure, PoolClosedError):
                 return failure
-        return ExceptionGroup(
-            f"{len(self._failures)} of {count} secrets could not be fetched", self._failures
-        )
+
+        failed = len(self._failures)
+        message = f"{failed} of {count} secrets could not be fetched"
+        return ExceptionGroup(message, self._failures)
+
+
+def _managers_of(targets: Sequence[Target], *, given: bool) -> list[AnyManager]:
+    """Return the managers that the caller gave, or the other ones: each of them once."""
+    managers = [target.manager for target in targets if target.is_given is given]
+    return list(dict.fromkeys(managers))
 
 
 async def _prefetch(
