@@ -5,7 +5,7 @@ This file imports no pydantic.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, cast
 
 OUR_TYPE = "aiocredentials_format"
@@ -38,7 +38,7 @@ def problems_of(error: BaseException) -> list[Problem]:
         include_context=False,
         include_input=False,
     )
-    return [Problem(details["loc"], _what_of(details)) for details in found]
+    return [_problem_of(details) for details in found]
 
 
 def _is_validation_error(error: BaseException) -> bool:
@@ -47,10 +47,15 @@ def _is_validation_error(error: BaseException) -> bool:
     return kind.__name__ == "ValidationError" and package == "pydantic_core"
 
 
-def _what_of(details: Mapping[str, str]) -> str:
-    if details["type"] == OUR_TYPE:
-        return details["msg"].rstrip(".")
-    return details["type"]
+def _problem_of(details: Mapping[str, Any]) -> Problem:
+    what = details["type"]
+    if what == OUR_TYPE:
+        what = details["msg"].rstrip(".")
+
+    return Problem(
+        loc=details["loc"],
+        what=what,
+    )
 
 
 def words_of(schema: object) -> Iterator[str]:
@@ -71,7 +76,10 @@ def words_of(schema: object) -> Iterator[str]:
             yield from words_of(item)
 
 
-def place_of(loc: Iterable[int | str], words: Iterable[str]) -> str:
+def place_of(
+    loc: Iterable[int | str],
+    words: Container[object],
+) -> str:
     """Return the path to a problem as text.
 
     A step that is neither an index nor one of `words` may be a key of the input: `*` replaces it.

@@ -20,7 +20,7 @@ import threading
 import time
 from collections import Counter
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 from weakref import WeakKeyDictionary, WeakSet
 
 from opentelemetry.context import Context
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, TracerProvider
 
     from aiocredentials import CredentialsError, CredentialsPool
+
+    Attributes: TypeAlias = dict[str, str | bool]
 
 __all__ = ["OpenTelemetryListener"]
 
@@ -126,7 +128,7 @@ class OpenTelemetryListener:
         end = time.time_ns()
         is_refresh = isinstance(event, (Refreshed, RefreshFailed))
 
-        attributes: dict[str, str | bool] = {"cloud.region": event.region_name}
+        attributes: Attributes = {"cloud.region": event.region_name}
         if self._secret_names:
             attributes["aiocredentials.secret.name"] = event.secret_name
         if error is not None:
@@ -136,7 +138,8 @@ class OpenTelemetryListener:
 
         # This is another dict, because an SDK may keep the one that was passed to it.
         attributes = {**attributes, "aiocredentials.refresh": is_refresh}
-        span = self._start_span(attributes, end - int(duration * 1e9))
+        start = end - int(duration * 1e9)
+        span = self._start_span(attributes, start)
         # With the span as context, exemplars name it.
         context = set_span_in_context(span, Context())
         self._duration.record(duration, attributes, context)
@@ -146,7 +149,7 @@ class OpenTelemetryListener:
             span.set_attributes(_error_attributes(error))
         span.end(end)
 
-    def _start_span(self, attributes: dict[str, str | bool], start: int) -> Span:
+    def _start_span(self, attributes: Attributes, start: int) -> Span:
         # The context is empty. The current context is that of the caller that began the fetch, and
         # the fetch may serve others as well.
         return self._tracer.start_span(
@@ -158,7 +161,7 @@ class OpenTelemetryListener:
         )
 
 
-def _error_attributes(error: CredentialsError) -> dict[str, str]:
+def _error_attributes(error: CredentialsError) -> Attributes:
     attributes = {
         "aiocredentials.error.code": error.code,
         "aws.request_id": error.request_id,

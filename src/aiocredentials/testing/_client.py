@@ -10,7 +10,7 @@ import contextlib
 import re
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from botocore.exceptions import ClientError, InvalidRegionError, ParamValidationError
 
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from aiocredentials.testing._account import Account, Answer
+
+    Gates: TypeAlias = Sequence[tuple[str | None, "Gate"]]
+    """Each gate, with the name of the secret whose calls wait there; None for all calls."""
+    Names: TypeAlias = set[str | None]
+    """Names of secrets; None stands for all calls."""
 
 GET = "GetSecretValue"
 DESCRIBE = "DescribeSecret"
@@ -117,7 +122,7 @@ class FakeClient:
         region_name: str,
         account: Account,
         failures: Failures,
-        gates: Sequence[tuple[str | None, Gate]],
+        gates: Gates,
         record: Callable[[Call], None],
     ) -> None:
         if not _HOST_LABEL.fullmatch(region_name):
@@ -133,7 +138,7 @@ class FakeClient:
         """Answer GetSecretValue."""
         secret_id = parameters["SecretId"]
         await self._arrive(GET, (secret_id,), parameters)
-        answer = self._account.get(self._region, parameters, GET)
+        answer = self._answer(parameters, GET)
         return _with_metadata(answer)
 
     async def describe_secret(self, **parameters: Any) -> Answer:  # noqa: ANN401 (as in botocore)
@@ -143,7 +148,7 @@ class FakeClient:
         secret = self._account.find(self._region, secret_id, DESCRIBE)
         return _with_metadata(secret.description())
 
-    async def batch_get_secret_value(self, **parameters: Any) -> Answer:  # noqa: ANN401 (as in botocore)
+    async def batch_get_secret_value(self, **parameters: Any) -> Answer:  # noqa: ANN401 (botocore's)
         """Answer BatchGetSecretValue with one page."""
         secret_ids = tuple(parameters["SecretIdList"])
         await self._arrive(BATCH_GET, secret_ids, parameters)
@@ -164,7 +169,14 @@ class FakeClient:
         failure = self._failures.take(BATCH_GET, names)
         if failure is not None:
             raise failure
-        return self._account.get(self._region, {"SecretId": secret_id}, BATCH_GET)
+        return self._answer({"SecretId": secret_id}, BATCH_GET)
+
+    def _answer(self, parameters: Mapping[str, Any], operation: str) -> Answer:
+        return self._account.get(
+            self._region,
+            parameters,
+            operation,
+        )
 
     async def _arrive(
         self,
@@ -186,24 +198,25 @@ class FakeClient:
         await asyncio.sleep(0)
 
         # A gate or a failure without a name is for all calls.
-        names: set[str | None] = {None}
+        names: Names = {None}
         for secret_id in secret_ids:
             names |= self._names_of(secret_id)
         await self._wait_at_gates(names)
 
         # A failure with a name fails its secret of a batch, not the whole call.
-        failing_names = {None} if operation == BATCH_GET else names
-        failure = self._failures.take(operation, failing_names)
+        if operation == BATCH_GET:
+            names = {None}
+        failure = self._failures.take(operation, names)
         if failure is not None:
             raise failure
         _check_longest(parameters, operation)
 
-    async def _wait_at_gates(self, names: set[str | None]) -> None:
+    async def _wait_at_gates(self, names: Names) -> None:
         for name, gate in list(self._gates):
             if name in names:
                 await gate._wait()  # noqa: SLF001 (users of a gate have no use for it)
 
-    def _names_of(self, secret_id: str) -> set[str | None]:
+    def _names_of(self, secret_id: str) -> Names:
         """Return the names by which a test may mean a secret: the identifier, and the name."""
         secret = self._account.resolve(self._region, secret_id)
         if secret is None:
@@ -232,11 +245,15 @@ def _check_shortest(parameters: Mapping[str, Any]) -> None:
 
         length = len(parameters[name])
         if length < shortest:
-            value = f"value: {length}, valid min length: {shortest}"
-            raise ParamValidationError(report=f"Invalid length for parameter {name}, {value}")
+            reason = f"value: {length}, valid min length: {shortest}"
+            report = f"Invalid length for parameter {name}, {reason}"
+            raise ParamValidationError(report=report)
 
 
-def _check_longest(parameters: Mapping[str, Any], operation: str) -> None:
+def _check_longest(
+    parameters: Mapping[str, Any],
+    operation: str,
+) -> None:
     """Reject a parameter that AWS rejects. One name that is too long fails the whole batch."""
     for name, (_, longest) in _LENGTHS.items():
         length = len(parameters.get(name, ""))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from _typeshed import OptExcInfo
 
-    Headers: TypeAlias = list[tuple[str, str]]
+    Header: TypeAlias = tuple[str, str]
 
 _HOST = "127.0.0.1"
 # moto checks no signature.
@@ -89,7 +89,8 @@ class MotoServer:
             if not line:
                 raise self._not_started(process, errors)
 
-            self._port = int(json.loads(line)["port"])
+            report = json.loads(line)
+            self._port = int(report["port"])
             self._resources = stack.pop_all()
         return self
 
@@ -166,7 +167,8 @@ class MotoServer:
         errors: IO[bytes],
     ) -> RuntimeError:
         errors.seek(0)
-        text = errors.read().decode(errors="replace").strip() or "empty"
+        text = errors.read().decode(errors="replace")
+        text = text.strip() or "empty"
         return RuntimeError(
             f"moto's server didn't report its port within {self._timeout:g} s "
             f"(exit code {process.returncode}); its standard error: {text}"
@@ -174,7 +176,7 @@ class MotoServer:
 
 
 def _check_installed() -> None:
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    missing = [name for name in _NEEDED if not importlib.util.find_spec(name)]
     if missing:
         names = ", ".join(missing)
         message = f"MotoServer needs {names}: run pip install 'aiocredentials[testing]'"
@@ -197,7 +199,8 @@ def _child(errors: IO[bytes]) -> subprocess.Popen[bytes]:
 
 def _child_environment() -> dict[str, str]:
     # The child needs nothing of the user's account.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    inherited = os.environ.items()
+    environment = {name: value for name, value in inherited if not name.startswith("AWS_")}
     # Without this, moto answers 500 for regions that botocore doesn't know.
     environment["MOTO_ALLOW_NONEXISTENT_REGION"] = "true"
     return environment
@@ -239,10 +242,13 @@ def _serve(stdin: TextIO, stdout: TextIO) -> None:
         server = serving.make_server(_HOST, 0, application, threaded=True)
 
         thread = threading.Thread(
-            target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True
+            target=server.serve_forever,
+            kwargs={"poll_interval": 0.1},
+            daemon=True,
         )
         thread.start()
-        print(json.dumps({"port": server.port}), file=stdout, flush=True)
+        report = json.dumps({"port": server.port})
+        print(report, file=stdout, flush=True)
 
         # This returns when the parent closes its end of the pipe, or has ended.
         stdin.read()
@@ -262,15 +268,20 @@ def _without_double_headers(moto: WSGIApplication) -> WSGIApplication:
     ) -> Iterable[bytes]:
         def start(
             status: str,
-            headers: Headers,
+            headers: list[Header],
             error: OptExcInfo | None = None,
         ) -> Callable[[bytes], object]:
-            kept = [(name, value) for name, value in headers if name.lower() not in _BY_WERKZEUG]
+            kept = [header for header in headers if not _is_by_werkzeug(header)]
             return start_response(status, kept, error)
 
         return moto(environ, start)
 
     return application
+
+
+def _is_by_werkzeug(header: Header) -> bool:
+    name, _ = header
+    return name.lower() in _BY_WERKZEUG
 
 
 if __name__ == "__main__":
