@@ -65,23 +65,15 @@ def targets_of(
             manager = managers.get(name) or pool.manager(name)
             managers[name] = manager
 
-        found = _find_field(settings_class, place)
-        if found is None:
-            model = settings_class.__name__
-            raise ValueError(f"{model} has no field {place!r} that a value could be given for.")
-        is_second = any(_overlap(found.path, other.path) for other in targets)
-        if is_second:
-            raise ValueError(
-                f"{place!r} is given twice: by another name, or as a part of another field."
-            )
-
+        path, field = _field_at(settings_class, place)
         target = Target(
-            path=found.path,
-            field=found.field,
+            path=path,
+            field=field,
             manager=manager,
             is_given=is_given,
             json_key=json_key,
         )
+        _check_overlap(place, target, targets)
         targets.append(target)
     return targets
 
@@ -99,16 +91,36 @@ def _name_and_key(place: str, source: object) -> tuple[str, str | None]:
             )
 
 
+def _check_overlap(
+    place: str,
+    target: Target,
+    others: Sequence[Target],
+) -> None:
+    is_second = any(_overlap(target.path, other.path) for other in others)
+    if is_second:
+        raise ValueError(
+            f"{place!r} is given twice: by another name, or as a part of another field."
+        )
+
+
 class _Found(NamedTuple):
     path: list[Keys]
     field: FieldInfo
+
+
+def _field_at(model: type[BaseModel], place: str) -> _Found:
+    found = _find_field(model, place)
+    if found is None:
+        name = model.__name__
+        raise ValueError(f"{name} has no field {place!r} that a value could be given for.")
+    return found
 
 
 def _find_field(model: type[BaseModel], place: str) -> _Found | None:
     """Return a field of a model or of its nested models; None if there is no such field."""
     first, _, rest = place.partition(".")
     for name, field in model.model_fields.items():
-        keys = _keys_of(model, name, field)
+        keys = _accepted_keys(model, name, field)
         if not keys:
             continue
 
@@ -125,7 +137,7 @@ def _find_field(model: type[BaseModel], place: str) -> _Found | None:
     return None
 
 
-def _keys_of(
+def _accepted_keys(
     model: type[BaseModel],
     name: str,
     field: FieldInfo,

@@ -378,7 +378,7 @@ class _ReadinessCheck:
             found = await manager.secret()
             self._check_decode(manager, found)
         except CredentialsError as error:
-            self._log(error)
+            self._warn_once(error)
             return {"state": "missing", "age": None}
 
         self._logged = None
@@ -395,7 +395,7 @@ class _ReadinessCheck:
             manager.decoded(found)
             self._accepted = version
 
-    def _log(self, error: CredentialsError) -> None:
+    def _warn_once(self, error: CredentialsError) -> None:
         # A request comes every few seconds, so each reason is logged once.
         kind = type(error)
         if self._logged is not kind:

@@ -115,11 +115,11 @@ class OpenTelemetryListener:
     def __call__(self, event: SecretEvent, /) -> None:
         """Record a fetch or a refresh. Other events are ignored."""
         if isinstance(event, (FetchFailed, RefreshFailed)):
-            self._record(event, event.duration, event.error)
+            self._measure(event, event.duration, event.error)
         elif isinstance(event, (Fetched, Refreshed)):
-            self._record(event, event.duration, None)
+            self._measure(event, event.duration, None)
 
-    def _record(
+    def _measure(
         self,
         event: SecretEvent,
         duration: float,

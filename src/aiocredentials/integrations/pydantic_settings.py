@@ -128,7 +128,7 @@ class _Fetch:
         finally:
             # The traceback of an error that is raised here includes this object.
             self._results.clear()
-        raise self._failure(len(own) + len(given))
+        raise self._combined_error(len(own) + len(given))
 
     async def _read_own(self, managers: Sequence[AnyManager]) -> None:
         if len(managers) > 1:
@@ -151,7 +151,7 @@ class _Fetch:
         except CredentialsError as error:
             self._failures.append(copy.copy(error))
 
-    def _failure(self, count: int) -> Exception:
+    def _combined_error(self, count: int) -> Exception:
         for failure in self._failures:
             if isinstance(failure, PoolClosedError):
                 return failure

@@ -170,11 +170,8 @@ class StoredSecret:
 
     def description(self) -> Answer:
         """Return the answer to DescribeSecret. It names the versions that have a label."""
-        labels: dict[str, list[str]] = {}
-        for version in self.versions.values():
-            if version.labels:
-                labels[version.version_id] = list(version.labels)
-
+        labelled = [version for version in self.versions.values() if version.labels]
+        labels = {version.version_id: list(version.labels) for version in labelled}
         answer = {
             "ARN": self.arn,
             "Name": self.name,

@@ -148,7 +148,7 @@ class FakeClient:
         secret = self._account.find(self._region, secret_id, DESCRIBE)
         return _with_metadata(secret.description())
 
-    async def batch_get_secret_value(self, **parameters: Any) -> Answer:  # noqa: ANN401 (botocore's)
+    async def batch_get_secret_value(self, **parameters: Any) -> Answer:  # noqa: ANN401 (any)
         """Answer BatchGetSecretValue with one page."""
         secret_ids = tuple(parameters["SecretIdList"])
         await self._arrive(BATCH_GET, secret_ids, parameters)
@@ -165,7 +165,7 @@ class FakeClient:
         return _with_metadata({"SecretValues": values, "Errors": errors})
 
     def _one_of_batch(self, secret_id: str) -> Answer:
-        names = self._names_of(secret_id)
+        names = self._possible_names(secret_id)
         failure = self._failures.take(BATCH_GET, names)
         if failure is not None:
             raise failure
@@ -200,7 +200,7 @@ class FakeClient:
         # A gate or a failure without a name is for all calls.
         names: Names = {None}
         for secret_id in secret_ids:
-            names |= self._names_of(secret_id)
+            names |= self._possible_names(secret_id)
         await self._wait_at_gates(names)
 
         # A failure with a name fails its secret of a batch, not the whole call.
@@ -216,7 +216,7 @@ class FakeClient:
             if name in names:
                 await gate._wait()  # noqa: SLF001 (users of a gate have no use for it)
 
-    def _names_of(self, secret_id: str) -> Names:
+    def _possible_names(self, secret_id: str) -> Names:
         """Return the names by which a test may mean a secret: the identifier, and the name."""
         secret = self._account.resolve(self._region, secret_id)
         if secret is None:

@@ -30,10 +30,10 @@ _DEFAULT_POLICY = CachePolicy()
 class SecretsEndpoint:
     """Secrets Manager at a URL: methods that write to it, and pools that read from it.
 
-    The methods are those of `FakeSecretsManager`. They block while they wait for the endpoint, and
-    they get AWS credentials from the environment. For a mistake in the test, they raise the errors
-    that the fake raises; otherwise they raise botocore's exceptions. `close()` closes the
-    connections.
+    `set`, `rotate`, `finish_rotation`, `delete` and `restore` do the same as the methods of
+    `FakeSecretsManager`. They block while they wait for the endpoint, and they get AWS credentials
+    from the environment. For a mistake in the test, they raise the errors that the fake raises;
+    otherwise they raise botocore's exceptions. `close()` closes the connections.
 
     `set`, `rotate` and `finish_rotation` read the staging labels back. If the endpoint didn't move
     the labels as AWS does, these methods move them. If that has no effect either, they raise
@@ -137,21 +137,7 @@ class SecretsEndpoint:
             **given,
         )
         new = answer["VersionId"]
-
-        if promote:
-            wanted = Labels(
-                current=new,
-                previous=before.current,
-                pending=None,
-            )
-        else:
-            # The first version of a secret becomes current in any case.
-            current = before.current or new
-            wanted = Labels(
-                current=current,
-                previous=before.previous,
-                pending=new,
-            )
+        wanted = before.after_rotation(new, promote=promote)
         self._mover(name, region_name).settle(wanted)
         return self._seeded(answer, region_name)
 

@@ -31,6 +31,15 @@ class Labels:
             pending=_first_holder(description, PENDING),
         )
 
+    def after_rotation(self, new: str, *, promote: bool) -> Labels:
+        """Return the labels after a rotation to a new version, which is promoted or pending."""
+        if promote:
+            return Labels(current=new, previous=self.current, pending=None)
+
+        # The first version of a secret becomes current in any case.
+        current = self.current or new
+        return Labels(current=current, previous=self.previous, pending=new)
+
     def by_name(self) -> dict[str, str | None]:
         """Return the version ids by staging label."""
         return {
