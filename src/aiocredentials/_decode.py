@@ -140,7 +140,8 @@ def _nameable(error: SecretFormatError) -> CredentialsError:
     """Return a copy whose message can name the secret, also if a caller wrote the message."""
     named = copy.copy(error)
     facts = vars(named)
-    facts["_what"] = facts.get("_what") or str(error)
+    what = facts.get("_what")
+    facts["_what"] = what or str(error)
     return named
 
 
@@ -174,7 +175,8 @@ def _name_of_method(method: MethodType) -> str:
     kind = method.__self__
     if not isinstance(kind, type):
         kind = type(kind)
-    _, _, name = name_of(method.__func__).rpartition(".")
+    full_name = name_of(method.__func__)
+    _, _, name = full_name.rpartition(".")
     return f"{kind.__qualname__}.{name}"
 
 

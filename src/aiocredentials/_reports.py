@@ -34,9 +34,9 @@ _MOST_FAILING = 1024
 
 
 class Reporter:
-    """Reports everything to the listener, and to the log what somebody on call must know.
+    """Passes each report to the listener, and logs failures and recoveries of refreshes.
 
-    The log has a line per change: a kind of failure is logged once until the secret recovers.
+    A kind of failure is logged once until the secret recovers.
     """
 
     def __init__(self, listener: Listener | None) -> None:

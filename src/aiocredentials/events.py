@@ -214,6 +214,6 @@ def _call_and_log_errors(
         # They end the program. Our callers have finished their bookkeeping by now.
         raise
     except BaseException:
-        # This includes the outcome of pytest.fail() and a cancellation, which are no subclasses of
-        # Exception: no caller of ours could handle them.
+        # This includes pytest.fail() and a cancellation, which raise no subclasses of Exception.
+        # No caller could handle them.
         logger.exception("A listener failed on %s", name)

@@ -62,7 +62,8 @@ def build(
         value, reason = _field_value(parser, target, result)
         values.append((target, value))
         if reason:
-            problems.append(_Problem(target.place, reason, [target]))
+            problem = _Problem(target.place, reason, [target])
+            problems.append(problem)
     if problems:
         return _error_of(settings_class, problems)
 
@@ -102,7 +103,8 @@ def _field_value(
         return _parsed(parser, target.field, text), ""
     except (CredentialsError, ValueError, RecursionError):
         needs_json = parser.field_is_complex(target.field)
-        return None, "not JSON" if needs_json else "not text"
+        reason = "not JSON" if needs_json else "not text"
+        return None, reason
 
 
 def _value_of_key(secret: Secret, key: str) -> tuple[Any, str]:
@@ -281,7 +283,8 @@ def _validation_problems(
 
     Pydantic's messages, contexts and inputs are left out, because they may hold values.
     """
-    words = set(words_of(settings_class.__pydantic_core_schema__))
+    schema = settings_class.__pydantic_core_schema__
+    words = set(words_of(schema))
     for loc, what in problems_of(error):
         steps = loc or ("all",)
         # The first step is a field or a variable. No secret has a part in its name.
@@ -303,8 +306,11 @@ def _other_problem(error: Exception, targets: list[Target]) -> _Problem:
         unreadable = _UNREADABLE.fullmatch(str(error))
         if unreadable is not None:
             field, source = unreadable.groups()
-            return _Problem(field, f"unreadable in {source}", [])
-    return _Problem("all", type(error).__name__, targets)
+            what = f"unreadable in {source}"
+            return _Problem(field, what, [])
+
+    kind = type(error).__name__
+    return _Problem("all", kind, targets)
 
 
 def _error_of(
@@ -312,7 +318,8 @@ def _error_of(
     problems: list[_Problem],
 ) -> CredentialsError:
     reasons = listed(map(str, problems))
-    what = f"{settings_class.__name__} can't be built: {reasons}."
+    name = settings_class.__name__
+    what = f"{name} can't be built: {reasons}."
 
     names: set[str] = set()
     for problem in problems:

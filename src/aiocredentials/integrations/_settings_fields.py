@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, Union, cast, get_args, get_origin
 
 from pydantic import AliasChoices, BaseModel
 
@@ -39,7 +39,8 @@ class Target:
     @property
     def place(self) -> str:
         """The path as text, for a message."""
-        return ".".join(keys[0] for keys in self.path)
+        preferred = [keys[0] for keys in self.path]
+        return ".".join(preferred)
 
 
 def targets_of(
@@ -56,11 +57,10 @@ def targets_of(
 
     for place, source in secrets.items():
         json_key: str | None = None
-        if isinstance(source, AsyncCredentialsManager):
-            is_given = True
-            manager: AnyManager = source
+        is_given = isinstance(source, AsyncCredentialsManager)
+        if is_given:
+            manager = cast("AnyManager", source)
         else:
-            is_given = False
             name, json_key = _name_and_key(place, source)
             manager = managers.get(name) or pool.manager(name)
             managers[name] = manager
@@ -133,7 +133,8 @@ def _find_field(model: type[BaseModel], place: str) -> _Found | None:
             below = _find_field(nested, rest)
             if below is None:
                 return None
-            return _Found([keys, *below.path], below.field)
+            path = [keys, *below.path]
+            return _Found(path, below.field)
     return None
 
 
@@ -154,8 +155,9 @@ def _accepted_keys(
         choices = alias.choices
     keys = [choice for choice in choices if isinstance(choice, str)]
 
-    uses_name = config.get("populate_by_name") or config.get("validate_by_name")
-    if alias is None or uses_name:
+    populates_by_name = config.get("populate_by_name")
+    validates_by_name = config.get("validate_by_name")
+    if alias is None or populates_by_name or validates_by_name:
         keys.append(name)
     return tuple(keys)
 
@@ -163,7 +165,8 @@ def _accepted_keys(
 def types_of(field: FieldInfo) -> tuple[Any, ...]:
     """Return the members of a union, or the one type of any other field."""
     annotation = field.annotation
-    if get_origin(annotation) in {Union, types.UnionType}:
+    is_union = get_origin(annotation) in {Union, types.UnionType}
+    if is_union:
         return get_args(annotation)
     return (annotation,)
 

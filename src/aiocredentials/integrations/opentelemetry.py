@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from aiocredentials import CredentialsError, CredentialsPool
 
     Attributes: TypeAlias = dict[str, str | bool]
+    Timed: TypeAlias = Fetched | FetchFailed | Refreshed | RefreshFailed
 
 __all__ = ["OpenTelemetryListener"]
 
@@ -115,17 +116,13 @@ class OpenTelemetryListener:
     def __call__(self, event: SecretEvent, /) -> None:
         """Record a fetch or a refresh. Other events are ignored."""
         if isinstance(event, (FetchFailed, RefreshFailed)):
-            self._measure(event, event.duration, event.error)
+            self._measure(event, event.error)
         elif isinstance(event, (Fetched, Refreshed)):
-            self._measure(event, event.duration, None)
+            self._measure(event, None)
 
-    def _measure(
-        self,
-        event: SecretEvent,
-        duration: float,
-        error: CredentialsError | None,
-    ) -> None:
+    def _measure(self, event: Timed, error: CredentialsError | None) -> None:
         end = time.time_ns()
+        duration = event.duration
         is_refresh = isinstance(event, (Refreshed, RefreshFailed))
 
         attributes: Attributes = {"cloud.region": event.region_name}

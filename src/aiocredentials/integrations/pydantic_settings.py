@@ -83,7 +83,8 @@ async def load_settings(
         raise ValueError(f"environment is {environment!r}: give 'wins' or 'loses'.")
 
     targets = targets_of(settings_class, pool, secrets)
-    results = await _Fetch(pool).run(targets)
+    fetch = _Fetch(pool)
+    results = await fetch.run(targets)
     pairs = list(zip(targets, results, strict=True))
     built = build(
         settings_class,
@@ -122,13 +123,16 @@ class _Fetch:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._read_own(own))
                 for manager in given:
-                    tasks.create_task(self._read(manager, manager.get))
+                    read = self._read(manager, manager.get)
+                    tasks.create_task(read)
             if not self._failures:
                 return [self._results[target.manager] for target in targets]
         finally:
             # The traceback of an error that is raised here includes this object.
             self._results.clear()
-        raise self._combined_error(len(own) + len(given))
+
+        total = len(own) + len(given)
+        raise self._combined_error(total)
 
     async def _read_own(self, managers: Sequence[AnyManager]) -> None:
         if len(managers) > 1:
@@ -139,7 +143,8 @@ class _Fetch:
 
         async with asyncio.TaskGroup() as tasks:
             for manager in managers:
-                tasks.create_task(self._read(manager, manager.secret))
+                read = self._read(manager, manager.secret)
+                tasks.create_task(read)
 
     async def _read(
         self,
@@ -149,15 +154,16 @@ class _Fetch:
         try:
             self._results[manager] = await read()
         except CredentialsError as error:
-            self._failures.append(copy.copy(error))
+            failure = copy.copy(error)
+            self._failures.append(failure)
 
-    def _combined_error(self, count: int) -> Exception:
+    def _combined_error(self, total: int) -> Exception:
         for failure in self._failures:
             if isinstance(failure, PoolClosedError):
                 return failure
 
         failed = len(self._failures)
-        message = f"{failed} of {count} secrets could not be fetched"
+        message = f"{failed} of {total} secrets could not be fetched"
         return ExceptionGroup(message, self._failures)
 
 

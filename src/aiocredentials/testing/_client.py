@@ -159,10 +159,12 @@ class FakeClient:
             try:
                 value = self._one_of_batch(secret_id)
             except ClientError as error:
-                errors.append(_batch_error(secret_id, error))
+                failed = _batch_error(secret_id, error)
+                errors.append(failed)
             else:
                 values.append(value)
-        return _with_metadata({"SecretValues": values, "Errors": errors})
+        answer: Answer = {"SecretValues": values, "Errors": errors}
+        return _with_metadata(answer)
 
     def _one_of_batch(self, secret_id: str) -> Answer:
         names = self._possible_names(secret_id)
