@@ -1,4 +1,4 @@
-"""`decode`: how one is checked, named and called. What it is made of is never shown."""
+"""A caller's `decode`: how it is checked, named and called. Its repr is never shown."""
 
 from __future__ import annotations
 
@@ -24,81 +24,124 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_GIVE_ONE = "binary=True says what decode takes: give one, such as decode=bytes."
+
 
 class Decoder(Generic[T]):
     """A caller's `decode`, as a manager keeps it.
 
-    Its repr has a name only. That of the function itself may show a value: the repr of a
-    `functools.partial` shows its arguments, such as a key that came from another secret.
+    Its repr shows only the name of the function. The repr of the function itself may show a value:
+    that of a `functools.partial` shows its arguments, such as a key that came from another secret.
     """
 
     __slots__ = ("_decode", "_is_binary")
 
-    def __init__(self, decode: Decode[T], *, is_binary: bool) -> None:
-        """Raise `TypeError` for what isn't a function, or is an async one."""
-        if not _is_plain(decode):
+    def __init__(
+        self,
+        decode: Decode[T],
+        *,
+        is_binary: bool,
+    ) -> None:
+        """Raise `TypeError` if `decode` isn't a function, or is an async function."""
+        if not _is_plain_function(decode):
+            argument = "bytes" if is_binary else "text"
             raise TypeError(
                 "decode isn't a plain function: give one that makes an object of the secret's "
-                f"{'bytes' if is_binary else 'text'}, without await."
+                f"{argument}, without await."
             )
         self._decode = cast("Callable[[str | bytes], T]", decode)
         self._is_binary = is_binary
 
     def __call__(self, secret: Secret) -> T:
-        """Return what `decode` makes of a version. Raises `SecretFormatError` if it fails."""
+        """Return the result of `decode` for one version of a secret.
+
+        Raises:
+            SecretFormatError: `decode` raised an error, or returned something to await.
+        """
         try:
-            made = self._decode(secret.reveal_bytes() if self._is_binary else secret.reveal())
+            made = self._result_for(secret)
         except SecretFormatError as error:
-            failure = _in_full(error)
+            failure = _nameable(error)
         except Exception as error:  # noqa: BLE001 (a decoder may raise anything)
-            failure = self._failure(f"refused the secret: {self._told(error)}")
+            reason = self._reason_for_message(error)
+            failure = self._failure(f"refused the secret: {reason}")
         else:
-            if not _is_unfinished(made):
+            if not _is_awaitable_result(made):
                 return made
             failure = self._failure("returned something to await: give a function without await")
             # The repr of a future shows its result.
             del made
-        # Raised here, so that neither the decoder's error nor its frames hang on this one.
-        raise for_caller(failure, secret_name=secret.name, region_name=secret.region)
+
+        # Our error is raised after the block, so it isn't chained to the decoder's error, and the
+        # decoder's frames aren't in its traceback.
+        raise for_caller(
+            failure,
+            secret_name=secret.name,
+            region_name=secret.region,
+        )
+
+    def _result_for(self, secret: Secret) -> T:
+        # No variable holds the value, because a traceback may be printed with its variables.
+        if self._is_binary:
+            return self._decode(secret.reveal_bytes())
+        return self._decode(secret.reveal())
 
     def _failure(self, what: str) -> CredentialsError:
-        return make_error(SecretFormatError, f"decode={name_of(self._decode)!r} {what}.")
+        name = name_of(self._decode)
+        sentence = f"decode={name!r} {what}."
+        return make_error(SecretFormatError, sentence)
 
-    def _told(self, error: Exception) -> str:
-        """Say what a decoder raised: by the type alone, or by pydantic's words."""
+    def _reason_for_message(self, error: Exception) -> str:
+        """Describe a decoder's error by its type, and pydantic's by its problems as well."""
         kind = type(error).__name__
         problems = problems_of(error)
         if not problems:
             return kind
 
-        words = set(words_of(_schema_of(self._decode)))
+        schema = _schema_of(self._decode)
+        words = set(words_of(schema))
         parts: list[str] = []
-        for loc, what in problems:
-            place = place_of(loc, words)
-            parts.append(f"{place}: {what}" if place else what)
+        for problem in problems:
+            place = place_of(problem.loc, words)
+            if place:
+                parts.append(f"{place}: {problem.what}")
+            else:
+                parts.append(problem.what)
+
         model = getattr(error, "title", "")
-        return f"{kind} of {model!r}: {listed(parts)}"
+        reasons = listed(parts)
+        return f"{kind} of {model!r}: {reasons}"
 
     def __repr__(self) -> str:
-        return f"<decode {name_of(self._decode)!r}>"
+        name = name_of(self._decode)
+        return f"<decode {name!r}>"
 
 
-def decoder_of(decode: Decode[T] | None, *, binary: bool) -> Decoder[T] | None:
-    """Return what runs `decode`; None for None. Raises `TypeError` or `ValueError`."""
+def decoder_of(
+    decode: Decode[T] | None,
+    *,
+    binary: bool,
+) -> Decoder[T] | None:
+    """Return the decoder for the arguments of a manager; None if there is no `decode`.
+
+    Raises `TypeError` or `ValueError` for arguments that can't work.
+    """
     if type(binary) is not bool:
-        raise TypeError(f"binary is a {type(binary).__name__}: give True or False.")
+        kind = type(binary).__name__
+        raise TypeError(f"binary is a {kind}: give True or False.")
     if decode is not None:
         return Decoder(decode, is_binary=binary)
     if binary:
-        raise ValueError("binary=True says what decode takes: give one, such as decode=bytes.")
+        raise ValueError(_GIVE_ONE)
     return None
 
 
-def _in_full(error: SecretFormatError) -> CredentialsError:
-    """Return a copy whose message can name the secret, also where a caller wrote the message."""
+def _nameable(error: SecretFormatError) -> CredentialsError:
+    """Return a copy whose message can name the secret, also if a caller wrote the message."""
     named = copy.copy(error)
     facts = vars(named)
-    facts["_what"] = facts.get("_what") or str(error)
+    what = facts.get("_what")
+    facts["_what"] = what or str(error)
     return named
 
 
@@ -110,41 +153,56 @@ def _innermost(function: object) -> object:
 
 def _schema_of(decode: object) -> object:
     """Return the core schema behind a method of pydantic's; None if there is none."""
-    owner = getattr(_innermost(decode), "__self__", None)
-    of_a_model = getattr(owner, "__pydantic_core_schema__", None)
-    return of_a_model or getattr(owner, "core_schema", None)
+    function = _innermost(decode)
+    owner = getattr(function, "__self__", None)
+    schema_of_model = getattr(owner, "__pydantic_core_schema__", None)
+    return schema_of_model or getattr(owner, "core_schema", None)
 
 
 def name_of(function: object) -> str:
-    """Name a callable by its qualified name, or by its type's: never by its repr."""
+    """Return the qualified name of a callable, or that of its type; never its repr."""
     function = _innermost(function)
     if isinstance(function, MethodType):
-        owner = function.__self__
-        kind = owner if isinstance(owner, type) else type(owner)
-        return f"{kind.__qualname__}.{name_of(function.__func__).rpartition('.')[2]}"
+        return _name_of_method(function)
+
     name = getattr(function, "__qualname__", None)
-    return name if isinstance(name, str) else type(function).__qualname__
+    if isinstance(name, str):
+        return name
+    return type(function).__qualname__
 
 
-def _is_plain(decode: object) -> bool:
+def _name_of_method(method: MethodType) -> str:
+    kind = method.__self__
+    if not isinstance(kind, type):
+        kind = type(kind)
+    full_name = name_of(method.__func__)
+    _, _, name = full_name.rpartition(".")
+    return f"{kind.__qualname__}.{name}"
+
+
+def _is_plain_function(decode: object) -> bool:
     return callable(decode) and not is_async(decode)
 
 
 def is_async(function: object) -> bool:
-    """Whether calling this returns something to await, as far as that can be known before."""
+    """Return whether a call of this returns an awaitable, as far as can be known before."""
     function = _innermost(function)
-    call = getattr(type(function), "__call__", None)  # noqa: B004 (an async one is callable, too)
-    checks = (inspect.iscoroutinefunction, inspect.isasyncgenfunction)
-    return any(check(each) for check in checks for each in (function, call))
+    # The __call__ of an object may be an async function.
+    call = getattr(type(function), "__call__", None)  # noqa: B004 (it doesn't ask "callable?")
+    return _is_async_function(function) or _is_async_function(call)
 
 
-def _is_unfinished(made: object) -> bool:
-    """Whether a decoder returned a result that is still to come, and end it then.
+def _is_async_function(function: object) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
 
-    A client such as redis-py's can be awaited as well, and is a result all the same.
+
+def _is_awaitable_result(made: object) -> bool:
+    """Return whether a decoder returned something to await, and close or cancel it then.
+
+    Some clients, such as redis-py's, can be awaited and are a result all the same.
     """
     if isinstance(made, Coroutine):
-        # Else Python warns that nobody awaited it.
+        # Without this, Python warns that the coroutine was never awaited.
         cast("Coroutine[object, object, object]", made).close()
         return True
     if asyncio.isfuture(made):

@@ -1,71 +1,106 @@
-"""What pydantic finds wrong with an input, without the input. Nothing here imports pydantic."""
+"""The problems that pydantic finds in an input, without the input.
+
+This file imports no pydantic.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, cast
 
-# The type of the errors that our own pydantic fields raise. Only their messages hold no input.
 OUR_TYPE = "aiocredentials_format"
+"""The type of the errors that our own pydantic fields raise. Only their messages hold no input."""
 
-# A list of ten thousand wrong items shall not make a message of as many lines.
-_MOST = 10
+# An input may be a list of ten thousand wrong items: the message shall not list them all.
+_MOST_LISTED = 10
 
 
 class Problem(NamedTuple):
-    """One thing that is wrong with an input."""
+    """One problem with an input."""
 
     loc: tuple[int | str, ...]
-    """Where it is. A key of the input may be in here: see `place_of`."""
+    """The path to the problem. A step may be a key of the input: see `place_of`."""
     what: str
-    """Pydantic's word for it."""
+    """Pydantic's name for the problem, such as `missing`."""
 
 
 def problems_of(error: BaseException) -> list[Problem]:
-    """Return what a `ValidationError` of pydantic 2 found; nothing for any other error.
+    """Return the problems in a `ValidationError` of pydantic 2; none for any other error.
 
     Pydantic's messages, contexts and inputs are left out, because each may hold the value.
     """
-    kind = type(error)
-    if kind.__name__ != "ValidationError" or kind.__module__.partition(".")[0] != "pydantic_core":
+    if not _is_validation_error(error):
         return []
 
     validation_error: Any = error
-    found = validation_error.errors(include_url=False, include_context=False, include_input=False)
-    return [Problem(each["loc"], _word_for(each)) for each in found]
+    found = validation_error.errors(
+        include_url=False,
+        include_context=False,
+        include_input=False,
+    )
+    return [_problem_of(details) for details in found]
 
 
-def _word_for(details: Mapping[str, str]) -> str:
-    is_ours = details["type"] == OUR_TYPE
-    return details["msg"].rstrip(".") if is_ours else details["type"]
+def _is_validation_error(error: BaseException) -> bool:
+    kind = type(error)
+    package, _, _ = kind.__module__.partition(".")
+    return kind.__name__ == "ValidationError" and package == "pydantic_core"
+
+
+def _problem_of(details: Mapping[str, Any]) -> Problem:
+    what = details["type"]
+    if what == OUR_TYPE:
+        what = details["msg"].rstrip(".")
+
+    return Problem(
+        loc=details["loc"],
+        what=what,
+    )
 
 
 def words_of(schema: object) -> Iterator[str]:
-    """Yield each string in a pydantic core schema: among them the names and aliases of all fields.
+    """Yield each string in a pydantic core schema, and so the names and aliases of all fields.
 
-    What is in a schema was written by a programmer, so none of it is a part of an input.
+    A programmer wrote the schema, so no string in it is a part of an input.
     """
     if isinstance(schema, str):
         yield schema
     elif isinstance(schema, Mapping):
-        for key, value in cast("Mapping[object, object]", schema).items():
+        mapping = cast("Mapping[object, object]", schema)
+        for key, value in mapping.items():
             yield from words_of(key)
             yield from words_of(value)
     elif isinstance(schema, (list, tuple)):
-        for each in cast("Iterable[object]", schema):
-            yield from words_of(each)
+        items = cast("Iterable[object]", schema)
+        for item in items:
+            yield from words_of(item)
 
 
-def place_of(loc: Iterable[int | str], words: Iterable[str]) -> str:
-    """Write where a problem is. A step that is no index and none of `words` becomes `*`.
+def place_of(
+    loc: Iterable[int | str],
+    words: Container[object],
+) -> str:
+    """Return the path to a problem as text.
 
-    Such a step may be a key of the input.
+    A step that is neither an index nor one of `words` may be a key of the input: `*` replaces it.
     """
-    return ".".join(str(step) if isinstance(step, int) or step in words else "*" for step in loc)
+    steps: list[str] = []
+    for step in loc:
+        is_index = isinstance(step, int)
+        if is_index or step in words:
+            steps.append(str(step))
+        else:
+            steps.append("*")
+    return ".".join(steps)
 
 
 def listed(parts: Iterable[str]) -> str:
-    """Join the descriptions of several problems: each of them once, and not more than ten."""
+    """Join the descriptions of several problems: each of them once, and at most ten."""
     different = list(dict.fromkeys(parts))
-    more = len(different) - _MOST
-    return "; ".join(different[:_MOST]) + (f"; and {more} more" if more > 0 else "")
+    first_ones = different[:_MOST_LISTED]
+    text = "; ".join(first_ones)
+
+    more = len(different) - len(first_ones)
+    if more > 0:
+        return f"{text}; and {more} more"
+    return text

@@ -1,8 +1,9 @@
-"""What the cache reports becomes events for the pool's listener, and lines in the log."""
+"""Reports of the cache become events for the pool's listener, and lines in the log."""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from aiocredentials._loops import bookkeeping
@@ -20,82 +21,155 @@ from aiocredentials.events import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from aiocredentials._aws.requests import SecretRequest
     from aiocredentials._secret import Secret
     from aiocredentials.errors import CredentialsError
 
 logger = logging.getLogger("aiocredentials")
 
-# More failing secrets than this aren't told apart: the oldest may be logged once more.
+# The reporter remembers this many failing secrets. With more, a warning may be logged once more.
 _MOST_FAILING = 1024
 
 
 class Reporter:
-    """Tells a listener of everything, and the log what somebody on call must know: once, until it changes."""
+    """Passes each report to the listener, and logs failures and recoveries of refreshes.
+
+    A kind of failure is logged once until the secret recovers.
+    """
 
     def __init__(self, listener: Listener | None) -> None:
         self._listener = listener
         self._failing: dict[tuple[str, str], set[type[CredentialsError]]] = {}
-        """By secret and region, which kinds of error came since the last success."""
+        """By secret and region: the kinds of error since the last success."""
 
     def __call__(
         self,
-        what: str,
+        word: str,
         key: Any,  # noqa: ANN401 (the cache's keys are any hashables)
-        *,
-        value: Secret | None = None,
-        error: CredentialsError | None = None,
-        refresh: bool = False,
-        before: Any = None,  # noqa: ANN401 (a version is what version_of made it)
-        age: float = 0.0,
-        duration: float = 0.0,
+        **facts: Any,  # noqa: ANN401 (the fields of a report)
     ) -> None:
-        """Take a report of the cache."""
-        asked = cast("SecretRequest", key)
-        name = asked.secret_name if value is None else value.name
-        region = asked.region_name or ("" if value is None else value.region)
-        version = "" if value is None else value.version_id
-        facts: dict[str, Any] = {
-            "secret_name": name,
-            "region_name": region,
-            "version_stage": asked.version_stage,
-        }
-        event: SecretEvent
-        match what:
-            case "fetched":
-                event = Fetched(**facts, version_id=version, duration=duration)
-                self._recovered(name, region)
-            case "refreshed":
-                event = Refreshed(**facts, version_id=version, duration=duration)
-                self._recovered(name, region)
-            case "rotated":
-                event = Rotated(**facts, version_id=version, previous_version_id=before[1])
-            case "stale":
-                event = ServedStale(**facts, version_id=version, age=age)
-            case "failed":
-                failure = cast("CredentialsError", error)
-                kind = RefreshFailed if refresh else FetchFailed
-                event = kind(**facts, error=failure, duration=duration)
-                if refresh:
-                    self.warn(name, region, failure)
-            case _:
-                event = Evicted(**facts)
+        """Receive a report of the cache: a word of `_EVENTS`, a key, and fields of `_Report`."""
+        report = _Report(cast("SecretRequest", key), **facts)
+        event = _EVENTS[word](report)
+
+        if isinstance(event, RefreshFailed):
+            self.warn(report.secret_name, report.region_name, event.error)
+        elif isinstance(event, (Fetched, Refreshed)):
+            self._log_recovery(report.secret_name, report.region_name)
+
         tell(self._listener, event)
 
-    def warn(self, name: str, region: str, error: CredentialsError) -> None:
-        """Log that a secret can't be kept current: once per kind of error, until it is fetched again."""
+    def warn(
+        self,
+        secret_name: str,
+        region_name: str,
+        error: CredentialsError,
+    ) -> None:
+        """Log that a refresh failed, once per kind of error until the next success."""
+        key = (secret_name, region_name)
+        kind = type(error)
         with bookkeeping:
-            if (name, region) not in self._failing and len(self._failing) >= _MOST_FAILING:
-                del self._failing[next(iter(self._failing))]
-            kinds = self._failing.setdefault((name, region), set())
-            is_news = type(error) not in kinds
-            kinds.add(type(error))
-        if is_news:
-            kind = type(error).__name__
-            logger.warning("Secret %r in %r: a refresh failed (%s): %s", name, region, kind, error)
+            is_full = len(self._failing) >= _MOST_FAILING
+            if is_full and key not in self._failing:
+                oldest = next(iter(self._failing))
+                del self._failing[oldest]
 
-    def _recovered(self, name: str, region: str) -> None:
+            kinds = self._failing.setdefault(key, set())
+            is_news = kind not in kinds
+            kinds.add(kind)
+
+        if is_news:
+            logger.warning(
+                "Secret %r in %r: a refresh failed (%s): %s",
+                secret_name,
+                region_name,
+                kind.__name__,
+                error,
+            )
+
+    def _log_recovery(self, secret_name: str, region_name: str) -> None:
+        key = (secret_name, region_name)
         with bookkeeping:
-            kinds = self._failing.pop((name, region), None)
+            kinds = self._failing.pop(key, None)
+
         if kinds is not None:
-            logger.info("Secret %r in %r: refreshed again", name, region)
+            logger.info("Secret %r in %r: refreshed again", secret_name, region_name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Report:
+    """A report of the cache, with a method per kind that makes its event."""
+
+    request: SecretRequest
+    value: Secret | None = None
+    error: CredentialsError | None = None
+    refresh: bool = False
+    before: tuple[str, str] | None = None
+    """ARN and version id of the value that was replaced."""
+    age: float = 0.0
+    duration: float = 0.0
+
+    @property
+    def secret_name(self) -> str:
+        if self.value is None:
+            return self.request.secret_name
+        return self.value.name
+
+    @property
+    def region_name(self) -> str:
+        if self.request.region_name:
+            return self.request.region_name
+        if self.value is None:
+            return ""
+        return self.value.region
+
+    def _subject(self) -> dict[str, Any]:
+        """Return the fields that all events have."""
+        return {
+            "secret_name": self.secret_name,
+            "region_name": self.region_name,
+            "version_stage": self.request.version_stage,
+        }
+
+    def _version(self) -> dict[str, Any]:
+        """Return the fields of an event about one version."""
+        secret = cast("Secret", self.value)
+        return {**self._subject(), "version_id": secret.version_id}
+
+    def fetched(self) -> Fetched:
+        return Fetched(**self._version(), duration=self.duration)
+
+    def refreshed(self) -> Refreshed:
+        return Refreshed(**self._version(), duration=self.duration)
+
+    def rotated(self) -> Rotated:
+        _, previous = cast("tuple[str, str]", self.before)
+        return Rotated(**self._version(), previous_version_id=previous)
+
+    def served_stale(self) -> ServedStale:
+        return ServedStale(**self._version(), age=self.age)
+
+    def failed(self) -> FetchFailed | RefreshFailed:
+        kind = RefreshFailed if self.refresh else FetchFailed
+        error = cast("CredentialsError", self.error)
+        return kind(
+            **self._subject(),
+            error=error,
+            duration=self.duration,
+        )
+
+    def evicted(self) -> Evicted:
+        return Evicted(**self._subject())
+
+
+# The word that the cache uses for each kind of report.
+_EVENTS: Mapping[str, Callable[[_Report], SecretEvent]] = {
+    "fetched": _Report.fetched,
+    "refreshed": _Report.refreshed,
+    "rotated": _Report.rotated,
+    "stale": _Report.served_stale,
+    "failed": _Report.failed,
+    "evicted": _Report.evicted,
+}

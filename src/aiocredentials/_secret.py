@@ -1,4 +1,4 @@
-"""`Secret`: one version of one secret. It holds a value and shows none. `SecretDescription` has none to show."""
+"""`Secret`, one version with its value, and `SecretDescription`, a secret without its value."""
 
 from __future__ import annotations
 
@@ -18,29 +18,35 @@ _NOT_TEXT = (
     "The secret is binary and not UTF-8 text: use reveal_bytes(), or decode= and binary=True."
 )
 _NOT_JSON = "The secret isn't JSON. For its text, give the manager decode=str, or call reveal()."
+_NOT_ENCODABLE = "The secret's text can't be encoded as UTF-8: it has a lone surrogate."
+_NOT_PICKLED = (
+    "A Secret can't be pickled, so that its value is never written anywhere: "
+    "fetch it where it is needed."
+)
 
 
 class Lifetime(NamedTuple):
     """How long a secret is fresh.
 
-    A cache shortens its TTL by a random share of the policy's jitter. A secret knows both, so its
-    `is_stale` agrees with the cache.
+    The cache shortens the TTL by a random share of the policy's jitter. A secret knows both
+    numbers, so its `is_stale` agrees with the cache.
     """
 
     ttl: float
-    """In seconds, the jitter taken off."""
+    """The TTL in seconds, after the jitter was subtracted."""
     jitter_share: float = 0.0
-    """Which share of the jitter was taken off, from 0 to 1."""
+    """The share of the jitter that was subtracted, from 0 to 1."""
 
 
 FRESH_FOR_EVER = Lifetime(float("inf"))
 
 
 class Secret:
-    """One immutable version of one secret, with its provenance.
+    """One version of one secret: its value, and where and when it was fetched.
 
-    Its repr shows name, version and a mask. The value comes out by `reveal()`, `reveal_bytes()` and `json()` only. It
-    can't be pickled, and a copy is the same object.
+    `manager.secret()` returns one. Only `reveal()`, `reveal_bytes()` and `json()` return the value.
+    The repr shows the name, the version and a mask instead of the value. A secret can't be changed
+    or pickled, and `copy.copy` and `copy.deepcopy` return the same object.
     """
 
     __slots__ = (
@@ -57,15 +63,18 @@ class Secret:
     arn: str
     """The secret's full ARN."""
     region: str
-    """The region that it was fetched from."""
+    """The region that the secret was fetched from."""
     version_id: str
     """The id of this version."""
     version_stages: tuple[str, ...]
     """The staging labels that this version had when it was fetched."""
     created_at: datetime | None
-    """When this version was created, by AWS's clock; None where an emulator doesn't say."""
+    """The time at which AWS created this version, by AWS's clock.
+
+    It is None only if an emulator leaves it out.
+    """
     fetched_at: datetime
-    """When the fetch began that brought it, by this host's clock, in UTC."""
+    """The time at which the fetch of this version began, by this host's clock, in UTC."""
 
     def __init__(
         self,
@@ -97,57 +106,64 @@ class Secret:
 
     @property
     def age(self) -> float:
-        """Seconds since the fetch that brought it began, by a monotonic clock."""
+        """Seconds since the fetch of this version began, by a monotonic clock."""
         return self._clock() - self._born
 
     @property
     def is_binary(self) -> bool:
-        """Whether the value is bytes (AWS's SecretBinary), and not text (SecretString)."""
+        """Whether the value is bytes (AWS's SecretBinary) and not text (AWS's SecretString)."""
         return isinstance(self._value, bytes)
 
     @property
     def is_stale(self) -> bool:
-        """Whether it has reached the TTL that it was fetched under, and so isn't fresh any more."""
+        """Whether the secret has reached the TTL that applied when it was fetched."""
         return self.age >= self._lifetime.ttl
 
     def reveal(self) -> str:
-        """Return the value as text; a binary secret is read as UTF-8.
+        """Return the value as text. The bytes of a binary secret are decoded as UTF-8.
 
-        Raises `SecretFormatError` if it isn't UTF-8.
+        Raises:
+            SecretFormatError: The secret is binary and isn't UTF-8.
         """
         if isinstance(self._value, str):
             return self._value
+
         try:
             return self._value.decode()
         except UnicodeDecodeError:
-            pass  # Its .object is the whole value: ours is made and raised outside of this block.
+            # The attribute `object` of this error is the whole value. So our error is made and
+            # raised after this block, where Python doesn't chain the two.
+            pass
         raise self._format_error(_NOT_TEXT)
 
     def reveal_bytes(self) -> bytes:
-        """Return the value as bytes; text is encoded as UTF-8.
+        """Return the value as bytes. The text of a secret is encoded as UTF-8.
 
-        Raises `SecretFormatError` if the text has a lone surrogate, which UTF-8 can't encode.
+        Raises:
+            SecretFormatError: The text has a lone surrogate, which UTF-8 can't encode.
         """
         if isinstance(self._value, bytes):
             return self._value
+
         try:
             return self._value.encode()
         except UnicodeEncodeError:
-            pass  # As above.
-        raise self._format_error(
-            "The secret's text can't be encoded as UTF-8: it has a lone surrogate."
-        )
+            # The attribute `object` of this error is the whole value, too.
+            pass
+        raise self._format_error(_NOT_ENCODABLE)
 
     def json(self) -> Any:  # noqa: ANN401 (JSON has no better type)
-        """Return the value parsed as JSON: a new object with every call.
+        """Parse the value as JSON. Each call returns a new object.
 
-        Raises `SecretFormatError` if it isn't JSON.
+        Raises:
+            SecretFormatError: The value isn't JSON, or its bytes aren't UTF-8.
         """
         text = self.reveal()
         try:
             return json.loads(text)
         except (ValueError, RecursionError):
-            # JSONDecodeError.doc is the whole value, and this frame is in the traceback of what is raised below.
+            # The attribute `doc` of a JSONDecodeError is the whole value, so our error is raised
+            # after this block. Its traceback includes this frame, so the text is dropped.
             del text
         raise self._format_error(_NOT_JSON)
 
@@ -155,9 +171,10 @@ class Secret:
         return make_error(SecretFormatError, what, secret_name=self.name, region_name=self.region)
 
     def __repr__(self) -> str:
-        # A label is what somebody chose: `repr` escapes what would change a log or a terminal.
-        stages = "/".join(repr(stage)[1:-1] for stage in self.version_stages)
-        return f"<Secret {self.name!r} version {self.version_id!r} {stages} value=***>"
+        # Anybody can choose a staging label. `repr` escapes characters that would add a line to
+        # a log or control a terminal.
+        labels = "/".join(repr(label)[1:-1] for label in self.version_stages)
+        return f"<Secret {self.name!r} version {self.version_id!r} {labels} value=***>"
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         message = f"A Secret can't be changed: {name!r} was fixed when it was fetched."
@@ -173,35 +190,37 @@ class Secret:
         return self
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
-        message = "A Secret can't be pickled, so that its value is never written anywhere: fetch it where it is needed."
-        raise TypeError(message)
+        raise TypeError(_NOT_PICKLED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretDescription:
-    """What AWS tells of a secret without its value: its versions and its rotation. What AWS leaves out is None."""
+    """A secret as AWS describes it: its versions and its rotation, without its value.
+
+    `manager.describe()` returns one. A field that AWS leaves out is None.
+    """
 
     name: str
     """The secret's friendly name."""
     arn: str
     """The secret's full ARN."""
     region: str
-    """The region that was asked."""
+    """The region that described the secret."""
     versions: Mapping[str, tuple[str, ...]]
-    """The ids of the versions that have staging labels, with those labels."""
+    """The staging labels of each version, by version id. Versions without a label are left out."""
     kms_key_id: str | None
-    """The KMS key, where it isn't the account's aws/secretsmanager."""
+    """The KMS key of the secret. It is None for the account's default, aws/secretsmanager."""
     created_at: datetime | None
-    """When the secret was created."""
+    """The time at which the secret was created."""
     changed_at: datetime | None
-    """When it was changed last, in any way."""
+    """The time of the last change of any kind."""
     deleted_at: datetime | None
-    """The date of its scheduled deletion; None unless it is scheduled."""
+    """The date for which the deletion is scheduled. It is None if no deletion is scheduled."""
     rotation_enabled: bool
-    """Whether AWS rotates it by itself."""
+    """Whether AWS rotates the secret automatically."""
     rotated_at: datetime | None
-    """When AWS rotated it last."""
+    """The time of the last rotation by AWS."""
     next_rotation_at: datetime | None
-    """When AWS will rotate it next, at the latest; in the past if that failed."""
+    """The time by which AWS will rotate the secret next. It is in the past if a rotation failed."""
     primary_region: str | None
-    """The region of the original, where this is a replica or has some."""
+    """The region of the primary secret, if this secret is a replica or has replicas."""

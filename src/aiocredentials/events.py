@@ -1,4 +1,4 @@
-"""What a listener is told: of fetches, refreshes, failures and rotations; never of values."""
+"""The events that a pool reports to its listener. No event holds the value of a secret."""
 
 from __future__ import annotations
 
@@ -17,81 +17,122 @@ logger = logging.getLogger("aiocredentials")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretEvent:
-    """Something that happened to one secret of a pool."""
+    """The base of all events. Each is about one secret of a pool."""
 
     secret_name: str
+    """The secret's name. It is the identifier that was asked if no fetch has succeeded."""
     region_name: str
+    """The region of the secret. It is empty if the region isn't known."""
     version_stage: str | None = None
-    """The staging label that was asked; None where a version id was."""
+    """The staging label that was asked. It is None if a version id was asked instead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched(SecretEvent):
-    """A secret that wasn't cached came in."""
+    """A secret that wasn't cached was fetched."""
 
     version_id: str
+    """The id of the version that was fetched."""
     duration: float
-    """Seconds from the start of the fetch to its end, waiting for its turn included; a batch's is that of each."""
+    """Seconds from the start of the fetch to its end, including the wait for its turn.
+
+    Each secret of a batch has the duration of the batch.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refreshed(SecretEvent):
-    """A secret that was cached came in again: the same version or a new one."""
+    """A secret that was cached was fetched again: the same version or a new one."""
 
     version_id: str
+    """The id of the version that was fetched."""
     duration: float
-    """Seconds from the start of the fetch to its end, waiting for its turn included; a batch's is that of each."""
+    """Seconds from the start of the fetch to its end, including the wait for its turn.
+
+    Each secret of a batch has the duration of the batch.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rotated(SecretEvent):
-    """Another version has become the one that is asked for; this follows `Fetched` or `Refreshed`."""
+    """A fetch returned another version than the fetch before.
+
+    This event follows the `Fetched` or `Refreshed` of that fetch.
+    """
 
     version_id: str
+    """The id of the version that was fetched."""
     previous_version_id: str
+    """The id of the version that it replaces."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchFailed(SecretEvent):
-    """A secret that wasn't cached couldn't be fetched; those who asked get the error too."""
+    """A secret that wasn't cached couldn't be fetched. The error is also raised to the callers."""
 
     error: CredentialsError
+    """The error, without the value of a secret."""
     duration: float
-    """Seconds from the start of the fetch to its end, waiting for its turn included; a batch's is that of each."""
+    """Seconds from the start of the fetch to its end, including the wait for its turn.
+
+    Each secret of a batch has the duration of the batch.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshFailed(SecretEvent):
-    """A secret that is cached couldn't be refreshed; perhaps nobody but the listener learns of it."""
+    """A cached secret couldn't be refreshed.
+
+    While callers are served the cached value, this event and the log are the only signs of it.
+    """
 
     error: CredentialsError
+    """The error, without the value of a secret."""
     duration: float
-    """Seconds from the start of the fetch to its end, waiting for its turn included; a batch's is that of each."""
+    """Seconds from the start of the fetch to its end, including the wait for its turn.
+
+    Each secret of a batch has the duration of the batch.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedStale(SecretEvent):
-    """A stale value was served, since a refresh failed or hangs. Told at each change, not with each read."""
+    """A stale value was served, because a refresh failed or hangs.
+
+    It is reported at the first such read after each failed or hanging refresh, not at each read.
+    """
 
     version_id: str
+    """The id of the version that was served."""
     age: float
-    """Seconds since the fetch that brought it began."""
+    """Seconds since the fetch of that version began."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evicted(SecretEvent):
-    """A secret was dropped, since the pool holds `max_secrets` and this one was used longest ago."""
+    """A secret was dropped from the cache.
+
+    The pool held `max_secrets` secrets, and this one was the least recently used.
+    """
 
 
 class Listener(Protocol):
-    """Any callable that takes an event. It is called in the event loop: it must return at once, without waiting.
+    """Any callable that accepts an event. It is called in the event loop, so it must not block.
 
-    A listener may have two more methods, `pool_opened(pool)` and `pool_closed(pool)`. A pool calls them once each, when
-    it has opened (after its `prefetch`) and when it has closed. `OpenTelemetryListener` learns by them which pools it
-    reports on.
+    A listener may have two more methods, `pool_opened(pool)` and `pool_closed(pool)`. A pool calls
+    each of them once: after it has opened (and after its `prefetch`), and after it has closed. With
+    them, `OpenTelemetryListener` knows the pools that it reports on.
 
-    An exception from a listener is logged and affects neither callers nor other listeners. `KeyboardInterrupt` and
-    `SystemExit` are raised again, in the event loop, after the callers have their result.
+    If a listener raises an error, it is logged, and neither callers nor other listeners notice.
+    `KeyboardInterrupt` and `SystemExit` are raised again, in the event loop, after the callers have
+    their results.
+
+    Example:
+        def on_event(event: SecretEvent) -> None:
+            if isinstance(event, Rotated):
+                print(f"{event.secret_name} has the new version {event.version_id}")
+
+        pool = CredentialsPool("eu-west-1", listener=on_event)
     """
 
     def __call__(self, event: SecretEvent, /) -> None:
@@ -100,64 +141,79 @@ class Listener(Protocol):
 
 
 def fan_out(*listeners: Listener) -> Listener:
-    """Make one listener of several: each is called in this order, also if one before it raises.
+    """Return one listener that passes each event on to several.
 
-    It passes `pool_opened` and `pool_closed` on to the listeners that have them.
+    The listeners are called in this order, also if one of them raises an error. `pool_opened` and
+    `pool_closed` are passed on to the listeners that have these methods.
     """
     return _FanOut(listeners)
 
 
 class _FanOut:
-    """Several listeners as one."""
-
     def __init__(self, listeners: Sequence[Listener]) -> None:
         self._listeners = listeners
 
     def __call__(self, event: SecretEvent, /) -> None:
         """Pass an event on."""
-        self._each(tell, event)
+        self._call_each(tell, event)
 
     def pool_opened(self, pool: object, /) -> None:
-        """Pass on that a pool has opened."""
-        self._each(tell_opened, pool)
+        """Report an opened pool to the listeners."""
+        self._call_each(tell_opened, pool)
 
     def pool_closed(self, pool: object, /) -> None:
-        """Pass on that a pool has closed."""
-        self._each(tell_closed, pool)
+        """Report a closed pool to the listeners."""
+        self._call_each(tell_closed, pool)
 
-    def _each(self, how: Callable[[Listener, Any], None], about: object) -> None:
-        # The stack calls all of them, in the reverse order, also if one raises a KeyboardInterrupt.
+    def _call_each(
+        self,
+        call: Callable[[Listener, Any], None],
+        argument: object,
+    ) -> None:
+        # The stack makes all calls, in the reverse order, also if one raises a KeyboardInterrupt.
         with ExitStack() as stack:
             for listener in reversed(self._listeners):
-                stack.callback(how, listener, about)
+                stack.callback(call, listener, argument)
 
 
 def tell(listener: Listener | None, event: SecretEvent) -> None:
-    """Call a listener. What it raises is logged, except for `KeyboardInterrupt` and `SystemExit`."""
+    """Call a listener. Its errors are logged; `KeyboardInterrupt` and `SystemExit` are raised."""
     if listener is not None:
-        _call(listener, event, type(event).__name__)
+        name = type(event).__name__
+        _call_and_log_errors(listener, event, name)
 
 
 def tell_opened(listener: Listener | None, pool: object) -> None:
-    """Call the `pool_opened` of a listener that has one, as `tell` calls the listener."""
-    hook = getattr(listener, "pool_opened", None)
-    if callable(hook):
-        _call(hook, pool, "pool_opened")
+    """Call `pool_opened` of a listener that has it, in the same way as `tell`."""
+    _call_method(listener, "pool_opened", pool)
 
 
 def tell_closed(listener: Listener | None, pool: object) -> None:
-    """Call the `pool_closed` of a listener that has one, as `tell` calls the listener."""
-    hook = getattr(listener, "pool_closed", None)
-    if callable(hook):
-        _call(hook, pool, "pool_closed")
+    """Call `pool_closed` of a listener that has it, in the same way as `tell`."""
+    _call_method(listener, "pool_closed", pool)
 
 
-def _call(function: Callable[[Any], object], about: object, what: str) -> None:
+def _call_method(
+    listener: Listener | None,
+    name: str,
+    pool: object,
+) -> None:
+    method = getattr(listener, name, None)
+    if callable(method):
+        _call_and_log_errors(method, pool, name)
+
+
+def _call_and_log_errors(
+    function: Callable[[Any], object],
+    argument: object,
+    name: str,
+) -> None:
     try:
-        function(about)
+        function(argument)
     except (KeyboardInterrupt, SystemExit):
         # They end the program. Our callers have finished their bookkeeping by now.
         raise
     except BaseException:
-        # Also what isn't an Exception: pytest.fail() and a cancellation are none, and no caller could handle them.
-        logger.exception("A listener failed on %s", what)
+        # This includes pytest.fail() and a cancellation, which raise no subclasses of Exception.
+        # No caller could handle them.
+        logger.exception("A listener failed on %s", name)

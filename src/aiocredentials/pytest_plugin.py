@@ -1,7 +1,7 @@
-"""Fixtures for pytest: a fake Secrets Manager, a pool that asks it, a clock to move, and moto's server.
+"""Fixtures for pytest: a fake Secrets Manager, a pool that uses it, a clock, and moto's server.
 
-They are plain fixtures, so they serve sync tests, pytest-asyncio and anyio (on asyncio) alike. pytest imports this file
-whenever it starts: what the fixtures need is imported when a test asks for one.
+They are plain fixtures, so sync tests, pytest-asyncio and anyio (on asyncio) can use them. pytest
+imports this file whenever it starts, so the imports that the fixtures need are inside of them.
 """
 
 from __future__ import annotations
@@ -22,19 +22,28 @@ if TYPE_CHECKING:
     from aiocredentials import CustomSession
     from aiocredentials.testing import FakeClock, FakeSecretsManager, MotoServer, SecretsEndpoint
 
+_REGION_VARIABLES = {"AWS_DEFAULT_REGION", "AWS_REGION"}
+_NO_FILES = {
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+}
+
 
 @pytest.fixture
 def fake_secrets() -> FakeSecretsManager:
-    """Secrets Manager in memory, empty: put secrets there by `set`, and give it as `session=` to what you test."""
-    from aiocredentials.testing import FakeSecretsManager  # noqa: PLC0415 (see above)
+    """An empty Secrets Manager in memory.
+
+    Create secrets with `set`, and pass it as `session=` to the code under test.
+    """
+    from aiocredentials.testing import FakeSecretsManager  # noqa: PLC0415 (for a quick start)
 
     return FakeSecretsManager()
 
 
 @pytest.fixture
 def fake_clock() -> FakeClock:
-    """The clock of `credentials_pool`; it stands still until you advance it."""
-    from aiocredentials.testing import FakeClock  # noqa: PLC0415 (see above)
+    """The clock of `credentials_pool`. It stands still until you call `advance`."""
+    from aiocredentials.testing import FakeClock  # noqa: PLC0415 (for a quick start)
 
     return FakeClock()
 
@@ -43,24 +52,32 @@ def fake_clock() -> FakeClock:
 def credentials_pool(
     fake_secrets: FakeSecretsManager, fake_clock: FakeClock
 ) -> Iterator[CredentialsPool]:
-    """A pool that is open, asks `fake_secrets` and counts ages by `fake_clock`; it is closed after the test."""
-    session = _Noting(fake_secrets)
+    """An open pool that fetches from `fake_secrets` and measures ages by `fake_clock`.
+
+    It is closed after the test.
+    """
+    session = _RecordingSession(fake_secrets)
+    # No data is sent over a network, so there are no wire logs to redact.
     pool = CredentialsPool(
-        session=session, clock=fake_clock, redact_wire_logs=False
-    )  # there is no wire
-    _run(
-        asyncio.new_event_loop(), pool.open()
-    )  # it makes no call, and so holds nothing of that loop
+        session=session,
+        clock=fake_clock,
+        redact_wire_logs=False,
+    )
+    # Opening makes no call, so the pool keeps nothing of this loop.
+    _run_in_new_loop(pool.open())
+
     yield pool
-    # Each loop closes what belongs to it. The test's own may be gone by now; it is, with anyio.
+
+    # A pool holds resources per loop, and each loop closes its own. The loop of the test may be
+    # closed by now; with anyio it is.
     for loop in session.loops:
         if not (loop.is_closed() or loop.is_running()):
             loop.run_until_complete(pool.aclose())
-    _run(asyncio.new_event_loop(), pool.aclose())
+    _run_in_new_loop(pool.aclose())
 
 
-class _Noting:
-    """A session that lends a fake's clients, and notes in which loops."""
+class _RecordingSession:
+    """A session that lends a fake's clients, and records the loops that used them."""
 
     def __init__(self, fake: FakeSecretsManager) -> None:
         self.region_name = fake.region_name
@@ -68,12 +85,14 @@ class _Noting:
         self._fake: CustomSession = fake
 
     def secretsmanager_client(self, region_name: str) -> AbstractAsyncContextManager[Any]:
-        self.loops.add(asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        self.loops.add(loop)
         return self._fake.secretsmanager_client(region_name)
 
 
-def _run(loop: asyncio.AbstractEventLoop, coroutine: Any) -> None:  # noqa: ANN401 (a coroutine of any kind)
-    # Not asyncio.run: that would take away the loop that a plugin has set for this thread.
+def _run_in_new_loop(coroutine: Any) -> None:  # noqa: ANN401 (a coroutine of any kind)
+    # asyncio.run would remove the loop that another plugin has set for this thread.
+    loop = asyncio.new_event_loop()
     try:
         loop.run_until_complete(coroutine)
     finally:
@@ -82,7 +101,10 @@ def _run(loop: asyncio.AbstractEventLoop, coroutine: Any) -> None:  # noqa: ANN4
 
 @pytest.fixture(scope="session")
 def _aiocredentials_moto() -> Iterator[tuple[MotoServer, SecretsEndpoint]]:
-    from aiocredentials.testing import MotoServer, SecretsEndpoint  # noqa: PLC0415 (see above)
+    from aiocredentials.testing import (  # noqa: PLC0415 (for a quick start)
+        MotoServer,
+        SecretsEndpoint,
+    )
 
     with MotoServer() as server:
         endpoint = SecretsEndpoint(server.url)
@@ -92,22 +114,27 @@ def _aiocredentials_moto() -> Iterator[tuple[MotoServer, SecretsEndpoint]]:
 
 @pytest.fixture
 def moto_secrets(
-    _aiocredentials_moto: tuple[MotoServer, SecretsEndpoint], monkeypatch: pytest.MonkeyPatch
+    _aiocredentials_moto: tuple[MotoServer, SecretsEndpoint],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[SecretsEndpoint]:
-    """The server of moto, without a secret in it; during the test the environment sends every AWS SDK there.
+    """The server of moto, without any secrets.
 
-    Needs the extra `testing`. The server starts once per run. Of the AWS settings in the environment only
-    the region's stay, so no test depends on the account or the profile of the person who runs it. Before and
-    after the test, all managers and pools of the process forget what they fetched.
+    During the test, the environment sends every AWS SDK to this server.
+
+    Needs the extra `testing`. The server starts once per run. Of the AWS settings in the
+    environment, only the region is kept, so the account and the profile of the developer have no
+    effect on the test. Before and after the test, all managers and pools of the process forget the
+    secrets that they have fetched.
     """
     server, endpoint = _aiocredentials_moto
     server.reset()
+
     for name in list(os.environ):
-        if name.startswith("AWS_") and name not in {"AWS_DEFAULT_REGION", "AWS_REGION"}:
+        if name.startswith("AWS_") and name not in _REGION_VARIABLES:
             monkeypatch.delenv(name)
-    nowhere = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
-    for name, value in (server.environment() | nowhere).items():
+    for name, value in (server.environment() | _NO_FILES).items():
         monkeypatch.setenv(name, value)
+
     clear_all()
     yield endpoint
     clear_all()

@@ -45,7 +45,8 @@ from aiocredentials import (
     SecretFormatError,
     SecretNotFoundError,
 )
-from aiocredentials.integrations.pydantic_settings import _Masked, _SecretsManagerSource, load_settings
+from aiocredentials.integrations._settings_build import _Masked, _SecretsManagerSource
+from aiocredentials.integrations.pydantic_settings import load_settings
 from leaks.canary import VALUE, LogKeeper, assert_silent, of_error
 from server.stub import Answer, Request
 

@@ -25,8 +25,8 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "a key of the input is shown",
         "_pydantic_errors.py",
-        "isinstance(step, int) or step in words",
-        "True",
+        "if is_index or step in words:",
+        "if True:",
     ),
     # _formats.py
     (
@@ -39,7 +39,7 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "labels go raw",
         "_secret.py",
-        "repr(stage)[1:-1] for stage",
-        "stage for stage",
+        "repr(label)[1:-1] for label",
+        "label for label",
     ),
 ]

@@ -1,9 +1,11 @@
-"""FastAPI and Starlette: a pool that lives as long as the app, secrets for `Depends`, and a readiness route.
+"""FastAPI and Starlette: a pool for the life of an app, secrets for `Depends`, a readiness route.
 
-Nothing here needs FastAPI itself: a Starlette endpoint writes `await database(request)` for `Depends(database)`.
+Nothing here needs FastAPI itself. A Starlette endpoint writes `await database(request)` instead of
+`Depends(database)`.
 """
 
-# No `from __future__ import annotations`: FastAPI can't resolve annotations that are strings on callable objects.
+# There is no `from __future__ import annotations`, because FastAPI can't resolve the annotations of
+# a callable object if they are strings.
 
 import asyncio
 import inspect
@@ -12,7 +14,18 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mappi
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar, Unpack, cast, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    Literal,
+    TypeAlias,
+    TypedDict,
+    TypeVar,
+    Unpack,
+    cast,
+    overload,
+)
 
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse
@@ -23,6 +36,7 @@ from aiocredentials import (
     CredentialsError,
     CredentialsPool,
     CustomSession,
+    Secret,
 )
 from aiocredentials.events import Listener
 
@@ -42,17 +56,25 @@ __all__ = [
 
 T = TypeVar("T")
 
+AppState: TypeAlias = Mapping[str, Any]
+Lifespan: TypeAlias = Callable[[Any], AbstractAsyncContextManager[AppState | None]]
+
 logger = logging.getLogger("aiocredentials")
 
 _NO_POOL = (
-    "This request's state has no credentials pool: give the app lifespan=credentials_lifespan(...), and see that it "
-    "runs. TestClient runs it in a block only: `with TestClient(app) as client:`. Starlette doesn't run the lifespan "
-    "of a mounted app: give it to the app that is outermost."
+    "This request's state has no credentials pool: give the app "
+    "lifespan=credentials_lifespan(...), and see that it runs. "
+    "TestClient runs it in a block only: `with TestClient(app) as client:`. "
+    "Starlette doesn't run the lifespan of a mounted app: give it to the app that is outermost."
+)
+_NOT_HASHABLE = (
+    "decode can't be hashed, and each request looks its manager up by it: give a function, "
+    "or give the object's class a __hash__, as dataclass(frozen=True) does."
 )
 
 
 class PoolSettings(TypedDict, total=False):
-    """What `CredentialsPool` takes."""
+    """The arguments of `CredentialsPool`."""
 
     region_name: str | None
     session: "aioboto3.Session | AioSession | CustomSession | None"
@@ -68,72 +90,99 @@ class PoolSettings(TypedDict, total=False):
 
 
 class CredentialsState(TypedDict):
-    """What the lifespan puts in the state of each request."""
+    """The names that the lifespan adds to the state of each request."""
 
     credentials_pool: CredentialsPool
     """The pool: `request.state.credentials_pool`."""
     credentials_managers: "dict[SecretDependency[Any], AsyncCredentialsManager[Any]]"
-    """A manager for each dependency that was asked for: all requests share it."""
+    """A manager for each dependency that was used. All requests share it."""
 
 
 def credentials_lifespan(
     *,
-    lifespan: Callable[[Any], AbstractAsyncContextManager[Mapping[str, Any] | None]] | None = None,
+    lifespan: Lifespan | None = None,
     pool: CredentialsPool | None = None,
     **settings: Unpack[PoolSettings],
 ) -> Callable[[Any], AbstractAsyncContextManager[CredentialsState]]:
-    """Return a lifespan for the app, or for an `APIRouter`: it opens a pool at startup and closes it at shutdown.
+    """Return a lifespan for an app or an `APIRouter`, with a credentials pool for all requests.
 
-    `settings` are those of `CredentialsPool`; each start of the app makes a pool of its own. Instead of them, `pool` is
-    a pool that you open and close yourself. `lifespan` is the app's own: it starts when the pool is open, ends before
-    the pool is closed, and what it yields is in the state, too.
+    It opens the pool at the startup of the app and closes it at the shutdown. Each start of the app
+    makes a new pool. Needs secretsmanager:BatchGetSecretValue for `prefetch`.
 
-    Raises `TypeError` or `ValueError` at once for settings that can't work. At startup it raises what `lifespan`
-    raises, an `ExceptionGroup` if `prefetch` fails, and `RuntimeError` if `lifespan` yields a name that is in
-    `CredentialsState`; the pool is closed then. Needs secretsmanager:BatchGetSecretValue for `prefetch`.
+    At the startup of the app, the errors of the app's own lifespan are raised, an `ExceptionGroup`
+    if `prefetch` fails, and `RuntimeError` if the app's lifespan yields a name of
+    `CredentialsState`. The pool is closed then.
+
+    Example:
+        app = FastAPI(
+            lifespan=credentials_lifespan(region_name="eu-west-1", prefetch=["prod/database"])
+        )
+
+    Args:
+        lifespan: The app's own lifespan. It starts after the pool has been opened and ends before
+            the pool is closed. The names that it yields are added to the state.
+        pool: A pool that you open and close yourself, instead of `settings`.
+        settings: The arguments of `CredentialsPool`.
+
+    Raises:
+        TypeError: A setting has a wrong type, or `lifespan` isn't a context manager.
+        ValueError: A setting can't work, or there are both a pool and settings.
     """
     if inspect.isasyncgenfunction(lifespan):
         raise TypeError("lifespan is an async generator function: put @asynccontextmanager on it.")
     if pool is None:
-        names = settings.get("prefetch", ())
-        if not isinstance(names, str):
-            settings["prefetch"] = tuple(names)  # each start of the app reads it
-        CredentialsPool(
-            **settings
-        )  # not used: settings that can't work are refused here, where they are written
+        _prepare(settings)
     elif settings:
-        raise ValueError(
-            f"pool= has settings of its own: give {', '.join(settings)} to the pool instead."
-        )
+        names = ", ".join(settings)
+        raise ValueError(f"pool= has settings of its own: give {names} to the pool instead.")
 
     @asynccontextmanager
     async def opened(app: object) -> AsyncGenerator[CredentialsState]:
         async with AsyncExitStack() as stack:
-            mine = (
-                await stack.enter_async_context(CredentialsPool(**settings))
-                if pool is None
-                else pool
-            )
-            state = CredentialsState(credentials_pool=mine, credentials_managers={})
-            more = await stack.enter_async_context(lifespan(app)) if lifespan else None
-            if clash := state.keys() & (more or {}).keys():
-                message = f"The app's own lifespan yields {', '.join(sorted(clash))}, which is ours: take another name."
-                raise RuntimeError(message)
-            yield cast("CredentialsState", {**(more or {}), **state})
+            open_pool = pool
+            if open_pool is None:
+                new_pool = CredentialsPool(**settings)
+                open_pool = await stack.enter_async_context(new_pool)
+            state = CredentialsState(credentials_pool=open_pool, credentials_managers={})
+
+            app_state: AppState | None = None
+            if lifespan:
+                app_state = await stack.enter_async_context(lifespan(app))
+            yield _merged(app_state or {}, state)
 
     return opened
 
 
+def _prepare(settings: PoolSettings) -> None:
+    """Reject settings that can't work when they are written, not when the app starts."""
+    names = settings.get("prefetch", ())
+    if not isinstance(names, str):
+        # Each start of the app reads them, and an iterator could be read only once.
+        settings["prefetch"] = tuple(names)
+
+    # The constructor checks the settings. This pool is never opened.
+    CredentialsPool(**settings)
+
+
+def _merged(app_state: AppState, state: CredentialsState) -> CredentialsState:
+    clash = state.keys() & app_state.keys()
+    if clash:
+        names = ", ".join(sorted(clash))
+        raise RuntimeError(
+            f"The app's own lifespan yields {names}, which is ours: take another name."
+        )
+    return cast("CredentialsState", {**app_state, **state})
+
+
 @dataclass(frozen=True, slots=True)
 class SecretDependency(Generic[T]):
-    """One secret, as a dependency: `Depends` calls it, and `app.dependency_overrides` has it as key.
+    """A dependency on one secret. `Depends` calls it, and `app.dependency_overrides` has it as key.
 
-    Make it with `secret()`. Two that were made of equal arguments are equal, and one manager serves them. Raises
-    `TypeError` or `ValueError` for an argument that can't work.
+    Make it with `secret()`. Two dependencies with equal arguments are equal and share one manager.
     """
 
     secret_name: str
-    # The repr of a function may show what it was made of, such as the arguments of a `functools.partial`.
+    # The repr of a function may show values, such as the arguments of a `functools.partial`.
     decode: Callable[[str], T] | Callable[[bytes], T] | None = field(default=None, repr=False)
     _: KW_ONLY
     binary: bool = False
@@ -141,52 +190,64 @@ class SecretDependency(Generic[T]):
     version_stage: str = "AWSCURRENT"
 
     def __post_init__(self) -> None:
-        """Refuse what can't work here, where it is written, and not when the first request comes."""
+        """Reject arguments that can't work when they are written, not at the first request.
+
+        Raises `TypeError` or `ValueError`.
+        """
         AsyncCredentialsManager(
             self.secret_name,
             self.region_name,
-            # One of the overloads takes these two: which one, the caller of `secret()` knows.
+            # One of the overloads accepts these two. Only the caller of `secret()` knows which one.
             decode=cast("Callable[[str], T]", self.decode),
             binary=cast("Literal[False]", self.binary),
             version_stage=self.version_stage,
         )
+
         try:
             hash(self)
         except TypeError:
             pass
         else:
             return
-        raise TypeError(
-            "decode can't be hashed, and each request looks its manager up by it: give a function, or give the "
-            "object's class a __hash__, as dataclass(frozen=True) does."
-        )
+        # Our error is raised after the block, so it isn't chained to the one above.
+        raise TypeError(_NOT_HASHABLE)
 
     async def __call__(self, connection: HTTPConnection) -> T:
-        """Return what `decode` makes of the secret; without `decode`, the parsed JSON. From memory, or by a fetch.
+        """Return the result of `decode`, or the parsed JSON if there is no `decode`.
 
-        Takes a request or a websocket. Raises a `CredentialsError`, and `RuntimeError` if no `credentials_lifespan`
-        runs. Needs secretsmanager:GetSecretValue.
+        The value is cached: a fetch is made only if the pool's policy asks for one. Accepts a
+        request or a websocket. Needs secretsmanager:GetSecretValue.
+
+        Raises:
+            CredentialsError: The secret can't be fetched, or `decode` rejects it.
+            RuntimeError: The app runs without `credentials_lifespan`.
         """
-        return await (await self.manager(connection)).get()
+        manager = await self.manager(connection)
+        return await manager.get()
 
     async def manager(self, connection: HTTPConnection) -> AsyncCredentialsManager[T]:
-        """Return the manager of the secret, the same one for all requests. `Depends` can call this as well.
+        """Return the manager of the secret: the same one for all requests, without a call to AWS.
 
-        Raises `RuntimeError` if no `credentials_lifespan` runs. Makes no call.
+        `Depends` can call this method, too. Raises `RuntimeError` if the app runs without
+        `credentials_lifespan`.
         """
         state: CredentialsState = connection.scope.get("state", {})
         if "credentials_managers" not in state:
             raise RuntimeError(_NO_POOL)
+
         managers = state["credentials_managers"]
         manager = managers.get(self)
         if manager is None:
-            manager = managers[self] = state["credentials_pool"].manager(
+            pool = state["credentials_pool"]
+            manager = pool.manager(
                 self.secret_name,
                 self.region_name,
-                decode=cast("Callable[[str], T]", self.decode),  # as above
+                # The overloads are those of `__post_init__`.
+                decode=cast("Callable[[str], T]", self.decode),
                 binary=cast("Literal[False]", self.binary),
                 version_stage=self.version_stage,
             )
+            managers[self] = manager
         return manager
 
 
@@ -225,73 +286,120 @@ def secret(
     region_name: str | None = None,
     version_stage: str = "AWSCURRENT",
 ) -> SecretDependency[Any]:
-    """Return a dependency on one secret, by name or ARN: `Depends(secret("prod/database", decode))`.
+    """Return a dependency on one secret: `Depends(secret("prod/database", decode))`.
 
-    `decode` takes the secret's text; with `binary=True`, its bytes. Give the dependency a name, as in
-    `database = secret(...)`, and tests replace it by `app.dependency_overrides[database]`. Raises `TypeError` or
-    `ValueError` for an argument that can't work.
+    Assign it to a name, as in `database = secret(...)`. Then tests can replace it with
+    `app.dependency_overrides[database]`.
+
+    Args:
+        secret_name: The name or ARN of the secret.
+        decode: A function that makes an object of the secret's text. Without it, the dependency is
+            the parsed JSON.
+        binary: Whether `decode` gets the secret's bytes instead of its text.
+        region_name: The region of the secret; the pool's own by default.
+        version_stage: The staging label of the version.
+
+    Raises:
+        TypeError: An argument has a wrong type, or `decode` can't be hashed.
+        ValueError: An argument can't work.
     """
     return SecretDependency(
-        secret_name, decode, binary=binary, region_name=region_name, version_stage=version_stage
+        secret_name,
+        decode,
+        binary=binary,
+        region_name=region_name,
+        version_stage=version_stage,
     )
 
 
 def readiness(
     **secrets: str | SecretDependency[Any],
 ) -> Callable[[Request], Coroutine[Any, Any, JSONResponse]]:
-    """Return a route function: 200 while the app can use a value of each secret, 503 when one is missing.
+    """Return a route function: 200 while the app can use a value of each secret, otherwise 503.
 
-    `app.add_api_route("/ready", readiness(database=database))`, where `database = secret(...)`. It reads as the app
-    reads: from memory, and by a fetch what isn't there, of which one is under way at a time. A dependency is also
-    decoded, once per version, and a value that `decode` refuses is missing. A name, as in `cache="prod/redis"`, only
-    has to be there. A permanent failure is remembered for the policy's `negative_ttl`. With `policy=None`, each probe
-    is a fetch.
+    The route reads as the app reads: from the cache, or by a fetch if there is no value. All
+    requests share one fetch. A permanent error is remembered for the policy's `negative_ttl`. With
+    `policy=None`, each request fetches.
 
-    The answer says fresh, stale or missing, and the age in seconds, under the keyword that you give. It shows no name,
-    version or reason. The log has these, at level WARNING, once per reason.
+    The answer has the state (fresh, stale or missing) and the age in seconds of each secret, under
+    its keyword. It shows no name, version or reason. These are logged as a warning, once per
+    reason. The route raises `RuntimeError` if the app runs without `credentials_lifespan`. Needs
+    secretsmanager:GetSecretValue.
 
-    Raises `TypeError` if no secret is given, or one that can't work. The function raises `RuntimeError` if no
-    `credentials_lifespan` runs. Needs secretsmanager:GetSecretValue.
+    Example:
+        database = secret("prod/database", DatabaseCredentials.from_json)
+        app.add_api_route("/ready", readiness(database=database, cache="prod/redis"))
+
+    Args:
+        secrets: The secrets, by the keyword that the answer shows. A dependency is decoded as well,
+            once per version: a value that its `decode` rejects is missing. For a name or ARN, any
+            value is accepted.
+
+    Raises:
+        TypeError: There is no secret, or an argument has a wrong type.
+        ValueError: An argument can't work.
     """
     if not secrets:
         raise TypeError(
             'readiness() looks at no secret: name each, as in readiness(database="prod/database").'
         )
-    dependencies = {
-        label: secret(one) if isinstance(one, str) else one for label, one in secrets.items()
-    }
-    decoded = {label for label, one in secrets.items() if not isinstance(one, str)}
-    usable: dict[str, tuple[str, str]] = {}
-    failures: dict[str, type[CredentialsError]] = {}
-
-    async def look(
-        label: str, manager: AsyncCredentialsManager[Any]
-    ) -> dict[str, str | float | None]:
-        try:
-            found = await manager.secret()
-            version = (found.arn, found.version_id)
-            if label in decoded and usable.get(label) != version:
-                manager.decoded(found)
-                usable[label] = version
-        except CredentialsError as error:
-            # A probe comes every few seconds: log each reason once.
-            if failures.get(label) is not type(error):
-                failures[label] = type(error)
-                logger.warning(
-                    "Not ready: no usable value for %s. %s: %s", label, type(error).__name__, error
-                )
-            return {"state": "missing", "age": None}
-        failures.pop(label, None)
-        return {"state": "stale" if found.is_stale else "fresh", "age": round(found.age, 3)}
+    checks = [_ReadinessCheck(keyword, source) for keyword, source in secrets.items()]
 
     async def ready(request: Request) -> JSONResponse:
-        """Report of each secret whether the app can use a value: 503 if one is missing."""
-        managers = {
-            label: await dependency.manager(request) for label, dependency in dependencies.items()
-        }
-        found = await asyncio.gather(*(look(label, manager) for label, manager in managers.items()))
-        is_ready = all(one["state"] != "missing" for one in found)
-        content = {"ready": is_ready, "secrets": dict(zip(managers, found, strict=True))}
-        return JSONResponse(content, 200 if is_ready else 503, {"Cache-Control": "no-store"})
+        """Report for each secret whether the app can use a value: 503 if one is missing."""
+        managers = [await check.dependency.manager(request) for check in checks]
+        pairs = zip(checks, managers, strict=True)
+        states = await asyncio.gather(*(check.read(manager) for check, manager in pairs))
+
+        by_keyword = dict(zip(secrets, states, strict=True))
+        is_ready = all(state["state"] != "missing" for state in states)
+        content = {"ready": is_ready, "secrets": by_keyword}
+        status = 200 if is_ready else 503
+        return JSONResponse(content, status, {"Cache-Control": "no-store"})
 
     return ready
+
+
+class _ReadinessCheck:
+    """The check of one secret for a readiness route."""
+
+    def __init__(self, keyword: str, source: str | SecretDependency[Any]) -> None:
+        self._keyword = keyword
+        self._needs_decode = not isinstance(source, str)
+        self._accepted: tuple[str, str] | None = None
+        """ARN and id of the version that `decode` has accepted."""
+        self._logged: type[CredentialsError] | None = None
+        """The class of the error since the last success."""
+        self.dependency = secret(source) if isinstance(source, str) else source
+
+    async def read(self, manager: AsyncCredentialsManager[Any]) -> dict[str, str | float | None]:
+        """Return the state of the secret and its age in seconds, as the answer shows them."""
+        try:
+            found = await manager.secret()
+            self._check_decode(manager, found)
+        except CredentialsError as error:
+            self._warn_once(error)
+            return {"state": "missing", "age": None}
+
+        self._logged = None
+        state = "stale" if found.is_stale else "fresh"
+        return {"state": state, "age": round(found.age, 3)}
+
+    def _check_decode(
+        self,
+        manager: AsyncCredentialsManager[Any],
+        found: Secret,
+    ) -> None:
+        version = (found.arn, found.version_id)
+        if self._needs_decode and self._accepted != version:
+            manager.decoded(found)
+            self._accepted = version
+
+    def _warn_once(self, error: CredentialsError) -> None:
+        # A request comes every few seconds, so each reason is logged once.
+        kind = type(error)
+        if self._logged is not kind:
+            self._logged = kind
+            logger.warning(
+                "Not ready: no usable value for %s. %s: %s", self._keyword, kind.__name__, error
+            )

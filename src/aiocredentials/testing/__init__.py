@@ -1,6 +1,7 @@
-"""Secrets Manager for the tests of your own code: a fake in memory, moto's server on this machine, a clock to move.
+"""Secrets Manager for the tests of your own code: a fake in memory, moto's server, and a clock.
 
-Importing this module imports no test framework, no moto and no aioboto3. The fixtures are in the pytest plugin.
+An import of this module imports no test framework, no moto and no aioboto3. The fixtures are in the
+pytest plugin.
 """
 
 from aiocredentials.testing._client import Call, Gate

@@ -1,6 +1,6 @@
-"""The secrets that a fake holds: names and ARNs, versions and staging labels, as Secrets Manager has them.
+"""The secrets of a fake: names and ARNs, versions and staging labels, as in Secrets Manager.
 
-Where an error of AWS's is answered, its code and words are AWS's own.
+The errors have AWS's codes and AWS's words.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from random import Random
 from string import ascii_letters, digits
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from aiocredentials.testing._failures import answered
 from aiocredentials.testing._seeds import (
@@ -28,25 +28,48 @@ from aiocredentials.testing._seeds import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+Answer: TypeAlias = dict[str, Any]
+"""An answer of AWS's, as botocore returns it."""
+
 _ACCOUNT = "123456789012"
 # AWS reads an ARN that ends like this as a complete one (user guide, "Partial ARN").
 _SUFFIX = re.compile(r"-[A-Za-z0-9]{6}\Z")
-_PARTITIONS = {"cn": "aws-cn", "us-gov": "aws-us-gov"}
+# The partitions of ARNs, by the start of a region. All other regions are in "aws".
+_PARTITIONS = {"cn-": "aws-cn", "us-gov-": "aws-us-gov"}
+
+_MARKED_FOR_DELETION = (
+    "You can't perform this operation on the secret because it was marked for deletion."
+)
+_LABEL_OF_ANOTHER = "You provided a VersionStage that is not associated to the provided VersionId."
+_INVALID_NAME = (
+    "Invalid name. Must be a valid name containing alphanumeric characters, "
+    "or any of the following: -/_+=.@!"
+)
 
 
 @dataclass(slots=True)
 class Version:
-    """One version; its value isn't in its repr."""
+    """One version of a secret. Its repr doesn't show the value."""
 
     version_id: str
     value: str | bytes = field(repr=False)
     created_at: datetime
-    stages: list[str] = field(default_factory=list[str])
+    labels: list[str] = field(default_factory=list[str])
+
+    def answer(self) -> Answer:
+        """Return the part of the answer to GetSecretValue that is about this version."""
+        kind = "SecretString" if isinstance(self.value, str) else "SecretBinary"
+        return {
+            "VersionId": self.version_id,
+            kind: self.value,
+            "VersionStages": list(self.labels),
+            "CreatedDate": self.created_at,
+        }
 
 
 @dataclass(slots=True)
 class StoredSecret:
-    """One secret of one region, with all versions that it ever had."""
+    """One secret of one region, with all the versions that it ever had."""
 
     name: str
     arn: str
@@ -57,92 +80,111 @@ class StoredSecret:
     rotated_at: datetime | None = None
     deleted_at: datetime | None = None
 
-    def labelled(self, stage: str) -> Version | None:
-        """Return the version that has a staging label; at most one has."""
-        return next(
-            (version for version in self.versions.values() if stage in version.stages), None
-        )
+    def labelled(self, label: str) -> Version | None:
+        """Return the version that has a staging label. There is one at most."""
+        for version in self.versions.values():
+            if label in version.labels:
+                return version
+        return None
 
-    def add(self, version: Version, stage: str) -> None:
-        """Keep a new version, and give it a staging label; the first one is AWSCURRENT in any case.
+    def add(self, version: Version, label: str) -> None:
+        """Add a new version with a staging label.
 
-        API reference, PutSecretValue.
+        The first version of a secret becomes AWSCURRENT in any case (API reference,
+        PutSecretValue).
         """
         is_first = not self.versions
         self.versions[version.version_id] = version
         self.changed_at = version.created_at
-        if stage == CURRENT or is_first:
+
+        if label == CURRENT or is_first:
             self.promote(version)
-        if stage != CURRENT:
-            self._move(stage, version)
+        if label != CURRENT:
+            self._move_label(label, version)
 
     def promote(self, version: Version) -> None:
-        """Make a version current. AWSPREVIOUS goes to the one that was (API reference, UpdateSecretVersionStage)."""
+        """Make a version current, and the version that was current AWSPREVIOUS.
+
+        See the API reference, UpdateSecretVersionStage.
+        """
         before = self.labelled(CURRENT)
         if before is not None and before is not version:
-            self._move(PREVIOUS, before)
-        self._move(CURRENT, version)
-        # AWSPENDING stays on the current version or goes (user guide, rotation): here it goes.
-        version.stages = [stage for stage in version.stages if stage != PENDING]
+            self._move_label(PREVIOUS, before)
+        self._move_label(CURRENT, version)
 
-    def _move(self, stage: str, to: Version) -> None:
-        holder = self.labelled(stage)
+        # AWSPENDING may stay on the current version or be removed (user guide, rotation). Here it
+        # is removed.
+        version.labels = [label for label in version.labels if label != PENDING]
+
+    def _move_label(self, label: str, to: Version) -> None:
+        holder = self.labelled(label)
         if holder is not None:
-            holder.stages.remove(stage)
-        to.stages.append(stage)
+            holder.labels.remove(label)
+        to.labels.append(label)
 
-    def find(self, version_id: str | None, stage: str | None, operation: str) -> Version:
-        """Return a version by its id, by its label, or by both, which must fit. Raises AWS's errors."""
-        version = (
-            self.labelled(stage or CURRENT) if version_id is None else self.versions.get(version_id)
-        )
+    def find(
+        self,
+        version_id: str | None,
+        label: str | None,
+        operation: str,
+    ) -> Version:
+        """Return the version with an id, with a staging label, or with both.
+
+        Raises AWS's error if there is no such version, or if its label is another one.
+        """
+        if version_id is None:
+            wanted = label or CURRENT
+            asked = f"staging label: {wanted}"
+            version = self.labelled(wanted)
+        else:
+            asked = f"VersionId: {version_id}"
+            version = self.versions.get(version_id)
+
         if version is None:
-            asked = (
-                f"staging label: {stage or CURRENT}"
-                if version_id is None
-                else f"VersionId: {version_id}"
-            )
             message = f"Secrets Manager can't find the specified secret value for {asked}"
             raise answered("ResourceNotFoundException", operation, message)
-        if stage is not None and stage not in version.stages:
-            message = (
-                "You provided a VersionStage that is not associated to the provided VersionId."
-            )
-            raise answered("InvalidRequestException", operation, message)
+        if label is not None and label not in version.labels:
+            raise answered("InvalidRequestException", operation, _LABEL_OF_ANOTHER)
         return version
 
     def seeded(self, version: Version | None) -> SeededVersion:
-        """Return what a test learns of a version."""
-        version_id = version.version_id if version else None
+        """Return a version as a test sees it, without its value."""
+        version_id = None
+        if version is not None:
+            version_id = version.version_id
+
         return SeededVersion(
-            name=self.name, arn=self.arn, region_name=self.region_name, version_id=version_id
+            name=self.name,
+            arn=self.arn,
+            region_name=self.region_name,
+            version_id=version_id,
         )
 
-    def value(self, version: Version) -> dict[str, Any]:
-        """Return what GetSecretValue says of a version."""
+    def answer(self, version: Version) -> Answer:
+        """Return the answer to GetSecretValue for a version."""
         return {
             "ARN": self.arn,
             "Name": self.name,
-            "VersionId": version.version_id,
-            "SecretString" if isinstance(version.value, str) else "SecretBinary": version.value,
-            "VersionStages": list(version.stages),
-            "CreatedDate": version.created_at,
+            **version.answer(),
         }
 
-    def description(self) -> dict[str, Any]:
-        """Return what DescribeSecret says; of the versions, those that have a label."""
-        dates = {"LastRotatedDate": self.rotated_at, "DeletedDate": self.deleted_at}
-        return {
+    def description(self) -> Answer:
+        """Return the answer to DescribeSecret. It names the versions that have a label."""
+        labelled = [version for version in self.versions.values() if version.labels]
+        labels = {version.version_id: list(version.labels) for version in labelled}
+        answer = {
             "ARN": self.arn,
             "Name": self.name,
             "RotationEnabled": self.rotated_at is not None,
             "LastChangedDate": self.changed_at,
             "CreatedDate": self.created_at,
-            "VersionIdsToStages": {
-                each.version_id: list(each.stages) for each in self.versions.values() if each.stages
-            },
-            **{name: date for name, date in dates.items() if date is not None},
+            "VersionIdsToStages": labels,
         }
+        if self.rotated_at is not None:
+            answer["LastRotatedDate"] = self.rotated_at
+        if self.deleted_at is not None:
+            answer["DeletedDate"] = self.deleted_at
+        return answer
 
 
 class Account:
@@ -153,32 +195,42 @@ class Account:
         self._random = Random(0)  # noqa: S311 (it makes names, and guards nothing)
 
     def create(self, region_name: str, name: str) -> StoredSecret:
-        """Create a secret without a value. Raises `ValueError` for a name that AWS refuses."""
+        """Create a secret without a value. Raises `ValueError` for a name that AWS rejects."""
         check_name(name)
-        partition = next(
-            (end for start, end in _PARTITIONS.items() if region_name.startswith(f"{start}-")),
-            "aws",
-        )
-        suffix = "".join(self._random.choices(ascii_letters + digits, k=6))
+        partition = _partition_of(region_name)
+        characters = self._random.choices(ascii_letters + digits, k=6)
+        suffix = "".join(characters)
         arn = f"arn:{partition}:secretsmanager:{region_name}:{_ACCOUNT}:secret:{name}-{suffix}"
         now = datetime.now(UTC)
-        secret = self.secrets[region_name, name] = StoredSecret(name, arn, region_name, now, now)
+
+        secret = StoredSecret(
+            name=name,
+            arn=arn,
+            region_name=region_name,
+            created_at=now,
+            changed_at=now,
+        )
+        self.secrets[region_name, name] = secret
         return secret
 
     def version(self, value: str | bytes) -> Version:
-        """Make a version, with an id as AWS makes them."""
-        version_id = str(uuid.UUID(int=self._random.getrandbits(128), version=4))
+        """Return a new version, with an id of the same form as AWS's."""
+        number = self._random.getrandbits(128)
+        version_id = str(uuid.UUID(int=number, version=4))
         return Version(version_id, value, datetime.now(UTC))
 
     def known(self, region_name: str, name: str) -> StoredSecret:
-        """Return the secret with a name. Raises `KeyError`, with what to do, if a test forgot to create it."""
+        """Return the secret with a name.
+
+        Raises `KeyError`, with what to do, if the test forgot to create it.
+        """
         secret = self.secrets.get((region_name, name))
         if secret is None:
             raise missing(name, region_name)
         return secret
 
     def changeable(self, region_name: str, name: str) -> StoredSecret:
-        """Return the secret with a name, for a change of it.
+        """Return the secret with a name, for a change.
 
         Raises `KeyError` if there is none, and `ValueError` if it is scheduled for deletion.
         """
@@ -188,14 +240,15 @@ class Account:
         return secret
 
     def resolve(self, region_name: str, secret_id: str) -> StoredSecret | None:
-        """Find a secret by name, ARN, or ARN without its hyphen and six characters.
+        """Return the secret that an identifier means: a name, a full ARN or a partial ARN.
 
-        An ARN that ends in a hyphen and six characters is a complete ARN. So a secret whose name ends like
-        that has no partial ARN.
+        An ARN that ends in a hyphen and six characters is a complete ARN. So a secret whose name
+        ends like that has no partial ARN.
         """
-        secrets = [secret for (region, _), secret in self.secrets.items() if region == region_name]
         is_partial = _SUFFIX.search(secret_id) is None
-        for secret in secrets:
+        for secret in self.secrets.values():
+            if secret.region_name != region_name:
+                continue
             if secret_id in {secret.name, secret.arn}:
                 return secret
             if is_partial and secret_id == _SUFFIX.sub("", secret.arn):
@@ -203,27 +256,41 @@ class Account:
         return None
 
     def get(
-        self, region_name: str, parameters: Mapping[str, Any], operation: str
-    ) -> dict[str, Any]:
+        self,
+        region_name: str,
+        parameters: Mapping[str, Any],
+        operation: str,
+    ) -> Answer:
         """Answer GetSecretValue, or one secret of a batch. Raises AWS's errors."""
-        secret = self.find(region_name, str(parameters["SecretId"]), operation)
+        secret_id = str(parameters["SecretId"])
+        secret = self.find(region_name, secret_id, operation)
         if secret.deleted_at is not None:
-            message = (
-                "You can't perform this operation on the secret because it was marked for deletion."
-            )
-            raise answered("InvalidRequestException", operation, message)
-        version_id, stage = parameters.get("VersionId"), parameters.get("VersionStage")
-        return secret.value(secret.find(version_id, stage, operation))
+            raise answered("InvalidRequestException", operation, _MARKED_FOR_DELETION)
 
-    def find(self, region_name: str, secret_id: str, operation: str) -> StoredSecret:
+        version_id = parameters.get("VersionId")
+        label = parameters.get("VersionStage")
+        version = secret.find(version_id, label, operation)
+        return secret.answer(version)
+
+    def find(
+        self,
+        region_name: str,
+        secret_id: str,
+        operation: str,
+    ) -> StoredSecret:
         """Return a secret as AWS looks it up. Raises AWS's errors."""
-        if not (secret_id.startswith("arn:") or NAME.fullmatch(secret_id)):
-            message = (
-                "Invalid name. Must be a valid name containing alphanumeric characters, "
-                "or any of the following: -/_+=.@!"
-            )
-            raise answered("ValidationException", operation, message)
+        is_arn = secret_id.startswith("arn:")
+        if not is_arn and not NAME.fullmatch(secret_id):
+            raise answered("ValidationException", operation, _INVALID_NAME)
+
         secret = self.resolve(region_name, secret_id)
         if secret is None:
             raise answered("ResourceNotFoundException", operation)
         return secret
+
+
+def _partition_of(region_name: str) -> str:
+    for start, partition in _PARTITIONS.items():
+        if region_name.startswith(start):
+            return partition
+    return "aws"

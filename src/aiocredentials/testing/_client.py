@@ -1,4 +1,7 @@
-"""The client that a fake session lends: it notes the call, waits at gates, fails as it was told to, and answers."""
+"""The client that a fake session lends.
+
+It records each call, waits at gates, fails as the test asked, and answers.
+"""
 
 from __future__ import annotations
 
@@ -7,185 +10,278 @@ import contextlib
 import re
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from botocore.exceptions import ClientError, InvalidRegionError, ParamValidationError
 
 from aiocredentials.testing._failures import Failures, answered, metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from aiocredentials.testing._account import Account
+    from aiocredentials.testing._account import Account, Answer
 
-# The API reference's bounds. botocore checks the lower ones before it sends anything, and leaves the upper ones to AWS.
+    Gates: TypeAlias = Sequence[tuple[str | None, "Gate"]]
+    """Each gate, with the name of the secret whose calls wait there; None for all calls."""
+    Names: TypeAlias = set[str | None]
+    """Names of secrets; None stands for all calls."""
+
+GET = "GetSecretValue"
+DESCRIBE = "DescribeSecret"
+BATCH_GET = "BatchGetSecretValue"
+
+# The shortest and the longest length of each parameter (API reference). botocore checks the
+# shortest before it sends anything, and AWS checks the longest.
 _LENGTHS = {
     "SecretId": (1, 2048),
     "VersionId": (32, 64),
     "VersionStage": (1, 256),
     "SecretIdList": (1, 20),
 }
-_HOST_LABEL = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")  # botocore refuses any other region
+# botocore rejects any other region, because a region is a label of a host name.
+_HOST_LABEL = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """A call that arrived, without values."""
+    """A call that arrived at the fake. It holds no value."""
 
     operation: str
-    """As AWS names it: `GetSecretValue`, `BatchGetSecretValue`, `DescribeSecret`."""
+    """AWS's name of it: `GetSecretValue`, `BatchGetSecretValue` or `DescribeSecret`."""
     secret_names: tuple[str, ...]
-    """The names or ARNs that were asked; a batch asks for several."""
+    """The identifiers that were asked: one, or several in a batch."""
     region_name: str
+    """The region of the client."""
     version_id: str | None = None
+    """The version id that was asked, if any."""
     version_stage: str | None = None
+    """The staging label that was asked, if any."""
 
 
 class Gate:
-    """Where calls wait until it is released; as a context manager, at the end of its block. Any thread may release."""
+    """A gate at which calls wait until it is released.
+
+    `FakeSecretsManager.hold` returns one. As a context manager, it is released at the end of the
+    block. Any thread may release it.
+
+    Example:
+        with fake.hold("prod/database") as gate:
+            task = asyncio.create_task(manager.get())
+            await gate.reached()
+            assert not task.done()
+        await task
+    """
 
     def __init__(self) -> None:
-        self._reached: Future[None] = Future()
-        self._released: Future[None] = Future()
-        for future in (self._reached, self._released):
-            future.set_running_or_notify_cancel()  # so that a waiter who is cancelled doesn't cancel it for all
+        self._reached = _future_for_all()
+        self._released = _future_for_all()
 
     async def reached(self) -> None:
-        """Wait until a call has come to the gate."""
+        """Wait until a call has arrived at the gate."""
         await asyncio.wrap_future(self._reached)
 
     def release(self) -> None:
-        """Let all calls go on that wait, or come later; calling it again does nothing."""
-        _settle(self._released)
+        """Let all calls continue, those that wait and later ones. A second call has no effect."""
+        _finish(self._released)
 
     @property
     def is_released(self) -> bool:
-        """Whether calls go on."""
+        """Whether the gate has been released."""
         return self._released.done()
 
-    async def _pass(self) -> None:
-        _settle(self._reached)
+    async def _wait(self) -> None:
+        _finish(self._reached)
         await asyncio.wrap_future(self._released)
 
     def __enter__(self) -> Self:
-        """Return itself."""
+        """Return the gate."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Release it."""
+        """Release the gate."""
         self.release()
 
 
-def _settle(future: Future[None]) -> None:
+def _future_for_all() -> Future[None]:
+    """Return a future that is running: one waiter that is cancelled doesn't cancel it for all."""
+    future: Future[None] = Future()
+    future.set_running_or_notify_cancel()
+    return future
+
+
+def _finish(future: Future[None]) -> None:
     with contextlib.suppress(InvalidStateError):
         future.set_result(None)
 
 
 class FakeClient:
-    """Answers for one region with dicts as botocore makes them, and raises what botocore raises."""
+    """A client for one region. It returns dicts like botocore's and raises botocore's errors."""
 
     def __init__(
         self,
         region_name: str,
         account: Account,
         failures: Failures,
-        gates: Sequence[tuple[str | None, Gate]],
-        note: Callable[[Call], None],
+        gates: Gates,
+        record: Callable[[Call], None],
     ) -> None:
         if not _HOST_LABEL.fullmatch(region_name):
             raise InvalidRegionError(region_name=region_name)
+
         self._region = region_name
-        self._account, self._failures, self._gates, self._note = account, failures, gates, note
+        self._account = account
+        self._failures = failures
+        self._gates = gates
+        self._record = record
 
-    async def get_secret_value(self, **parameters: Any) -> dict[str, Any]:  # noqa: ANN401 (botocore's parameters)
+    async def get_secret_value(self, **parameters: Any) -> Answer:  # noqa: ANN401 (as in botocore)
         """Answer GetSecretValue."""
-        await self._arrive("GetSecretValue", (parameters["SecretId"],), parameters)
-        return self._complete(self._account.get(self._region, parameters, "GetSecretValue"))
+        secret_id = parameters["SecretId"]
+        await self._arrive(GET, (secret_id,), parameters)
+        answer = self._answer(parameters, GET)
+        return _with_metadata(answer)
 
-    async def describe_secret(self, **parameters: Any) -> dict[str, Any]:  # noqa: ANN401 (as above)
+    async def describe_secret(self, **parameters: Any) -> Answer:  # noqa: ANN401 (as in botocore)
         """Answer DescribeSecret."""
-        await self._arrive("DescribeSecret", (parameters["SecretId"],), parameters)
-        secret = self._account.find(self._region, parameters["SecretId"], "DescribeSecret")
-        return self._complete(secret.description())
+        secret_id = parameters["SecretId"]
+        await self._arrive(DESCRIBE, (secret_id,), parameters)
+        secret = self._account.find(self._region, secret_id, DESCRIBE)
+        return _with_metadata(secret.description())
 
-    async def batch_get_secret_value(self, **parameters: Any) -> dict[str, Any]:  # noqa: ANN401 (as above)
-        """Answer BatchGetSecretValue, by ids and on one page."""
-        operation, asked = "BatchGetSecretValue", tuple(parameters["SecretIdList"])
-        await self._arrive(operation, asked, parameters)
-        values: list[dict[str, Any]] = []
-        errors: list[dict[str, Any]] = []
-        for secret_id in asked:
+    async def batch_get_secret_value(self, **parameters: Any) -> Answer:  # noqa: ANN401 (any)
+        """Answer BatchGetSecretValue with one page."""
+        secret_ids = tuple(parameters["SecretIdList"])
+        await self._arrive(BATCH_GET, secret_ids, parameters)
+
+        values: list[Answer] = []
+        errors: list[Answer] = []
+        for secret_id in secret_ids:
             try:
-                if failure := self._failures.take(operation, self._names(secret_id)):
-                    raise failure
-                values.append(self._account.get(self._region, {"SecretId": secret_id}, operation))
+                value = self._one_of_batch(secret_id)
             except ClientError as error:
-                answer = error.response.get("Error", {})
-                errors.append(
-                    {
-                        "SecretId": secret_id,
-                        "ErrorCode": answer.get("Code"),
-                        "Message": answer.get("Message"),
-                    }
-                )
-        return self._complete({"SecretValues": values, "Errors": errors})
+                failed = _batch_error(secret_id, error)
+                errors.append(failed)
+            else:
+                values.append(value)
+        answer: Answer = {"SecretValues": values, "Errors": errors}
+        return _with_metadata(answer)
+
+    def _one_of_batch(self, secret_id: str) -> Answer:
+        names = self._possible_names(secret_id)
+        failure = self._failures.take(BATCH_GET, names)
+        if failure is not None:
+            raise failure
+        return self._answer({"SecretId": secret_id}, BATCH_GET)
+
+    def _answer(self, parameters: Mapping[str, Any], operation: str) -> Answer:
+        return self._account.get(
+            self._region,
+            parameters,
+            operation,
+        )
 
     async def _arrive(
-        self, operation: str, asked: tuple[str, ...], parameters: dict[str, Any]
+        self,
+        operation: str,
+        secret_ids: tuple[str, ...],
+        parameters: Mapping[str, Any],
     ) -> None:
-        """Note the call, wait, and fail where that is due."""
+        """Record a call, wait at its gates, and raise the failure that the test asked for."""
         _check_shortest(parameters)
         call = Call(
             operation=operation,
-            secret_names=asked,
+            secret_names=secret_ids,
             region_name=self._region,
             version_id=parameters.get("VersionId"),
             version_stage=parameters.get("VersionStage"),
         )
-        self._note(call)
-        await asyncio.sleep(0)  # a call to AWS always lets others run
-        names: set[str | None] = {None, *(name for each in asked for name in self._names(each))}
-        for name, gate in list(self._gates):
-            if name in names:
-                await gate._pass()  # noqa: SLF001 (the gate's other half)
-        if failure := self._failures.take(
-            operation, {None} if operation.startswith("Batch") else names
-        ):
+        self._record(call)
+        # A call to AWS always lets other tasks run.
+        await asyncio.sleep(0)
+
+        # A gate or a failure without a name is for all calls.
+        names: Names = {None}
+        for secret_id in secret_ids:
+            names |= self._possible_names(secret_id)
+        await self._wait_at_gates(names)
+
+        # A failure with a name fails its secret of a batch, not the whole call.
+        if operation == BATCH_GET:
+            names = {None}
+        failure = self._failures.take(operation, names)
+        if failure is not None:
             raise failure
         _check_longest(parameters, operation)
 
-    def _names(self, asked: str) -> set[str | None]:
-        """Return what a test may call the secret that was asked: as it was asked, or by its name."""
-        secret = self._account.resolve(self._region, asked)
-        return {asked, secret.name} if secret else {asked}
+    async def _wait_at_gates(self, names: Names) -> None:
+        for name, gate in list(self._gates):
+            if name in names:
+                await gate._wait()  # noqa: SLF001 (users of a gate have no use for it)
 
-    def _complete(self, answer: dict[str, Any]) -> dict[str, Any]:
-        return answer | {"ResponseMetadata": metadata(200)}
+    def _possible_names(self, secret_id: str) -> Names:
+        """Return the names by which a test may mean a secret: the identifier, and the name."""
+        secret = self._account.resolve(self._region, secret_id)
+        if secret is None:
+            return {secret_id}
+        return {secret_id, secret.name}
 
 
-def _check_shortest(parameters: dict[str, Any]) -> None:
-    """Refuse what botocore refuses before it sends anything."""
+def _with_metadata(answer: Answer) -> Answer:
+    return {**answer, "ResponseMetadata": metadata(200)}
+
+
+def _batch_error(secret_id: str, error: ClientError) -> Answer:
+    answer = error.response.get("Error", {})
+    return {
+        "SecretId": secret_id,
+        "ErrorCode": answer.get("Code"),
+        "Message": answer.get("Message"),
+    }
+
+
+def _check_shortest(parameters: Mapping[str, Any]) -> None:
+    """Reject a parameter that botocore rejects before it sends anything."""
     for name, (shortest, _) in _LENGTHS.items():
-        if name in parameters and len(parameters[name]) < shortest:
-            report = f"Invalid length for parameter {name}, value: {len(parameters[name])}, valid min length: {shortest}"
+        if name not in parameters:
+            continue
+
+        length = len(parameters[name])
+        if length < shortest:
+            reason = f"value: {length}, valid min length: {shortest}"
+            report = f"Invalid length for parameter {name}, {reason}"
             raise ParamValidationError(report=report)
 
 
-def _check_longest(parameters: dict[str, Any], operation: str) -> None:
-    """Refuse what AWS refuses: of a batch the whole request, also where one of its names is too long."""
+def _check_longest(
+    parameters: Mapping[str, Any],
+    operation: str,
+) -> None:
+    """Reject a parameter that AWS rejects. One name that is too long fails the whole batch."""
     for name, (_, longest) in _LENGTHS.items():
-        rule = f"Member must have length less than or equal to {longest}"
-        if len(parameters.get(name, "")) > longest:
+        length = len(parameters.get(name, ""))
+        if length > longest:
+            rule = f"Member must have length less than or equal to {longest}"
             raise _too_long(name, rule, operation)
+
     _, longest = _LENGTHS["SecretId"]
-    if any(len(secret_id) > longest for secret_id in parameters.get("SecretIdList", ())):
-        rule = f"Member must satisfy constraint: [Member must have length less than or equal to {longest}]"
-        raise _too_long("SecretIdList", rule, operation)
+    for secret_id in parameters.get("SecretIdList", ()):
+        if len(secret_id) > longest:
+            rule = (
+                "Member must satisfy constraint: "
+                f"[Member must have length less than or equal to {longest}]"
+            )
+            raise _too_long("SecretIdList", rule, operation)
 
 
-def _too_long(name: str, rule: str, operation: str) -> ClientError:
-    where = f"{name[0].lower()}{name[1:]}"
+def _too_long(
+    name: str,
+    rule: str,
+    operation: str,
+) -> ClientError:
+    first = name[0].lower()
+    rest = name[1:]
     message = (
-        f"1 validation error detected: Value at '{where}' failed to satisfy constraint: {rule}"
+        f"1 validation error detected: Value at '{first}{rest}' "
+        f"failed to satisfy constraint: {rule}"
     )
     return answered("ValidationException", operation, message)

@@ -7,22 +7,33 @@ from datetime import timedelta
 
 
 class FakeClock:
-    """A monotonic clock that stands still until it is told to advance: give it as `clock=` to a `CredentialsPool`.
+    """A monotonic clock that stands still until `advance` is called.
 
-    Ages are counted by it, and so what is fresh, stale or expired. It doesn't move the event loop's clock: timeouts and
-    sleeps go on by real time.
+    Pass it as `clock=` to a `CredentialsPool`. The pool measures the ages of its secrets by it, so
+    it decides which secrets are fresh, stale or expired. It isn't the clock of the event loop:
+    timeouts and sleeps use real time.
     """
 
     def __init__(self) -> None:
         self._now = 0.0
 
     def __call__(self) -> float:
-        """Return the seconds that it was advanced so far."""
+        """Return the seconds by which the clock was advanced so far."""
         return self._now
 
     def advance(self, by: float | timedelta) -> None:
-        """Move it forward, by seconds or a `timedelta`. Raises `ValueError` for less than 0, and for ever."""
-        step = by.total_seconds() if isinstance(by, timedelta) else by
+        """Move the clock forward.
+
+        Args:
+            by: Seconds, or a `timedelta`.
+
+        Raises:
+            ValueError: The duration is negative, infinite or not a number.
+        """
+        step = by
+        if isinstance(step, timedelta):
+            step = step.total_seconds()
+
         if not math.isfinite(step) or step < 0:
             raise ValueError(
                 f"by is {step}: a monotonic clock goes forward, by a finite number of seconds."
@@ -30,5 +41,5 @@ class FakeClock:
         self._now += step
 
     def __repr__(self) -> str:
-        """Say what it shows."""
+        """Show the time of the clock."""
         return f"<FakeClock {self._now:g} s>"

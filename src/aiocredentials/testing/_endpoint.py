@@ -1,4 +1,4 @@
-"""`SecretsEndpoint`: Secrets Manager at a URL that tests may write to, such as moto's server."""
+"""`SecretsEndpoint`: Secrets Manager at a URL, such as moto's server, that tests may write to."""
 
 from __future__ import annotations
 
@@ -22,102 +22,179 @@ from aiocredentials.testing._seeds import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from aiocredentials.testing._labels import Description
+
 _DEFAULT_POLICY = CachePolicy()
 
 
 class SecretsEndpoint:
-    """Secrets Manager at a URL, with the methods by which `FakeSecretsManager` is filled, and pools that ask it.
+    """Secrets Manager at a URL: methods that write to it, and pools that read from it.
 
-    `region_name` is for secrets and pools that don't name their own. AWS credentials come from the
-    environment. The methods block while they wait for the endpoint. For a mistake in the test they raise
-    the errors that the fake raises, and otherwise botocore's exceptions. `close()` closes the connections.
+    `set`, `rotate`, `finish_rotation`, `delete` and `restore` do the same as the methods of
+    `FakeSecretsManager`. They block while they wait for the endpoint, and they get AWS credentials
+    from the environment. For a mistake in the test, they raise the errors that the fake raises;
+    otherwise they raise botocore's exceptions. `close()` closes the connections.
 
-    `set`, `rotate` and `finish_rotation` read the staging labels back. If the endpoint didn't move them as
-    AWS does, they move them; if that has no effect either, they raise `RuntimeError`. moto 5.2.5 needs this.
+    `set`, `rotate` and `finish_rotation` read the staging labels back. If the endpoint didn't move
+    the labels as AWS does, these methods move them. If that has no effect either, they raise
+    `RuntimeError`. moto 5.2.5 needs this.
+
+    Args:
+        url: The URL of the endpoint, such as `http://127.0.0.1:49152`.
+        region_name: The region of secrets and pools that name no region.
     """
 
-    def __init__(self, url: str, *, region_name: str = "us-east-1") -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        region_name: str = "us-east-1",
+    ) -> None:
         self.url = url
         self.region_name = region_name
         self._clients: dict[str, Any] = {}
 
     def set(
-        self, name: str, value: Value | None, *, region_name: str | None = None
+        self,
+        name: str,
+        value: Value | None,
+        *,
+        region_name: str | None = None,
     ) -> SeededVersion:
-        """Create a secret, or give it a new current version; None creates one that has no value yet.
+        """Create a secret, or give it a new current version.
 
-        Raises `ValueError` for a name or a value that AWS refuses, and for a secret that is scheduled
-        for deletion. Needs secretsmanager:DescribeSecret, CreateSecret, PutSecretValue and UpdateSecretVersionStage.
+        Needs secretsmanager:DescribeSecret, CreateSecret, PutSecretValue and
+        UpdateSecretVersionStage.
+
+        Args:
+            name: The name of the secret.
+            value: Text, bytes for a binary secret, or a mapping, which is written as JSON. None
+                creates a secret without a value, or leaves the secret as it is.
+            region_name: The region of the secret; the endpoint's own by default.
+
+        Raises:
+            ValueError: AWS rejects this name or this size, or the secret is scheduled for deletion.
         """
         check_name(name)
-        given = {} if value is None else _given(value)
+        given = {} if value is None else _value_parameter(value)
         client = self._client(region_name)
+
         try:
             description = client.describe_secret(SecretId=name)
         except client.exceptions.ResourceNotFoundException:
-            return self._seeded(client.create_secret(Name=name, **given), region_name)
+            answer = client.create_secret(Name=name, **given)
+            return self._seeded(answer, region_name)
+
         if "DeletedDate" in description:
             raise scheduled_for_deletion(name)
         if not given:
             return self._seeded(description, region_name)
+
         before = Labels.of(description)
         answer = client.put_secret_value(SecretId=name, **given)
         wanted = Labels(
-            current=answer["VersionId"], previous=before.current, pending=before.pending
+            current=answer["VersionId"],
+            previous=before.current,
+            pending=before.pending,
         )
         self._mover(name, region_name).settle(wanted)
         return self._seeded(answer, region_name)
 
     def rotate(
-        self, name: str, value: Value, *, promote: bool = True, region_name: str | None = None
+        self,
+        name: str,
+        value: Value,
+        *,
+        promote: bool = True,
+        region_name: str | None = None,
     ) -> SeededVersion:
-        """Give a secret a new version; with `promote=False` it stays AWSPENDING until `finish_rotation`.
+        """Give a secret a new version, as a rotation does.
 
-        Raises `KeyError` if there is no such secret, and `ValueError` for a value that AWS refuses, if the
-        last rotation isn't finished, or if the secret is scheduled for deletion. Needs
-        secretsmanager:DescribeSecret, PutSecretValue and UpdateSecretVersionStage.
+        Needs secretsmanager:DescribeSecret, PutSecretValue and UpdateSecretVersionStage.
+
+        Args:
+            name: The name of the secret.
+            value: Text, bytes for a binary secret, or a mapping, which is written as JSON.
+            promote: Whether the version becomes current at once. If not, it is AWSPENDING until
+                you call `finish_rotation`.
+            region_name: The region of the secret; the endpoint's own by default.
+
+        Raises:
+            KeyError: There is no such secret.
+            ValueError: AWS rejects a value of this size, the last rotation isn't finished, or the
+                secret is scheduled for deletion.
         """
-        given = _given(value)
+        given = _value_parameter(value)
         before = Labels.of(self._changeable(name, region_name))
         if before.pending not in {None, before.current}:
             raise not_finished(name)
-        stage = CURRENT if promote else PENDING
+
+        label = CURRENT if promote else PENDING
         client = self._client(region_name)
-        answer = client.put_secret_value(SecretId=name, VersionStages=[stage], **given)
+        answer = client.put_secret_value(
+            SecretId=name,
+            VersionStages=[label],
+            **given,
+        )
         new = answer["VersionId"]
-        if promote:
-            wanted = Labels(current=new, previous=before.current, pending=None)
-        else:
-            wanted = Labels(current=before.current or new, previous=before.previous, pending=new)
+        wanted = before.after_rotation(new, promote=promote)
         self._mover(name, region_name).settle(wanted)
         return self._seeded(answer, region_name)
 
-    def finish_rotation(self, name: str, *, region_name: str | None = None) -> SeededVersion:
+    def finish_rotation(
+        self,
+        name: str,
+        *,
+        region_name: str | None = None,
+    ) -> SeededVersion:
         """Make the AWSPENDING version current.
 
-        Raises `KeyError` if there is no such secret, and `ValueError` if it has no AWSPENDING version or is
-        scheduled for deletion. Needs secretsmanager:DescribeSecret, GetSecretValue, PutSecretValue and
+        Needs secretsmanager:DescribeSecret, GetSecretValue, PutSecretValue and
         UpdateSecretVersionStage.
+
+        Args:
+            name: The name of the secret.
+            region_name: The region of the secret; the endpoint's own by default.
+
+        Raises:
+            KeyError: There is no such secret.
+            ValueError: The secret has no AWSPENDING version, or it is scheduled for deletion.
         """
         description = self._changeable(name, region_name)
         before = Labels.of(description)
         pending = before.pending
         if pending is None:
             raise not_pending(name)
+
         mover = self._mover(name, region_name)
         previous = before.previous
         if pending != before.current:
             mover.promote(pending, before.current)
             previous = before.current
-        mover.settle(Labels(current=pending, previous=previous, pending=None))
+
+        wanted = Labels(current=pending, previous=previous, pending=None)
+        mover.settle(wanted)
         return self._seeded({**description, "VersionId": pending}, region_name)
 
-    def delete(self, name: str, *, force: bool = False, region_name: str | None = None) -> None:
-        """Schedule a secret for deletion; with `force` it is gone at once.
+    def delete(
+        self,
+        name: str,
+        *,
+        force: bool = False,
+        region_name: str | None = None,
+    ) -> None:
+        """Schedule a secret for deletion, or delete it at once.
 
-        Raises `KeyError` if there is no such secret, and `ValueError` if it is scheduled for deletion
-        already and `force` is False.
         Needs secretsmanager:DescribeSecret and DeleteSecret.
+
+        Args:
+            name: The name of the secret.
+            force: Whether the secret is deleted at once, without a way to restore it.
+            region_name: The region of the secret; the endpoint's own by default.
+
+        Raises:
+            KeyError: There is no such secret.
+            ValueError: The secret is already scheduled for deletion, and `force` is False.
         """
         client = self._client(region_name)
         if force:
@@ -127,13 +204,26 @@ class SecretsEndpoint:
             self._changeable(name, region_name)
             client.delete_secret(SecretId=name)
 
-    def restore(self, name: str, *, region_name: str | None = None) -> None:
-        """Take back that a secret is scheduled for deletion. Raises `KeyError` if there is none.
+    def restore(
+        self,
+        name: str,
+        *,
+        region_name: str | None = None,
+    ) -> None:
+        """Cancel the scheduled deletion of a secret.
 
         Needs secretsmanager:DescribeSecret and RestoreSecret.
+
+        Args:
+            name: The name of the secret.
+            region_name: The region of the secret; the endpoint's own by default.
+
+        Raises:
+            KeyError: There is no such secret.
         """
         self._described(name, region_name)
-        self._client(region_name).restore_secret(SecretId=name)
+        client = self._client(region_name)
+        client.restore_secret(SecretId=name)
 
     def pool(
         self,
@@ -142,49 +232,65 @@ class SecretsEndpoint:
         policy: CachePolicy | None = _DEFAULT_POLICY,
         clock: Callable[[], float] | None = None,
     ) -> CredentialsPool:
-        """Make a pool that asks this endpoint; enter it by `async with`, as any other."""
+        """Return a pool that reads from this endpoint. Open it with `async with`, as any other.
+
+        Args:
+            region_name: The region of the pool; the endpoint's own by default.
+            policy: The cache policy of the pool; None for no cache.
+            clock: The clock of the pool, such as a `FakeClock`.
+        """
         return CredentialsPool(
-            region_name or self.region_name, endpoint_url=self.url, policy=policy, clock=clock
+            region_name or self.region_name,
+            endpoint_url=self.url,
+            policy=policy,
+            clock=clock,
         )
 
     def close(self) -> None:
-        """Close the connections by which it writes; it can be used again."""
+        """Close the connections of the methods that write. A later call opens new ones."""
         for client in self._clients.values():
             client.close()
         self._clients.clear()
 
     def __repr__(self) -> str:
-        """Say where it is."""
+        """Show the URL."""
         return f"<SecretsEndpoint {self.url}>"
 
-    def _client(self, region_name: str | None) -> Any:  # noqa: ANN401 (botocore makes its clients' classes at run time)
+    def _client(self, region_name: str | None) -> Any:  # noqa: ANN401 (botocore makes its class)
         region = region_name or self.region_name
         if region not in self._clients:
-            from botocore.session import get_session  # noqa: PLC0415 (it takes a while, and not every test asks)
-
-            self._clients[region] = get_session().create_client(
-                "secretsmanager", region, endpoint_url=self.url
-            )
+            self._clients[region] = self._new_client(region)
         return self._clients[region]
 
-    def _described(self, name: str, region_name: str | None) -> Mapping[str, Any]:
+    def _new_client(self, region: str) -> Any:  # noqa: ANN401 (botocore makes its class)
+        from botocore.session import get_session  # noqa: PLC0415 (slow, and not always needed)
+
+        session = get_session()
+        return session.create_client("secretsmanager", region, endpoint_url=self.url)
+
+    def _described(self, name: str, region_name: str | None) -> Description:
         client = self._client(region_name)
         try:
-            description: Mapping[str, Any] = client.describe_secret(SecretId=name)
+            description: Description = client.describe_secret(SecretId=name)
         except client.exceptions.ResourceNotFoundException:
             raise missing(name, region_name or self.region_name) from None
         return description
 
-    def _changeable(self, name: str, region_name: str | None) -> Mapping[str, Any]:
+    def _changeable(self, name: str, region_name: str | None) -> Description:
         description = self._described(name, region_name)
         if "DeletedDate" in description:
             raise scheduled_for_deletion(name)
         return description
 
     def _mover(self, name: str, region_name: str | None) -> LabelMover:
-        return LabelMover(self._client(region_name), self.url, name)
+        client = self._client(region_name)
+        return LabelMover(client, self.url, name)
 
-    def _seeded(self, answer: Mapping[str, Any], region_name: str | None) -> SeededVersion:
+    def _seeded(
+        self,
+        answer: Mapping[str, Any],
+        region_name: str | None,
+    ) -> SeededVersion:
         return SeededVersion(
             name=answer["Name"],
             arn=answer["ARN"],
@@ -193,6 +299,8 @@ class SecretsEndpoint:
         )
 
 
-def _given(value: Value) -> dict[str, str | bytes]:
+def _value_parameter(value: Value) -> dict[str, str | bytes]:
+    """Return the parameter of an API call that holds a value."""
     plain = encoded(value)
-    return {"SecretString" if isinstance(plain, str) else "SecretBinary": plain}
+    kind = "SecretString" if isinstance(plain, str) else "SecretBinary"
+    return {kind: plain}

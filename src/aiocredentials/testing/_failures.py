@@ -1,9 +1,9 @@
-"""How a fake fails: by AWS's code, by the class of error that a caller shall get, or by an exception of your own."""
+"""The failures of a fake: an AWS code, a class of our errors, or an exception of the test."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from botocore.exceptions import (
     ClientError,
@@ -30,10 +30,13 @@ from aiocredentials.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+FailureKind: TypeAlias = str | type[CredentialsError] | Exception
+"""An AWS code, the class of the error that a caller gets, or the exception that a client raises."""
+
 _REQUEST_ID = "00000000-0000-4000-8000-000000000000"
 _MARKED = "You can't perform this operation on the secret because it was marked for deletion."
 
-# What AWS answers where a caller gets these: the code and AWS's own words.
+# For each class of our errors: AWS's code, and AWS's own words.
 _ANSWERS: dict[type[CredentialsError], tuple[str, str]] = {
     SecretNotFoundError: (
         "ResourceNotFoundException",
@@ -60,9 +63,10 @@ _ANSWERS: dict[type[CredentialsError], tuple[str, str]] = {
         "The request signature we calculated does not match the signature you provided.",
     ),
 }
-_WORDS = dict(reversed(_ANSWERS.values()))  # of two with one code, the plain one
+# AWS's words by code. If two classes have one code, the words are those of the first.
+_WORDS = dict(reversed(_ANSWERS.values()))
 
-# These aren't answers: botocore, or its parser, raises without one.
+# These errors aren't answers of AWS: botocore or its parser raises them.
 _UNANSWERED: dict[type[CredentialsError], Callable[[], Exception]] = {
     EndpointUnreachableError: lambda: EndpointConnectionError(
         endpoint_url="https://secretsmanager.fake"
@@ -75,7 +79,7 @@ _UNANSWERED: dict[type[CredentialsError], Callable[[], Exception]] = {
 
 
 def metadata(status: int) -> Any:  # noqa: ANN401 (the stubs want a HostId, which only S3 has)
-    """Return what botocore tells of an HTTP answer."""
+    """Return botocore's metadata of an HTTP answer."""
     return {
         "RequestId": _REQUEST_ID,
         "HTTPStatusCode": status,
@@ -87,77 +91,113 @@ def metadata(status: int) -> Any:  # noqa: ANN401 (the stubs want a HostId, whic
     }
 
 
-def answered(code: str, operation: str, message: str | None = None) -> ClientError:
-    """Make botocore's error for an answer of AWS's, in AWS's words where none are given."""
+def answered(
+    code: str,
+    operation: str,
+    message: str | None = None,
+) -> ClientError:
+    """Return botocore's error for an answer of AWS. The default message is in AWS's words."""
+    if message is None:
+        message = _WORDS.get(code, "No.")
     status = 500 if code == "InternalServiceError" else 400
+
     return ClientError(
         {
-            "Error": {
-                "Code": code,
-                "Message": _WORDS.get(code, "No.") if message is None else message,
-            },
+            "Error": {"Code": code, "Message": message},
             "ResponseMetadata": metadata(status),
         },
         operation,
     )
 
 
-def _maker(error: str | type[CredentialsError] | Exception) -> Callable[[str], Exception]:
-    """Return what makes the exception for an operation. Raises `TypeError` for what no client can raise."""
+def _factory_for(error: FailureKind) -> Callable[[str], Exception]:
+    """Return a function that makes the exception for an operation.
+
+    Raises `TypeError` for an error that no client can raise.
+    """
     if isinstance(error, str):
         return lambda operation: answered(error, operation)
+
     if isinstance(error, Exception):
-        # Whoever raises one object again and again adds to its traceback.
+        # Python adds to the traceback of an object each time that it is raised.
         return lambda _: error.with_traceback(None)
+
     if error in _ANSWERS:
-        return lambda operation: answered(_ANSWERS[error][0], operation, _ANSWERS[error][1])
+        code, message = _ANSWERS[error]
+        return lambda operation: answered(code, operation, message)
+
     if error in _UNANSWERED:
-        return lambda _: _UNANSWERED[error]()
-    raise TypeError(
-        f"{getattr(error, '__name__', error)!r} isn't what a client fails with: give an AWS code, one of "
-        f"{', '.join(sorted(each.__name__ for each in (*_ANSWERS, *_UNANSWERED)))}, or an exception object."
+        make = _UNANSWERED[error]
+        return lambda _: make()
+
+    raise _not_a_failure(error)
+
+
+def _not_a_failure(error: object) -> TypeError:
+    name = getattr(error, "__name__", error)
+    known = [each.__name__ for each in (*_ANSWERS, *_UNANSWERED)]
+    names = ", ".join(sorted(known))
+    return TypeError(
+        f"{name!r} isn't what a client fails with: "
+        f"give an AWS code, one of {names}, or an exception object."
     )
 
 
 @dataclass(slots=True)
 class _Failure:
+    """A failure that the test asked for. None stands for all calls, secrets or operations."""
+
     make: Callable[[str], Exception]
-    left: int | None
+    calls_left: int | None
     secret_name: str | None
     operation: str | None
 
 
 class Failures:
-    """The failures that are due, in the order in which they were asked for."""
+    """The failures that the test asked for, in that order."""
 
     def __init__(self) -> None:
-        self._due: list[_Failure] = []
+        self._pending: list[_Failure] = []
 
     def add(
         self,
-        error: str | type[CredentialsError] | Exception,
+        error: FailureKind,
+        *,
         times: int | None,
         secret_name: str | None,
         operation: str | None,
     ) -> None:
-        """Have calls fail. Raises `TypeError` or `ValueError` for what makes no sense."""
+        """Let calls fail: see `FakeSecretsManager.fail_next`."""
         if times is not None and times < 1:
             raise ValueError(
                 f"times is {times}: give how often to fail, from 1, or None for each time."
             )
-        self._due.append(_Failure(_maker(error), times, secret_name, operation))
+        make = _factory_for(error)
+        failure = _Failure(make, times, secret_name, operation)
+        self._pending.append(failure)
 
     def clear(self) -> None:
-        """Have no more calls fail."""
-        self._due.clear()
+        """Let no more calls fail."""
+        self._pending.clear()
 
     def take(self, operation: str, names: Iterable[str | None]) -> Exception | None:
-        """Return what a call fails with, and count it; `names` are those of the secret, None for the whole call."""
-        for failure in self._due:
-            if failure.secret_name in names and failure.operation in {None, operation}:
-                if failure.left is not None:
-                    failure.left -= 1
-                    if not failure.left:
-                        self._due.remove(failure)
+        """Return the exception of a call, and count the call; None if it doesn't fail.
+
+        `names` are the names of the secrets of the call. None among them stands for the call as a
+        whole.
+        """
+        for failure in self._pending:
+            is_about_secret = failure.secret_name in names
+            is_about_operation = failure.operation in {None, operation}
+            if is_about_secret and is_about_operation:
+                self._count(failure)
                 return failure.make(operation)
         return None
+
+    def _count(self, failure: _Failure) -> None:
+        if failure.calls_left is None:
+            return
+
+        failure.calls_left -= 1
+        if failure.calls_left == 0:
+            self._pending.remove(failure)

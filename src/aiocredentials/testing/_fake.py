@@ -1,4 +1,4 @@
-"""`FakeSecretsManager`: Secrets Manager in memory, in the place of a session. All above the client is the real code."""
+"""`FakeSecretsManager`: Secrets Manager in memory, in place of a session."""
 
 from __future__ import annotations
 
@@ -28,92 +28,178 @@ if TYPE_CHECKING:
 
 
 class FakeSecretsManager:
-    """Secrets Manager in memory. Give it as `session=` to a pool or a manager: all above the client is the real code.
+    """Secrets Manager in memory.
 
-    `secrets` are there from the start, in `region_name`, which is also the region of whoever doesn't name one. It holds
-    the regions apart, moves staging labels as AWS does, and answers in AWS's codes and words. It sits where a client
-    does: a call that fails here has had its retries. Values show neither in its repr nor in `calls`.
+    Pass it as `session=` to a pool or a manager. Only the client is fake; the cache, the pool and
+    the managers are the real ones. A call that fails here counts as a call after all its retries.
+
+    The fake separates the regions, moves staging labels as AWS does, and answers with AWS's codes
+    and words. Neither its repr nor `calls` shows a value.
+
+    Example:
+        fake = FakeSecretsManager({"prod/database": {"username": "app", "password": "made up"}})
+        async with CredentialsPool(session=fake) as pool:
+            secret = await pool.manager("prod/database").get()
+
+    Args:
+        secrets: The names and values of secrets to create, in `region_name`.
+        region_name: The region of callers and methods that name no region.
     """
 
     def __init__(
-        self, secrets: Mapping[str, Value] | None = None, *, region_name: str = "us-east-1"
+        self,
+        secrets: Mapping[str, Value] | None = None,
+        *,
+        region_name: str = "us-east-1",
     ) -> None:
         self.region_name = region_name
         self.calls: list[Call] = []
         """The calls that arrived, oldest first."""
+
         self._account = Account()
         self._failures = Failures()
         self._gates: list[tuple[str | None, Gate]] = []
+
         for name, value in (secrets or {}).items():
             self.set(name, value)
 
     def set(
-        self, name: str, value: Value | None, *, region_name: str | None = None
+        self,
+        name: str,
+        value: Value | None,
+        *,
+        region_name: str | None = None,
     ) -> SeededVersion:
-        """Create a secret, or give it a new current version; None creates one that has no value yet.
+        """Create a secret, or give it a new current version.
 
-        A mapping is written as JSON, bytes make a binary secret. Raises `ValueError` for a name or a value that AWS
-        refuses, and for a secret that is scheduled for deletion.
+        Args:
+            name: The name of the secret.
+            value: Text, bytes for a binary secret, or a mapping, which is written as JSON. None
+                creates a secret without a value, or leaves the secret as it is.
+            region_name: The region of the secret; the fake's own by default.
+
+        Raises:
+            ValueError: AWS rejects this name or this size, or the secret is scheduled for deletion.
         """
         region = region_name or self.region_name
-        kept = None if value is None else self._account.version(encoded(value))
-        secret = self._account.secrets.get((region, name)) or self._account.create(region, name)
+        version = None
+        if value is not None:
+            version = self._account.version(encoded(value))
+
+        secret = self._account.secrets.get((region, name))
+        if secret is None:
+            secret = self._account.create(region, name)
         if secret.deleted_at is not None:
             raise scheduled_for_deletion(name)
-        if kept is not None:
-            secret.add(kept, CURRENT)
-        return secret.seeded(kept)
+
+        if version is not None:
+            secret.add(version, CURRENT)
+        return secret.seeded(version)
 
     def rotate(
-        self, name: str, value: Value, *, promote: bool = True, region_name: str | None = None
+        self,
+        name: str,
+        value: Value,
+        *,
+        promote: bool = True,
+        region_name: str | None = None,
     ) -> SeededVersion:
-        """Give a secret a new version, as a rotation does; with `promote=False`, `finish_rotation` makes it current.
+        """Give a secret a new version, as a rotation does.
 
-        Raises `KeyError` if there is no such secret, and `ValueError` for a value that AWS refuses, if the
-        last rotation isn't finished, or if the secret is scheduled for deletion.
+        Args:
+            name: The name of the secret.
+            value: Text, bytes for a binary secret, or a mapping, which is written as JSON.
+            promote: Whether the version becomes current at once. If not, it is AWSPENDING until
+                you call `finish_rotation`.
+            region_name: The region of the secret; the fake's own by default.
+
+        Raises:
+            KeyError: There is no such secret.
+            ValueError: AWS rejects a value of this size, the last rotation isn't finished, or the
+                secret is scheduled for deletion.
         """
         secret = self._changeable(name, region_name)
         pending = secret.labelled(PENDING)
         if pending is not None and pending is not secret.labelled(CURRENT):
             raise not_finished(name)
+
         version = self._account.version(encoded(value))
         secret.add(version, PENDING)
-        return (
-            self.finish_rotation(name, region_name=region_name)
-            if promote
-            else secret.seeded(version)
-        )
+        if promote:
+            return self.finish_rotation(name, region_name=region_name)
+        return secret.seeded(version)
 
-    def finish_rotation(self, name: str, *, region_name: str | None = None) -> SeededVersion:
+    def finish_rotation(
+        self,
+        name: str,
+        *,
+        region_name: str | None = None,
+    ) -> SeededVersion:
         """Make the AWSPENDING version current.
 
-        Raises `KeyError` if there is no such secret, and `ValueError` if it has no AWSPENDING version or is
-        scheduled for deletion.
+        Args:
+            name: The name of the secret.
+            region_name: The region of the secret; the fake's own by default.
+
+        Raises:
+            KeyError: There is no such secret.
+            ValueError: The secret has no AWSPENDING version, or it is scheduled for deletion.
         """
         secret = self._changeable(name, region_name)
         version = secret.labelled(PENDING)
         if version is None:
             raise not_pending(name)
+
         secret.promote(version)
-        secret.rotated_at = secret.changed_at = datetime.now(UTC)
+        now = datetime.now(UTC)
+        secret.rotated_at = now
+        secret.changed_at = now
         return secret.seeded(version)
 
-    def delete(self, name: str, *, force: bool = False, region_name: str | None = None) -> None:
-        """Schedule a secret for deletion; with `force` it is gone at once.
+    def delete(
+        self,
+        name: str,
+        *,
+        force: bool = False,
+        region_name: str | None = None,
+    ) -> None:
+        """Schedule a secret for deletion, or delete it at once.
 
-        Raises `KeyError` if there is no such secret, and `ValueError` if it is scheduled for deletion
-        already and `force` is False.
+        Args:
+            name: The name of the secret.
+            force: Whether the secret is deleted at once, without a way to restore it.
+            region_name: The region of the secret; the fake's own by default.
+
+        Raises:
+            KeyError: There is no such secret.
+            ValueError: The secret is already scheduled for deletion, and `force` is False.
         """
         region = region_name or self.region_name
         if force:
             self._account.known(region, name)
             del self._account.secrets[region, name]
         else:
-            self._changeable(name, region).deleted_at = datetime.now(UTC)
+            secret = self._changeable(name, region)
+            secret.deleted_at = datetime.now(UTC)
 
-    def restore(self, name: str, *, region_name: str | None = None) -> None:
-        """Take back that a secret is scheduled for deletion. Raises `KeyError` if there is none."""
-        self._account.known(region_name or self.region_name, name).deleted_at = None
+    def restore(
+        self,
+        name: str,
+        *,
+        region_name: str | None = None,
+    ) -> None:
+        """Cancel the scheduled deletion of a secret.
+
+        Args:
+            name: The name of the secret.
+            region_name: The region of the secret; the fake's own by default.
+
+        Raises:
+            KeyError: There is no such secret.
+        """
+        region = region_name or self.region_name
+        secret = self._account.known(region, name)
+        secret.deleted_at = None
 
     def fail_next(
         self,
@@ -123,39 +209,64 @@ class FakeSecretsManager:
         secret_name: str | None = None,
         operation: str | None = None,
     ) -> None:
-        """Have the next call fail, or the next `times`; None: each, until `stop_failing`.
+        """Let the next call fail, or several.
 
-        `error` is an AWS code, the class of the error that your code shall get, or an exception that is raised as it
-        is (botocore's, or an `OSError`). `secret_name` and `operation` (`"BatchGetSecretValue"`) limit it to some
-        calls; in a batch, a secret that fails by an AWS error leaves the others alone. Raises `TypeError` or
-        `ValueError` for what no client fails with.
+        In a batch, a secret that fails with an AWS error doesn't affect the other secrets.
+
+        Args:
+            error: An AWS code; the class of the error that your code gets, such as
+                `ThrottledError`; or an exception, which is raised as it is (botocore's, or an
+                `OSError`).
+            times: How many calls fail. None lets each call fail until you call `stop_failing`.
+            secret_name: The secret whose calls fail; by default all secrets.
+            operation: The operation that fails, such as `"BatchGetSecretValue"`; by default all.
+
+        Raises:
+            TypeError: No client raises such an error.
+            ValueError: `times` is less than 1.
         """
-        self._failures.add(error, times, secret_name, operation)
+        self._failures.add(
+            error,
+            times=times,
+            secret_name=secret_name,
+            operation=operation,
+        )
 
     def stop_failing(self) -> None:
-        """Forget what `fail_next` has left."""
+        """Cancel all failures that `fail_next` has asked for."""
         self._failures.clear()
 
     def hold(self, secret_name: str | None = None) -> Gate:
-        """Have calls wait at a gate from now on, all or those for one secret; they answer what is true afterwards."""
+        """Let calls wait at a gate from now on: all calls, or those for one secret.
+
+        The answer to a call is made after the gate, so it shows the state at that time.
+        """
         gate = Gate()
         self._gates.append((secret_name, gate))
         return gate
 
     def secretsmanager_client(self, region_name: str) -> AbstractAsyncContextManager[FakeClient]:
-        """Make a client for a region, as a `CustomSession` does.
+        """Return a client for a region, as a `CustomSession` does.
 
         Raises botocore's `InvalidRegionError` for a region that can't exist.
         """
         client = FakeClient(
-            region_name, self._account, self._failures, self._gates, self.calls.append
+            region_name,
+            self._account,
+            self._failures,
+            self._gates,
+            record=self.calls.append,
         )
-        # There is nothing to close. A generator would be left open where a loop ends before its pool is closed.
+        # There is nothing to close. A generator would stay open if its loop ended before the pool
+        # was closed.
         return nullcontext(client)
 
     def __repr__(self) -> str:
-        """Say how much there is, and no value."""
-        return f"<FakeSecretsManager {self.region_name}, secrets: {len(self._account.secrets)}, calls: {len(self.calls)}>"
+        """Show the region, and the numbers of secrets and calls."""
+        secrets = len(self._account.secrets)
+        calls = len(self.calls)
+        return f"<FakeSecretsManager {self.region_name}, secrets: {secrets}, calls: {calls}>"
 
     def _changeable(self, name: str, region_name: str | None) -> StoredSecret:
-        return self._account.changeable(region_name or self.region_name, name)
+        region = region_name or self.region_name
+        return self._account.changeable(region, name)

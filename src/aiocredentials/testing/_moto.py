@@ -1,7 +1,8 @@
-"""A Secrets Manager on this machine: moto's server in a child process.
+"""Secrets Manager on this machine: moto's server in a child process.
 
-Importing this module imports neither moto nor a test framework. This file is also the program of the child process,
-run by its path: so the child starts without the rest of the package, and nothing here imports from it.
+An import of this module imports neither moto nor a test framework. This file is also the program of
+the child process. The child runs it by its path and starts without the rest of the package, so this
+file imports nothing of the package.
 """
 
 from __future__ import annotations
@@ -18,90 +19,88 @@ import sys
 import tempfile
 import threading
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Self, TextIO
+from typing import IO, TYPE_CHECKING, Any, Self, TextIO
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from wsgiref.types import StartResponse, WSGIEnvironment
+    from collections.abc import Callable, Iterable
+    from typing import TypeAlias
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
     from _typeshed import OptExcInfo
 
+    Header: TypeAlias = tuple[str, str]
+
 _HOST = "127.0.0.1"
-_ANY_KEY = "testing"  # moto checks no signature
+# moto checks no signature.
+_ANY_KEY = "testing"
+# Flask is missing if "moto" is installed without its extra "server".
+_NEEDED = ("moto", "flask", "flask_cors")
+_BY_WERKZEUG = {"server", "date"}
 
 
 class MotoServer:
     """Secrets Manager on this machine: moto's server in a child process.
 
-    A process of its own, because the answers of moto's in-process mock (`mock_aws`) can't be awaited: under that mock
-    each call fails with an `InvalidParameterError` that names it. Use the server in a `with` block, or call `start()`
-    and `stop()`. It listens on a free port of the loopback interface, and ends when this process ends, however that
-    happens.
+    Use it in a `with` block, or call `start()` and `stop()`. It listens on a free port of the
+    loopback interface. It ends with this process, however this process ends.
 
-    `start_timeout` is how long the child may take to report its port, in seconds or as a `timedelta`.
+    It runs in a process of its own, because the answers of moto's in-process mock (`mock_aws`)
+    can't be awaited. Under that mock, each call fails with an `InvalidParameterError` that names
+    the mock.
+
+    Example:
+        with MotoServer() as server:
+            endpoint = SecretsEndpoint(server.url)
+            endpoint.set("prod/database", {"username": "app", "password": "made up"})
+
+    Args:
+        start_timeout: How long the child process may take to report its port, in seconds or as a
+            `timedelta`.
     """
 
     def __init__(self, *, start_timeout: float | timedelta = 30.0) -> None:
-        self._timeout = (
-            start_timeout.total_seconds() if isinstance(start_timeout, timedelta) else start_timeout
-        )
+        if isinstance(start_timeout, timedelta):
+            start_timeout = start_timeout.total_seconds()
+        self._timeout = start_timeout
         self._port: int | None = None
         self._resources = contextlib.ExitStack()
 
     def start(self) -> Self:
-        """Start the server and return when it listens; does nothing if it runs already.
+        """Start the server, and return when it listens. It has no effect on a running server.
 
-        Raises `ModuleNotFoundError` if moto's server isn't installed, and `RuntimeError`, with what the child wrote to
-        its standard error, if the child ends or stays silent.
+        Raises:
+            ModuleNotFoundError: moto's server isn't installed.
+            RuntimeError: The child process ended, or didn't report its port in time. The message
+                has the child's standard error.
         """
         if self._port is not None:
             return self
-        # Flask is what the plain "moto" package, without its "server" extra, lacks.
-        if missing := [
-            name
-            for name in ("moto", "flask", "flask_cors")
-            if importlib.util.find_spec(name) is None
-        ]:
-            message = (
-                f"MotoServer needs {', '.join(missing)}: run pip install 'aiocredentials[testing]'"
-            )
-            raise ModuleNotFoundError(message, name=missing[0])
+
+        _check_installed()
         with contextlib.ExitStack() as stack:
-            # A file, not a pipe: nobody reads it while the server runs, and a pipe that is full would block the child.
+            # The child writes its errors to a file. A pipe would block the child once it is full,
+            # because nobody reads it while the server runs.
             errors = stack.enter_context(tempfile.TemporaryFile())
-            process = stack.enter_context(
-                subprocess.Popen(  # noqa: S603 - our own file, and no shell
-                    # -P keeps this file's folder, with its module names, off the child's import path.
-                    [sys.executable, "-P", "-W", "ignore", __file__],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=errors,
-                    env=_child_environment(),
-                    start_new_session=True,  # Ctrl-C is for the parent, which may still need the server to clean up
-                )
-            )
-            stack.callback(
-                process.kill
-            )  # runs before Popen's own exit, which waits; the child has nothing to save
+            process = stack.enter_context(_child(errors))
+            # This runs before the exit of Popen, which waits. The child has nothing to save.
+            stack.callback(process.kill)
+
             line = _first_line(process, self._timeout)
             if not line:
-                errors.seek(0)
-                said = errors.read().decode(errors="replace").strip() or "empty"
-                raise RuntimeError(
-                    f"moto's server didn't report its port within {self._timeout:g} s "
-                    f"(exit code {process.returncode}); its standard error: {said}"
-                )
-            self._port = int(json.loads(line)["port"])
+                raise self._not_started(process, errors)
+
+            report = json.loads(line)
+            self._port = int(report["port"])
             self._resources = stack.pop_all()
         return self
 
     def stop(self) -> None:
-        """End the server and wait until it is gone; does nothing if it isn't running."""
+        """End the server, and wait until it has ended. It has no effect on a stopped server."""
         self._port = None
         self._resources.close()
 
     def __enter__(self) -> Self:
-        """Start the server; raises what `start()` raises."""
+        """Start the server. Raises the errors of `start()`."""
         return self.start()
 
     def __exit__(self, *_: object) -> None:
@@ -110,34 +109,46 @@ class MotoServer:
 
     @property
     def url(self) -> str:
-        """The endpoint, as in `http://127.0.0.1:49152`; raises `RuntimeError` if the server isn't running."""
-        return f"http://{_HOST}:{self._running_port()}"
+        """The URL of the endpoint, such as `http://127.0.0.1:49152`.
+
+        Raises `RuntimeError` if the server isn't running.
+        """
+        port = self._running_port()
+        return f"http://{_HOST}:{port}"
 
     def reset(self) -> None:
-        """Forget every secret, in every region.
+        """Delete all secrets in all regions.
 
-        Raises `RuntimeError` if the server isn't running or refuses, and `OSError` if it can't be reached.
+        Raises:
+            RuntimeError: The server isn't running, or it refused.
+            OSError: The server can't be reached.
         """
-        # http.client knows no proxies: HTTP_PROXY in the environment would catch a request by urllib.
-        connection = http.client.HTTPConnection(_HOST, self._running_port(), timeout=30)
+        port = self._running_port()
+        # http.client ignores proxies. urllib would send the request to HTTP_PROXY.
+        connection = http.client.HTTPConnection(_HOST, port, timeout=30)
         with contextlib.closing(connection):
             connection.request("POST", "/moto-api/reset")
             status = connection.getresponse().status
+
         if status != http.HTTPStatus.OK:
             raise RuntimeError(f"moto's server answered a reset with status {status}")
 
     def environment(self) -> dict[str, str]:
-        """Environment variables that send any AWS SDK here: dummy credentials, the endpoint, no proxy on the way.
+        """Return environment variables that send any AWS SDK to this server, in all regions.
 
-        The endpoint holds for every region. Raises `RuntimeError` if the server isn't running.
+        They hold made-up AWS credentials and the endpoint, and exempt it from proxies. Raises
+        `RuntimeError` if the server isn't running.
         """
+        no_proxy = _HOST
         exempt = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
-        no_proxy = f"{exempt},{_HOST}" if exempt else _HOST
+        if exempt:
+            no_proxy = f"{exempt},{_HOST}"
+
         return {
             "AWS_ACCESS_KEY_ID": _ANY_KEY,
             "AWS_SECRET_ACCESS_KEY": _ANY_KEY,
             "AWS_ENDPOINT_URL_SECRETS_MANAGER": self.url,
-            # The doctor asks STS: with these keys it must not be AWS's own.
+            # The doctor asks STS. It must not ask AWS's own STS with these keys.
             "AWS_ENDPOINT_URL_STS": self.url,
             "NO_PROXY": no_proxy,
             "no_proxy": no_proxy,
@@ -150,19 +161,61 @@ class MotoServer:
             )
         return self._port
 
+    def _not_started(
+        self,
+        process: subprocess.Popen[bytes],
+        errors: IO[bytes],
+    ) -> RuntimeError:
+        errors.seek(0)
+        text = errors.read().decode(errors="replace")
+        text = text.strip() or "empty"
+        return RuntimeError(
+            f"moto's server didn't report its port within {self._timeout:g} s "
+            f"(exit code {process.returncode}); its standard error: {text}"
+        )
+
+
+def _check_installed() -> None:
+    missing = [name for name in _NEEDED if not importlib.util.find_spec(name)]
+    if missing:
+        names = ", ".join(missing)
+        message = f"MotoServer needs {names}: run pip install 'aiocredentials[testing]'"
+        raise ModuleNotFoundError(message, name=missing[0])
+
+
+def _child(errors: IO[bytes]) -> subprocess.Popen[bytes]:
+    # -P keeps the folder of this file, and so its module names, off the child's import path.
+    command = [sys.executable, "-P", "-W", "ignore", __file__]
+    return subprocess.Popen(  # noqa: S603 (our own file, and no shell)
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        env=_child_environment(),
+        # Ctrl-C is for the parent, which may still need the server to clean up.
+        start_new_session=True,
+    )
+
 
 def _child_environment() -> dict[str, str]:
-    # The child needs nothing of the user's account; and moto answers 500 for regions that botocore doesn't know.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    return environment | {"MOTO_ALLOW_NONEXISTENT_REGION": "true"}
+    # The child needs nothing of the user's account.
+    inherited = os.environ.items()
+    environment = {name: value for name, value in inherited if not name.startswith("AWS_")}
+    # Without this, moto answers 500 for regions that botocore doesn't know.
+    environment["MOTO_ALLOW_NONEXISTENT_REGION"] = "true"
+    return environment
 
 
 def _first_line(process: subprocess.Popen[bytes], timeout: float) -> bytes:
-    """Read the child's first line; it is empty, and the child has ended, when none came in time or none will."""
-    assert process.stdout is not None  # it is a pipe  # noqa: S101
-    timer = threading.Timer(
-        timeout, process.kill
-    )  # a read from a pipe has no time limit that works on every system
+    """Return the first line that the child writes.
+
+    If it writes no line within the time limit, return an empty line after the child has ended.
+    """
+    # The child was started with a pipe.
+    assert process.stdout is not None  # noqa: S101 (for type checkers)
+
+    # A read from a pipe has no time limit that works on every system.
+    timer = threading.Timer(timeout, process.kill)
     timer.start()
     try:
         line = process.stdout.readline()
@@ -174,41 +227,61 @@ def _first_line(process: subprocess.Popen[bytes], timeout: float) -> bytes:
 
 
 def _serve(stdin: TextIO, stdout: TextIO) -> None:
-    """Be the child: serve on a free port, report it as one line of JSON, and stop at the end of standard input."""
-    # Whatever moto prints goes where nobody waits: the pipe is for the port alone.
+    """Run the child: serve on a free port, report it as JSON, and stop when standard input ends."""
+    # The standard output is for the port alone. Everything that moto prints goes to the errors.
     with contextlib.redirect_stdout(sys.stderr):
-        # Imported by name, since type checkers may run where moto isn't installed.
+        # Imports by name, because type checkers may run where moto isn't installed.
         moto_server: Any = importlib.import_module("moto.server")
         serving: Any = importlib.import_module("werkzeug.serving")
+
         moto = moto_server.DomainDispatcherApplication(moto_server.create_backend_app)
+        application = _without_double_headers(moto)
 
-        def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-            # werkzeug writes these two and so does moto; aiohttp in development mode refuses an answer with both.
-            def start(
-                status: str, headers: list[tuple[str, str]], error: OptExcInfo | None = None
-            ) -> object:
-                once = [
-                    (name, value)
-                    for name, value in headers
-                    if name.lower() not in {"server", "date"}
-                ]
-                return start_response(status, once, error)
-
-            answer: Iterable[bytes] = moto(environ, start)
-            return answer
-
-        logging.getLogger("werkzeug").setLevel(
-            logging.ERROR
-        )  # else it writes a line for each request
+        # Without this, werkzeug writes a line per request.
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
         server = serving.make_server(_HOST, 0, application, threaded=True)
+
         thread = threading.Thread(
-            target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True
+            target=server.serve_forever,
+            kwargs={"poll_interval": 0.1},
+            daemon=True,
         )
         thread.start()
-        print(json.dumps({"port": server.port}), file=stdout, flush=True)
-        stdin.read()  # returns when the parent closes its end, or is gone
+        report = json.dumps({"port": server.port})
+        print(report, file=stdout, flush=True)
+
+        # This returns when the parent closes its end of the pipe, or has ended.
+        stdin.read()
         server.shutdown()
         thread.join()
+
+
+def _without_double_headers(moto: WSGIApplication) -> WSGIApplication:
+    """Return moto's application without the headers that werkzeug writes as well.
+
+    aiohttp in its development mode rejects an answer that has them twice.
+    """
+
+    def application(
+        environ: WSGIEnvironment,
+        start_response: StartResponse,
+    ) -> Iterable[bytes]:
+        def start(
+            status: str,
+            headers: list[Header],
+            error: OptExcInfo | None = None,
+        ) -> Callable[[bytes], object]:
+            kept = [header for header in headers if not _is_by_werkzeug(header)]
+            return start_response(status, kept, error)
+
+        return moto(environ, start)
+
+    return application
+
+
+def _is_by_werkzeug(header: Header) -> bool:
+    name, _ = header
+    return name.lower() in _BY_WERKZEUG
 
 
 if __name__ == "__main__":

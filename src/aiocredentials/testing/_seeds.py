@@ -1,4 +1,4 @@
-"""What a test puts into Secrets Manager, and what it learns of it: the value goes in and isn't shown again."""
+"""Values that a test puts into Secrets Manager, and the versions that are made of them."""
 
 from __future__ import annotations
 
@@ -9,42 +9,60 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 Value: TypeAlias = str | bytes | Mapping[str, object]
-"""Text, bytes for a binary secret, or what is written as JSON."""
+"""Text, bytes for a binary secret, or a mapping that is written as JSON."""
 
-CURRENT, PENDING, PREVIOUS = "AWSCURRENT", "AWSPENDING", "AWSPREVIOUS"
+CURRENT = "AWSCURRENT"
+PENDING = "AWSPENDING"
+PREVIOUS = "AWSPREVIOUS"
 
-# The bounds of a name and of a value, in characters and in bytes (API reference, CreateSecret).
+# The limits of a name in characters, and of a value in bytes (API reference, CreateSecret).
 NAME = re.compile(r"[A-Za-z0-9/_+=.@!-]{1,512}")
 _LONGEST = 65_536
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeededVersion:
-    """A version that a test has put there, without its value."""
+    """A version that a test has created, without its value."""
 
     name: str
+    """The name of the secret."""
     arn: str
+    """The full ARN of the secret."""
     region_name: str
+    """The region of the secret."""
     version_id: str | None
-    """None for a secret that has no value yet."""
+    """The id of the version; None for a secret that has no value yet."""
 
 
 def encoded(value: Value) -> str | bytes:
-    """Return the value as it is kept. Raises `ValueError` for one that AWS doesn't keep, without quoting it."""
-    plain = value if isinstance(value, str | bytes) else json.dumps(value)
-    size = len(plain.encode() if isinstance(plain, str) else plain)
+    """Return a value as Secrets Manager stores it.
+
+    Raises `ValueError` for a size that AWS rejects. The error doesn't quote the value.
+    """
+    plain = value
+    if not isinstance(plain, (str, bytes)):
+        plain = json.dumps(plain)
+
+    size = _size_in_bytes(plain)
     if not 0 < size <= _LONGEST:
         raise ValueError(
-            f"The value has {size} bytes: AWS keeps from 1 to {_LONGEST}. None stands for no value yet."
+            f"The value has {size} bytes: AWS keeps from 1 to {_LONGEST}. "
+            "None stands for no value yet."
         )
     return plain
 
 
-# Mistakes of a test. The fake and an endpoint raise the same error for each.
+def _size_in_bytes(plain: str | bytes) -> int:
+    if isinstance(plain, str):
+        return len(plain.encode())
+    return len(plain)
+
+
+# The following errors are for mistakes in a test. The fake and an endpoint raise the same ones.
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that AWS refuses. Raises `ValueError`."""
+    """Raise `ValueError` for a name that AWS rejects."""
     if not NAME.fullmatch(name):
         raise ValueError(
             f"AWS refuses the name {name!r}: use up to 512 letters, digits and /_+=.@!-"
@@ -52,23 +70,23 @@ def check_name(name: str) -> None:
 
 
 def missing(name: str, region_name: str) -> KeyError:
-    """Make the error for a secret that the test forgot to create."""
+    """Return the error for a secret that the test forgot to create."""
     return KeyError(
         f"There is no secret {name!r} in {region_name!r}: create it by set(), in that region."
     )
 
 
 def scheduled_for_deletion(name: str) -> ValueError:
-    """Make the error for a change of a secret that is scheduled for deletion."""
-    sentence = "restore() it first, or delete(..., force=True) it."
-    return ValueError(f"{name!r} is scheduled for deletion: {sentence}")
+    """Return the error for a change of a secret that is scheduled for deletion."""
+    advice = "restore() it first, or delete(..., force=True) it."
+    return ValueError(f"{name!r} is scheduled for deletion: {advice}")
 
 
 def not_pending(name: str) -> ValueError:
-    """Make the error for a rotation that hasn't begun."""
+    """Return the error for the end of a rotation that hasn't begun."""
     return ValueError(f"{name!r} has no AWSPENDING version: begin by rotate(..., promote=False).")
 
 
 def not_finished(name: str) -> ValueError:
-    """Make the error for a rotation that begins while another one is under way."""
+    """Return the error for a rotation that begins before the last one has ended."""
     return ValueError(f"The rotation of {name!r} isn't finished: call finish_rotation() first.")
