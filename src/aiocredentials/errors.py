@@ -399,7 +399,7 @@ def _write_message(error: CredentialsError) -> None:
 
 
 def _question(error: CredentialsError) -> str:
-    """Return the sentence on the secret and the region that were asked; empty if both are unknown."""
+    """Return the sentence on the secret and the region that were asked; it may be empty."""
     parts: list[str] = []
     if error.secret_name:
         parts.append(f"secret {shown(error.secret_name)}")

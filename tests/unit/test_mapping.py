@@ -31,9 +31,10 @@ from aiocredentials import (
     ThrottledError,
     errors,
 )
-from aiocredentials._aws import mapping as _mapping
+from aiocredentials._aws import answers as _answers, mapping as _mapping
 from aiocredentials._aws.credential_findings import CREDENTIALS
-from aiocredentials._aws.findings import SETTINGS, chain, frames
+from aiocredentials._aws.findings import SETTINGS
+from aiocredentials._aws.origins import frames, linked_errors
 from unit.foreign_errors import (
     CANARY,
     NAMED,
@@ -239,7 +240,7 @@ def test_an_answer_with_nothing_in_it() -> None:
 def test_a_batch_entry() -> None:
     """An entry of a batch has no HTTP answer of its own; a code that nobody knows is AWS's all the same."""
     entry = {"Error": {"Code": "FromTomorrowException", "Message": "No."}}
-    assert type(_mapping.from_answer(entry, "BatchGetSecretValue")).__name__ == "AWSError"
+    assert type(_answers.from_answer(entry, "BatchGetSecretValue")).__name__ == "AWSError"
 
 
 @pytest.mark.parametrize(
@@ -577,7 +578,7 @@ def test_no_class_is_in_two_tables() -> None:
     assert not CREDENTIALS.keys() & _mapping._BY_CLASS.keys()
     for name in SETTINGS:
         bases = getattr(botocore.exceptions, name).__mro__
-        assert _mapping._class_of(botocore_error(name)) is InvalidParameterError, bases
+        assert _mapping._listed_class(botocore_error(name)) is InvalidParameterError, bases
 
 
 @pytest.mark.parametrize(
@@ -754,7 +755,7 @@ def test_a_chain_that_bites_its_tail() -> None:
     """Errors that are each other's cause end the search, too."""
     first, second = ValueError(), KeyError()
     first.__cause__, second.__cause__ = second, first
-    assert list(chain(first)) == [first, second]
+    assert list(linked_errors(first)) == [first, second]
     assert list(frames(first)) == []
 
 
@@ -772,7 +773,7 @@ def test_mapping_ours_again(map_one: Callable[..., CredentialsError]) -> None:
 def test_the_registry_refuses_duplicates() -> None:
     """A code that is in the table twice is a mistake that is found at import."""
     with pytest.raises(AssertionError, match="Twice is in the table twice"):
-        _mapping._registry({ThrottledError: "Once Twice", AWSError: "Twice"})
+        _answers.classes_by_name({ThrottledError: "Once Twice", AWSError: "Twice"})
 
 
 def test_names_are_no_canaries() -> None:

@@ -7,8 +7,8 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from aiocredentials._aws.findings import is_of_the_credentials
 from aiocredentials._aws.mapping import map_error, unresolved
+from aiocredentials._aws.origins import is_about_credentials
 from aiocredentials._aws.regions import is_host_label, may_be_a_region, unlisted, wrong_region
 from aiocredentials._aws.responses import FetchStart, read_description, read_page, read_secret
 from aiocredentials._aws.session import signs_again
@@ -229,7 +229,7 @@ class Gateway:
         if self._source.closed and not isinstance(error, PoolClosedError):
             return make_error(PoolClosedError, "The pool was closed during the call.", **facts)
         # Opening takes long where the AWS credentials are slow. They are also renewed during calls.
-        if late and (not is_open or is_of_the_credentials(error)):
+        if late and (not is_open or is_about_credentials(error)):
             what = (
                 f"No AWS credentials could be loaded within {self._timeout:g} s: "
                 "their source didn't answer."
