@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aiocredentials._aws.findings import Failure, Finding, first_set
-from aiocredentials._aws.origins import reason_of_the_system
+from aiocredentials._aws.origins import field_of, reason_of_the_system
 from aiocredentials.errors import AuthenticationError, one_line, shown
 
 if TYPE_CHECKING:
@@ -110,10 +110,12 @@ def _no_profile(failure: Failure) -> Finding:
             advice=f"Unset {variable}, or put the name of a profile into it.",
         )
 
-    named_by = [each for each in _PROFILES if one_line(os.environ.get(each, "")) == name]
     origin = ""
-    if named_by:
-        origin = f" (from {named_by[0]})"
+    for variable in _PROFILES:
+        configured = os.environ.get(variable, "")
+        if one_line(configured) == name:
+            origin = f" (from {variable})"
+            break
     config = _file_in("AWS_CONFIG_FILE", "~/.aws/config")
     credentials = _file_in("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")
     return Finding(
@@ -147,8 +149,7 @@ def _unparsable(failure: Failure) -> Finding:
 
 def _number_of_the_line(failure: Failure) -> int | None:
     """Return the number that configparser's error has; None if it has none."""
-    fields: Mapping[str, object] = getattr(failure.error, "kwargs", {})
-    cause = fields.get("error")
+    cause = field_of(failure.error, "error")
     # Some errors have one number, another has a list of numbers and lines.
     lines: list[tuple[int, str]] = getattr(cause, "errors", [])
     first = next((number for number, _ in lines), None)
@@ -313,8 +314,7 @@ def _not_retrieved(failure: Failure) -> Finding:
 
 def _program_failed(failure: Failure) -> Finding:
     program = f"{PROGRAM} ({failure.the_profile})"
-    fields: Mapping[str, object] = getattr(failure.error, "kwargs", {})
-    words = str(fields.get("error_msg", ""))
+    words = str(field_of(failure.error, "error_msg", ""))
     if _VERSION.fullmatch(words) is not None:
         return Finding(
             what=f"{program} prints a Version other than 1",

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
+if TYPE_CHECKING:
+    AsyncFunction = Callable[P, Coroutine[Any, Any, R]]
+
 _LOGGED_AS_ERRORS = (
     SecretDecryptionError,
     InternalServiceError,
@@ -35,7 +38,7 @@ _LOGGED_AS_ERRORS = (
 
 def map_client_errors(
     logger: logging.Logger,
-) -> Callable[[Callable[P, Coroutine[Any, Any, R]]], Callable[P, Coroutine[Any, Any, R]]]:
+) -> Callable[[AsyncFunction[P, R]], AsyncFunction[P, R]]:
     """Decorate an `async def` that calls botocore: its errors become ours, and some are logged.
 
     Decryption failures, internal errors, invalid parameters and invalid requests are logged with
@@ -45,9 +48,7 @@ def map_client_errors(
     `region_name`, or is a method of an object with such attributes.
     """
 
-    def decorate(
-        function: Callable[P, Coroutine[Any, Any, R]],
-    ) -> Callable[P, Coroutine[Any, Any, R]]:
+    def decorate(function: AsyncFunction[P, R]) -> AsyncFunction[P, R]:
         if not inspect.iscoroutinefunction(function):
             # The repr of a functools.partial shows its arguments, so the message has a name.
             name = getattr(function, "__qualname__", type(function).__qualname__)

@@ -12,7 +12,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from aiocredentials._aws.origins import linked_errors, raising_module
+from aiocredentials._aws.origins import field_of, linked_errors, raising_module
 from aiocredentials.errors import LONGEST_SENTENCE, one_line, shown
 
 if TYPE_CHECKING:
@@ -63,8 +63,7 @@ class Failure(NamedTuple):
 
     def field(self, name: str) -> str:
         """Return a field of botocore's error, fit for a message; empty if it has none."""
-        fields: Mapping[str, object] = getattr(self.error, "kwargs", {})
-        text = str(fields.get(name, ""))
+        text = str(field_of(self.error, name, ""))
         return one_line(text, LONGEST_SENTENCE).rstrip(".")
 
 
@@ -93,8 +92,7 @@ def refused_parameters(error: BaseException) -> list[str]:
 
     The text of the error isn't used, because it holds values as well.
     """
-    fields: Mapping[str, object] = getattr(error, "kwargs", {})
-    report = str(fields.get("report", ""))
+    report = str(field_of(error, "report", ""))
     found = _PARAMETER.findall(report)
     return list(dict.fromkeys(found))
 
@@ -229,16 +227,14 @@ def explain_header(failure: Failure) -> Finding | None:
     """Recognize credentials with a control character, which no header can hold."""
     if failure.class_name != "HTTPClientError":
         return None
-    links = linked_errors(failure.error)
-    causes = [str(link).lower() for link in links if type(link) is ValueError]
-    # aiohttp's sentence differs between its versions; each has this word.
-    if not any("header" in cause for cause in causes):
+    if not any(map(_is_about_a_header, linked_errors(failure.error))):
         return None
-
-    unfit = [name for name in _IN_HEADERS if not os.environ.get(name, "").isprintable()]
     setting = f"aws_access_key_id or aws_session_token of {failure.the_profile} or the session"
-    if unfit:
-        setting = unfit[0]
+    for variable in _IN_HEADERS:
+        text = os.environ.get(variable, "")
+        if not text.isprintable():
+            setting = variable
+            break
     return Finding(
         what=(
             f"The AWS credentials can't be sent: {setting} has a line end or another control "
@@ -246,6 +242,11 @@ def explain_header(failure: Failure) -> Finding | None:
         ),
         advice="Write it without one.",
     )
+
+
+def _is_about_a_header(link: BaseException) -> bool:
+    # aiohttp's sentence differs between its versions; each has this word.
+    return type(link) is ValueError and "header" in str(link).lower()
 
 
 def explain_url(error: BaseException) -> Finding | None:

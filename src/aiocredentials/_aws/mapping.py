@@ -50,6 +50,7 @@ from aiocredentials._aws.findings import (
     explain_url,
 )
 from aiocredentials._aws.origins import (
+    field_of,
     is_about_a_setting,
     is_about_credentials,
     linked_errors,
@@ -73,7 +74,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 # Errors that aren't about AWS credentials; `CREDENTIALS` has those that are. Classes are listed by
-# name, because a class may be in newer versions of botocore only. For a class that isn't listed, its
+# name, because a class may be in newer versions of botocore only. If a class isn't listed, its
 # nearest base that is listed decides. Two names mean several classes: ConnectionError is botocore's
 # and the built-in one, TimeoutError is asyncio's and the built-in one.
 _BY_CLASS = classes_by_name(
@@ -323,8 +324,7 @@ def unresolved(error: BaseException) -> str | None:
         host = getattr(link, "host", None)
         if host:
             return str(host)
-    fields: Mapping[str, object] = getattr(error, "kwargs", {})
-    return str(fields.get("endpoint_url", ""))
+    return str(field_of(error, "endpoint_url", ""))
 
 
 def _is_unresolved(link: BaseException) -> bool:

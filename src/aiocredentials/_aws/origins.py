@@ -25,6 +25,12 @@ _MODULES_BEFORE_SENDING = (
 )
 
 
+def field_of(error: object, name: str, default: object = None) -> object:
+    """Return a field of botocore's error; the default if the error has no such field."""
+    fields: Mapping[str, object] = getattr(error, "kwargs", {})
+    return fields.get(name, default)
+
+
 def linked_errors(error: BaseException) -> Iterator[BaseException]:
     """Yield an error and all errors that it was made from: causes, contexts, wrapped errors."""
     pending: list[object] = [error]
@@ -36,10 +42,9 @@ def linked_errors(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(link))
         yield link
 
-        fields: Mapping[str, object] = getattr(link, "kwargs", {})
         pending += [
             # botocore wraps an error in this way.
-            fields.get("error"),
+            field_of(link, "error"),
             link.__cause__,
             link.__context__,
             # aiohttp wraps an error in these two ways.
@@ -51,9 +56,11 @@ def linked_errors(error: BaseException) -> Iterator[BaseException]:
 def reason_of_the_system(error: BaseException) -> str | None:
     """Return the words of the operating system about an error; None if it has none."""
     for link in linked_errors(error):
-        # aiohttp's error has words of its own, and wraps the error of the system.
-        is_wrapper = bool(getattr(link, "os_error", None))
-        if isinstance(link, OSError) and link.strerror and not is_wrapper:
+        # aiohttp wraps the error of the system in an OSError with other words.
+        wrapped = getattr(link, "os_error", None)
+        if wrapped or not isinstance(link, OSError):
+            continue
+        if link.strerror:
             return link.strerror
     return None
 
@@ -90,7 +97,8 @@ def is_about_a_setting(error: BaseException) -> bool:
 
 
 def _passed_through(error: BaseException, modules: tuple[str, ...]) -> bool:
-    return any(_module_of(frame) in modules for frame in frames(error))
+    passed = (_module_of(frame) for frame in frames(error))
+    return any(module in modules for module in passed)
 
 
 def raising_module(error: BaseException) -> str:
@@ -102,4 +110,5 @@ def raising_module(error: BaseException) -> str:
 
 
 def _module_of(frame: FrameType) -> str:
-    return str(frame.f_globals.get("__name__", ""))
+    module = frame.f_globals.get("__name__", "")
+    return str(module)
