@@ -60,11 +60,10 @@ def _none_found(failure: Failure) -> Finding:
 def _hints_on_files() -> list[str]:
     hints: list[str] = []
     for variable in _FILES:
-        configured = os.environ.get(variable)
-        if not configured:
-            continue
+        configured = os.environ.get(variable, "")
         path = Path(configured).expanduser()
-        if path.is_dir() or not path.exists():
+        is_file = path.exists() and not path.is_dir()
+        if configured and not is_file:
             name = shown(str(path))
             hints.append(f"{variable} names {name}, which isn't a file")
     return hints
