@@ -261,7 +261,7 @@ LONGEST_SENTENCE = 1000
 
 def one_line(text: str, longest: int = LONGEST_NAME) -> str:
     """Return a foreign text as one line that isn't too long for a message."""
-    return "".join(map(_printable, _cut(text, longest)))
+    return "".join(map(_escaped, _cut(text, longest)))
 
 
 def shown(text: str) -> str:
@@ -269,7 +269,7 @@ def shown(text: str) -> str:
     return repr(_cut(text, LONGEST_NAME))
 
 
-def _printable(letter: str) -> str:
+def _escaped(letter: str) -> str:
     if letter.isprintable():
         return letter
     return repr(letter)[1:-1]

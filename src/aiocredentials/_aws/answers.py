@@ -164,8 +164,8 @@ class Operation(NamedTuple):
     about_credentials: bool = False
 
 
-class _Answer(NamedTuple):
-    """The parts of an error that AWS, or something in its place, answered."""
+class _ParsedError(NamedTuple):
+    """An error in an answer of AWS, or of something in its place."""
 
     cls: type[CredentialsError]
     advice: str | None
@@ -242,7 +242,7 @@ def status_text(status: int) -> str:
 # The parts of an answer
 
 
-def _parse(response: Mapping[str, Any], operation_name: str) -> _Answer:
+def _parse(response: Mapping[str, Any], operation_name: str) -> _ParsedError:
     metadata: dict[str, Any] = dict(response.get("ResponseMetadata", {}))
     status = int(metadata.get("HTTPStatusCode", 0))
     headers: Mapping[str, str] = metadata.get("HTTPHeaders", {})
@@ -258,14 +258,14 @@ def _parse(response: Mapping[str, Any], operation_name: str) -> _Answer:
     if has_code and isinstance(message, str) and _may_be_of_aws(headers, operation_name):
         cls = _class_of_answer(code, status, message)
         advice = _advice_on(cls, code, message)
-        return _Answer(cls, advice, code, message, metadata)
+        return _ParsedError(cls, advice, code, message, metadata)
 
     # botocore's message is the whole body in this case, which something between here and AWS wrote.
     text = f"{status_text(status)}, and a body that isn't AWS's (left out)"
     advice = None
     if status == PROXY_AUTHENTICATION:
         advice = PROXY_ADVICE
-    return _Answer(_class_of_a_page(status), advice, code, text, metadata)
+    return _ParsedError(_class_of_a_page(status), advice, code, text, metadata)
 
 
 def _may_be_of_aws(headers: Mapping[str, str], operation_name: str) -> bool:
@@ -305,7 +305,7 @@ def _class_of_a_page(status: int) -> type[CredentialsError]:
     return MalformedResponseError
 
 
-def _class_for_credentials(answer: _Answer) -> type[CredentialsError]:
+def _class_for_credentials(answer: _ParsedError) -> type[CredentialsError]:
     if answer.cls.transient:
         return CredentialSourceError
     return AuthenticationError

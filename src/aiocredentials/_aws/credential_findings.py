@@ -206,7 +206,7 @@ def _sign_in(profile: str | None, command: str = "aws sso login") -> str:
     return f"{command} --profile {name}"
 
 
-def _no_token(failure: Failure) -> Finding:
+def _no_sso_token(failure: Failure) -> Finding:
     words = failure.field("error_msg")
     command = _sign_in(failure.profile)
     return Finding(
@@ -256,7 +256,7 @@ def _mfa(failure: Failure) -> Finding:
     )
 
 
-# Programs and metadata services
+# Packages, programs and metadata services
 
 
 def _missing_package(failure: Failure) -> Finding:
@@ -359,7 +359,7 @@ CREDENTIALS: Mapping[str, Explain] = {
     "InvalidConfigError": _misconfigured,
     "InfiniteLoopConfigError": _circle,
     "UnknownCredentialError": _unknown_source,
-    "SSOTokenLoadError": _no_token,
+    "SSOTokenLoadError": _no_sso_token,
     "UnauthorizedSSOTokenError": _signed_out,
     "SSOError": _unspecified,
     "TokenRetrievalError": _token_not_renewed,

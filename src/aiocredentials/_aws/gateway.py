@@ -51,7 +51,7 @@ class _CallState:
     """A call, and how far it has come."""
 
     request: SecretRequest
-    # The region that is asked, and None while it isn't known.
+    # The region that is asked; None while it isn't known.
     where: Region | None = None
     # Whether a client was opened.
     is_open: bool = False

@@ -58,7 +58,7 @@ def read_secret(
         lifetime: How long the secret is fresh.
     """
     facts = request.facts(region)
-    value = _value(answer)
+    value = _value_in(answer)
     if value is None:
         wrong = "has neither or both of SecretString and SecretBinary, or of another type"
         return _malformed(wrong, facts)
@@ -70,7 +70,7 @@ def read_secret(
         return _of_another_secret(request, name, arn, facts)
 
     version_id = answer.get("VersionId", "")
-    labels = _labels(answer.get("VersionStages"))
+    labels = _labels_in(answer.get("VersionStages"))
     wrong_version = _wrong_version(request, version_id, labels)
     if wrong_version is not None:
         return _malformed(wrong_version, facts)
@@ -104,7 +104,7 @@ def _wrong_version(
     return None
 
 
-def _value(answer: Answer) -> str | bytes | None:
+def _value_in(answer: Answer) -> str | bytes | None:
     """Return the value; None if there isn't exactly one, or if it has the wrong type."""
     text = answer.get("SecretString")
     binary = answer.get("SecretBinary")
@@ -115,7 +115,7 @@ def _value(answer: Answer) -> str | bytes | None:
     return None
 
 
-def _labels(labels: object) -> tuple[str, ...]:
+def _labels_in(labels: object) -> tuple[str, ...]:
     """Return the staging labels in an answer; none if they have the wrong type."""
     if not isinstance(labels, list):
         return ()
