@@ -172,11 +172,7 @@ class Gateway:
             failure = self._mapped(error, state, late=deadline.expired())
         raise failure
 
-    async def _ask(
-        self,
-        request: SecretRequest,
-        call: Call[R],
-    ) -> R:
+    async def _ask(self, request: SecretRequest, call: Call[R]) -> R:
         """Make a call inside one deadline, and raise one of our errors if it fails."""
         running_loop()
         start = FetchStart(
@@ -199,8 +195,8 @@ class Gateway:
             async with deadline:
                 return await self._repeated(attempt, state)
         except asyncio.CancelledError as cancelled:
-            # Its frames hold the answer as far as it was read. So do the errors that it was
-            # raised from.
+            # The frames of its traceback hold the answer as far as it was read. So do the errors
+            # that it was raised from.
             cancelled.__cause__ = None
             cancelled.__context__ = None
             if is_cancelled():
@@ -210,11 +206,7 @@ class Gateway:
             failure = self._mapped(error, state, late=deadline.expired())
         raise failure
 
-    async def _repeated(
-        self,
-        attempt: Attempt[R],
-        state: _CallState,
-    ) -> R:
+    async def _repeated(self, attempt: Attempt[R], state: _CallState) -> R:
         """Make a call, and once more if AWS doesn't accept the credentials or the signature.
 
         The second attempt has a client whose credentials were searched for again.
@@ -282,7 +274,8 @@ class Gateway:
         if host is None or where.name in self._answered:
             return mapped
 
-        # A proxy or an endpoint_url has a host without the region's name.
+        # The host may be that of a proxy or of an endpoint_url: without the region's name in it,
+        # the error isn't about the region.
         region = where.name.lower()
         asked = host or where.endpoint
         if region not in asked.lower():
