@@ -83,10 +83,11 @@ class Gateway:
         """
 
         async def call(opened: Opened, start: FetchStart) -> Secret | CredentialsError:
+            parameters = request.parameters()
             # The answer is never a local variable, because this frame is part of the traceback of
-            # what is raised.
+            # an error.
             return read_secret(
-                await opened.client.get_secret_value(**request.parameters()),
+                await opened.client.get_secret_value(**parameters),
                 request,
                 opened.region,
                 start,
@@ -169,7 +170,8 @@ class Gateway:
                 raise
             failure = self._mapped(cancelled_inside(), state, late=False)
         except Exception as error:  # noqa: BLE001 (whatever is raised becomes one of our errors)
-            failure = self._mapped(error, state, late=deadline.expired())
+            late = deadline.expired()
+            failure = self._mapped(error, state, late=late)
         raise failure
 
     async def _ask(self, request: SecretRequest, call: Call[R]) -> R:
@@ -184,7 +186,8 @@ class Gateway:
         state = _CallState(request, request.region)
 
         async def attempt() -> R:
-            async with self._source.client(request.region, deadline) as opened:
+            client = self._source.client(request.region, deadline)
+            async with client as opened:
                 # If another caller opened a shared client, its region may have another source.
                 where = request.region or opened.region
                 state.where = where
@@ -203,7 +206,8 @@ class Gateway:
                 raise cancelled.with_traceback(None)  # noqa: B904 (it is the same one)
             failure = self._mapped(cancelled_inside(), state, late=False)
         except Exception as error:  # noqa: BLE001 (whatever is raised becomes one of our errors)
-            failure = self._mapped(error, state, late=deadline.expired())
+            late = deadline.expired()
+            failure = self._mapped(error, state, late=late)
         raise failure
 
     async def _repeated(self, attempt: Attempt[R], state: _CallState) -> R:
@@ -232,7 +236,8 @@ class Gateway:
         """Return the error for a caller; `late` says whether the deadline has passed."""
         facts = state.request.facts(state.where)
         if self._source.closed and not isinstance(error, PoolClosedError):
-            return make_error(PoolClosedError, "The pool was closed during the call.", **facts)
+            what = "The pool was closed during the call."
+            return make_error(PoolClosedError, what, **facts)
 
         if late:
             return self._too_late(error, state)

@@ -164,12 +164,13 @@ def read_description(
     if not isinstance(versions, dict):
         return _malformed("doesn't list the versions", facts)
 
-    labels_by_version = cast("dict[str, list[str]]", versions)
+    listed = cast("dict[str, list[str]]", versions)
+    labels_by_version = {version: tuple(labels) for version, labels in listed.items()}
     return SecretDescription(
         name=name,
         arn=arn,
         region=region.name,
-        versions={version: tuple(labels) for version, labels in labels_by_version.items()},
+        versions=labels_by_version,
         kms_key_id=_text(answer, "KmsKeyId"),
         created_at=_date(answer, "CreatedDate"),
         changed_at=_date(answer, "LastChangedDate"),
@@ -215,7 +216,8 @@ def read_page(
     by_name = {request.secret_name: request for request in requests}
     for item in answer.get("Errors") or ():
         asked = str(item.get("SecretId"))
-        request = by_name.get(asked, SecretRequest(asked))
+        unknown = SecretRequest(asked)
+        request = by_name.get(asked, unknown)
         found[asked] = _error_in(item, request)
     return cast("str | None", answer.get("NextToken"))
 
