@@ -1,6 +1,6 @@
 """Credentials from AWS Secrets Manager for asyncio services."""
 
-from aiocredentials._aws.mapping import map_client_errors
+from aiocredentials._aws.decorator import map_client_errors
 from aiocredentials._aws.settings import CustomSession
 from aiocredentials._cache.policy import CachePolicy
 from aiocredentials._manager import AsyncCredentialsManager

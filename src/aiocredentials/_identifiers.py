@@ -19,11 +19,17 @@ def identifiers(name: str, arn: str) -> tuple[str, ...]:
     such names for this reason (API reference, GetSecretValue, SecretId).
     """
     stem = arn[:-_SUFFIX_LENGTH]
-    suffix = arn[-_SUFFIX_LENGTH:]
-    has_suffix = stem.endswith(f":{name}") and _SUFFIX.fullmatch(suffix) is not None
-    if not has_suffix or _SUFFIX.fullmatch(name[-_SUFFIX_LENGTH:]) is not None:
-        return tuple(dict.fromkeys((name, arn)))
-    return (name, arn, stem)
+    has_suffix = stem.endswith(f":{name}") and _ends_like_a_suffix(arn)
+    if has_suffix and not _ends_like_a_suffix(name):
+        return (name, arn, stem)
+    if name == arn:
+        return (name,)
+    return (name, arn)
+
+
+def _ends_like_a_suffix(text: str) -> bool:
+    end = text[-_SUFFIX_LENGTH:]
+    return _SUFFIX.fullmatch(end) is not None
 
 
 def same_secret(asked: str, name: str, arn: str) -> bool:
@@ -34,4 +40,6 @@ def same_secret(asked: str, name: str, arn: str) -> bool:
 def region_in(identifier: str) -> str | None:
     """Return the region that an ARN names; None for a name."""
     match = _ARN.fullmatch(identifier)
-    return match["region"] if match else None
+    if match is None:
+        return None
+    return match["region"]

@@ -1,4 +1,4 @@
-"""Every error that this library raises. Foreign errors become one of these in `_mapping`.
+"""All errors that this library raises. `_aws/mapping.py` makes them from foreign errors.
 
     CredentialsError
     ├── SecretNotFoundError
@@ -17,40 +17,48 @@
     ├── SecretFormatError
     ├── SecretExpiredError          transient
     ├── PoolClosedError
-    └── AWSError                    AWS answered with a code that nobody here knows
+    └── AWSError                    AWS answered with a code that this library doesn't know
 
 An error that AWS answered is a `botocore.exceptions.ClientError` as well, with its `.response`. No
-error here holds the value of a secret, and none is chained to the error that it was made from: what
-botocore raises may hold a whole answer.
+error here holds the value of a secret. No error here is chained to the error that it was made from
+either, because an error of botocore may hold a whole answer.
 
-Who refused, and what was asked, decides the class. If AWS refused the secret, the error is
-permanent. If STS or SSO refused the AWS credentials, or they are set up wrongly, it is an
-`AuthenticationError`, permanent as well. If the source of the AWS credentials couldn't be asked, or
-has none just now, it is a `CredentialSourceError`: AWS has refused nothing, so a cached value is
-served up to `max_stale`. In the last two cases `asked` is False: no secret was asked for.
+The class says which service refused, and whether a secret was asked for:
+
+* If AWS refused the request for the secret, the error is permanent.
+* If STS or SSO refused the AWS credentials, or if they are configured wrongly, the error is an
+  `AuthenticationError`. It is permanent as well.
+* If the source of the AWS credentials didn't answer, or has none at the moment, the error is a
+  `CredentialSourceError`. AWS has refused nothing, so a cached value is served up to `max_stale`.
+
+In the last two cases `asked` is False: no secret was asked for.
 """
 
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-E = TypeVar("E", bound="CredentialsError")
+    from collections.abc import Iterator
 
 
 class CredentialsError(Exception):
     """The root of all errors of this library.
 
-    `transient` says whether the same call may succeed a little later, and so whether a stale value
-    may be served. `asked` is False if Secrets Manager was never asked for the secret: the AWS
-    credentials, the region or a setting failed first. `advice` says what to do; the message ends
-    with it. `code` and `request_id` are AWS's own, where AWS answered; `region_source` says where
-    the region came from.
+    Attributes:
+        transient: Whether the same call may succeed a little later, so that a stale value may be
+            served until then.
+        asked: False if Secrets Manager was never asked for the secret, because the AWS
+            credentials, the region or a setting failed first.
+        advice: What to do. The message ends with it.
+        secret_name: The name or ARN of the secret; None if the error is about no secret.
+        region_name: The region that was asked; None if it isn't known.
+        region_source: Where that region was configured.
+        code: The error code of AWS; None if AWS didn't answer.
+        request_id: The identifier that AWS gave the request; None if AWS didn't answer.
     """
 
     transient: ClassVar[bool] = False
@@ -67,26 +75,25 @@ class CredentialsError(Exception):
         code: str | None = None,
         request_id: str | None = None,
     ) -> None:
-        # Not super().__init__(): in a twin, next in line is ClientError, which takes other
-        # arguments.
+        # Not super().__init__(): in a twin, the next class is ClientError, whose arguments differ.
         Exception.__init__(self, message)
         self.secret_name = secret_name
         self.region_name = region_name
         self.region_source = region_source
         self.code = code
         self.request_id = request_id
-        # The first part of the message: what happened, without what was asked. None where a caller
-        # wrote the message.
+        # The first part of the message, which says what happened. None if the caller wrote the
+        # whole message.
         self._what: str | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Keep errors picklable and copyable; ClientError's own way would lose the facts."""
+        """Keep errors picklable and copyable; the method of ClientError would lose attributes."""
         public = next(cls for cls in type(self).__mro__ if cls not in _TWIN_CLASSES)
         return _rebuild, (public, self.args, self.__dict__)
 
 
 class SecretNotFoundError(CredentialsError):
-    """No such secret, version or staging label in the region that was asked."""
+    """The region that was asked has no such secret, version or staging label."""
 
     advice = (
         "Correct the name, create the secret, or ask the region that has it: a secret lives in "
@@ -117,11 +124,14 @@ class InvalidRequestError(CredentialsError):
 class SecretDeletedError(InvalidRequestError):
     """The secret is scheduled for deletion."""
 
-    advice = "It is scheduled for deletion: restore it (aws secretsmanager restore-secret), or stop asking for it."
+    advice = (
+        "It is scheduled for deletion: restore it (aws secretsmanager restore-secret), or stop "
+        "asking for it."
+    )
 
 
 class InternalServiceError(CredentialsError):
-    """Secrets Manager, or a server in between, failed: an answer of the 5xx kind."""
+    """Secrets Manager, or a server in between, failed: it answered with a status of 5xx."""
 
     transient = True
     advice = "The fault is on the service's side: try again later."
@@ -135,7 +145,7 @@ class ThrottledError(CredentialsError):
 
 
 class AccessDeniedError(CredentialsError):
-    """The identity is known and isn't allowed to do this."""
+    """AWS knows the identity, but doesn't allow it to make this call."""
 
     advice = (
         "Allow the identity secretsmanager:GetSecretValue on this secret, and kms:Decrypt on "
@@ -146,19 +156,22 @@ class AccessDeniedError(CredentialsError):
 class AuthenticationError(CredentialsError):
     """The AWS credentials are missing, set up wrongly, or refused by AWS.
 
-    `asked` is True if Secrets Manager refused them, and False if STS or SSO did, or if they
-    couldn't be loaded.
+    `asked` is True if Secrets Manager refused them. It is False if STS or SSO refused them, or if
+    they couldn't be loaded.
     """
 
-    advice = "Run python -m aiocredentials doctor NAME: it shows which AWS credentials this process finds."
+    advice = (
+        "Run python -m aiocredentials doctor NAME: it shows which AWS credentials this process "
+        "finds."
+    )
 
 
 class CredentialSourceError(AuthenticationError):
-    """The source of the AWS credentials didn't answer, or has none just now: nothing was refused.
+    """The source of the AWS credentials didn't answer, or has none at the moment.
 
     The source is the metadata service of EC2, the endpoint of a container, STS, SSO, a file or a
-    `credential_process`. No source at all counts as well: a metadata service that isn't ready yet
-    looks the same.
+    `credential_process`. The error is also raised if no source is found, because a metadata
+    service that isn't ready yet looks the same. AWS has refused nothing.
     """
 
     transient = True
@@ -170,30 +183,46 @@ class CredentialSourceError(AuthenticationError):
 
 
 class InvalidRegionError(CredentialsError):
-    """The region isn't one, or there is none."""
+    """The name of the region is no region of AWS, or it is empty."""
 
     asked = False
     advice = "Correct the region where it was set."
 
 
 class EndpointUnreachableError(CredentialsError):
-    """No answer: refused, reset, timed out, not resolved, or a TLS connection that can't be trusted."""
+    """No answer came from the endpoint.
+
+    The connection was refused or reset, or it timed out. The host may also be unknown to DNS, or
+    its TLS certificate not be trusted.
+    """
 
     transient = True
-    advice = "Check the network, the proxy, the VPC endpoint and its security group, and the endpoint's certificate."
+    advice = (
+        "Check the network, the proxy, the VPC endpoint and its security group, and the "
+        "endpoint's certificate."
+    )
 
 
 class MalformedResponseError(CredentialsError):
-    """An answer that isn't one: not AWS's, not complete, or not about the secret that was asked."""
+    """The answer isn't from AWS, isn't complete, or is about another secret."""
 
     transient = True
-    advice = "Something between here and Secrets Manager answers in its place: look at endpoint_url, proxies, DNS."
+    advice = (
+        "Something between here and Secrets Manager answers in its place: look at endpoint_url, "
+        "proxies, DNS."
+    )
 
 
 class SecretFormatError(CredentialsError):
-    """The secret isn't what the caller takes it for: not JSON, not text, or refused by `decode`."""
+    """The secret has another format than the caller expects.
 
-    advice = "Compare the secret's format with what the code expects; its text is left out here on purpose."
+    It isn't JSON, it isn't text, or `decode` refused it.
+    """
+
+    advice = (
+        "Compare the secret's format with what the code expects; its text is left out here on "
+        "purpose."
+    )
 
 
 class SecretExpiredError(CredentialsError):
@@ -204,66 +233,68 @@ class SecretExpiredError(CredentialsError):
 
 
 class PoolClosedError(CredentialsError):
-    """The pool isn't open: not yet, not any more, or closed during the call."""
+    """The pool isn't open yet, was closed, or was closed during the call."""
 
 
 class AWSError(CredentialsError):
-    """AWS answered with an error whose code isn't in the table."""
+    """AWS answered with an error code that this library doesn't know."""
 
     advice = "Look the code up in AWS's documentation."
 
 
 class TransportError(BotoCoreError):
-    """Raised into botocore for what our transport refuses or can't set up; its text is ours."""
+    """Our transport refuses a request or can't set up a connection; its text is our own."""
 
     fmt = "{why}"
 
 
 class RedirectError(TransportError):
-    """An answer that points to another place."""
+    """An answer redirects to another URL."""
 
 
-# How long a text that others chose may be in a message: a name, and AWS's own sentence.
-LONGEST_NAME, LONGEST_SENTENCE = 200, 1000
+# Foreign text in a message
 
-
-def _cut(text: str, longest: int) -> str:
-    """Cut a text that is too long in its middle."""
-    if len(text) <= longest:
-        return text
-    half = longest // 2
-    return f"{text[:half]}…{text[1 + half - longest :]}"
+# The longest name, and the longest sentence of AWS, that a message shows, in characters.
+LONGEST_NAME = 200
+LONGEST_SENTENCE = 1000
 
 
 def one_line(text: str, longest: int = LONGEST_NAME) -> str:
-    """Return a text that others chose, fit for a message: not too long, and of one line."""
-    letters = _cut(text, longest)
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in letters)
+    """Return a foreign text as one line that isn't too long for a message."""
+    return "".join(map(_escaped, _cut(text, longest)))
 
 
 def shown(text: str) -> str:
-    """Return a name in quotes, fit for a message: not too long, and escaped as `repr` does it."""
+    """Return a name in quotes, escaped as by `repr`, and not too long for a message."""
     return repr(_cut(text, LONGEST_NAME))
 
 
-def _rebuild(
-    public: type[CredentialsError],
-    args: tuple[str, ...],
-    state: dict[str, Any],
-) -> CredentialsError:
-    cls = _TWINS[public] if "response" in state else public
-    error = cls.__new__(cls, *args)
-    error.__dict__.update(state)
-    return error
+def _escaped(letter: str) -> str:
+    if letter.isprintable():
+        return letter
+    return repr(letter)[1:-1]
+
+
+def _cut(text: str, longest: int) -> str:
+    """Replace the middle of a text that is too long with an ellipsis."""
+    if len(text) <= longest:
+        return text
+    head = longest // 2
+    tail = longest - head - 1
+    return f"{text[:head]}…{text[-tail:]}"
+
+
+# Twins: the classes of errors that AWS answered
 
 
 def _twin(cls: type[CredentialsError]) -> type[CredentialsError]:
-    """The same class, by the same name, for an error that AWS answered: a ClientError too."""
-    return type(
-        cls.__name__,
-        (cls, ClientError),
-        {"__module__": __name__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__},
-    )
+    """Return a class with the same name that is a ClientError as well."""
+    namespace = {
+        "__module__": __name__,
+        "__qualname__": cls.__qualname__,
+        "__doc__": cls.__doc__,
+    }
+    return type(cls.__name__, (cls, ClientError), namespace)
 
 
 def _descendants(cls: type[CredentialsError]) -> Iterator[type[CredentialsError]]:
@@ -272,36 +303,44 @@ def _descendants(cls: type[CredentialsError]) -> Iterator[type[CredentialsError]
         yield from _descendants(child)
 
 
+# The list comes first, because each twin is a new subclass.
 _TWINS = {cls: _twin(cls) for cls in list(_descendants(CredentialsError))}
 _TWIN_CLASSES = frozenset(_TWINS.values())
 
 
-def _asked(facts: Mapping[str, Any], advice: str) -> str:
-    """Say which secret and region were asked, where the region came from, and what to do."""
-    secret: str | None = facts.get("secret_name")
-    region: str | None = facts.get("region_name")
-    source: str | None = facts.get("region_source")
-    parts: list[str] = []
-    if secret:
-        parts.append(f"secret {shown(secret)}")
-    if region:
-        origin = f" (from {one_line(source)})" if source else ""
-        parts.append(f"region {shown(region)}{origin}")
-    asked = f"Asked: {', '.join(parts)}. " if parts else ""
-    return f"{asked}{advice}".rstrip()
+def _rebuild(
+    public: type[CredentialsError],
+    args: tuple[str, ...],
+    state: dict[str, Any],
+) -> CredentialsError:
+    """Make a copy of an error, or an error that was pickled."""
+    cls = public
+    if "response" in state:
+        cls = _TWINS[public]
+    error = cls.__new__(cls, *args)
+    error.__dict__.update(state)
+    return error
+
+
+# Making errors
 
 
 def make_error(
-    cls: type[CredentialsError], what: str, *, advice: str | None = None, **facts: str | None
+    cls: type[CredentialsError],
+    what: str,
+    *,
+    advice: str | None = None,
+    **facts: str | None,
 ) -> CredentialsError:
-    """Make an error that AWS didn't answer: what happened, which secret and region, what to do.
+    """Make an error that AWS didn't answer.
 
-    `advice` takes the place of the class's own; `facts` are `secret_name`, `region_name` and
-    `region_source`.
+    Args:
+        cls: The class of the error.
+        what: The first part of the message, which says what happened.
+        advice: What to do, if it differs from the class's own advice.
+        **facts: `secret_name`, `region_name` and `region_source`.
     """
-    error = cls("", **facts)
-    vars(error)["_what"] = what
-    return _advised(error, advice)
+    return _completed(cls("", **facts), what, advice)
 
 
 def make_answered_error(
@@ -313,32 +352,63 @@ def make_answered_error(
     operation: str,
     **facts: str | None,
 ) -> CredentialsError:
-    """Make an error that AWS answered: one that is a ClientError as well."""
+    """Make an error that AWS answered: it is a ClientError as well.
+
+    Args:
+        cls: The class of the error. The error has the class's twin.
+        what: The first part of the message, which says what happened.
+        advice: What to do; None for the class's own advice.
+        response: The answer, as in a ClientError. It must not hold a value.
+        operation: The name of AWS's operation.
+        **facts: As for `make_error`, and `code` and `request_id`.
+    """
     error = _TWINS[cls]("", **facts)
-    vars(error).update(_what=what, response=response, operation_name=operation)
-    return _advised(error, advice)
+    vars(error).update(response=response, operation_name=operation)
+    return _completed(error, what, advice)
 
 
 def for_caller(error: CredentialsError, **facts: str | None) -> CredentialsError:
-    """Return a copy of an error that several callers get, as the error of one of them.
+    """Return a copy of an error that several callers get, as the error of one caller.
 
-    `facts` are what this caller asked: `secret_name`, `region_name` and `region_source`. Those that
-    are None stay as they are. A copy has no traceback, so nothing grows with the number of callers.
+    `facts` are `secret_name`, `region_name` and `region_source` of this caller; a fact that is None
+    stays as it is. The copy has no traceback, so nothing grows with the number of callers.
     """
     mine = copy.copy(error)
-    vars(mine).update({name: fact for name, fact in facts.items() if fact is not None})
-    return _phrased(mine)
+    known = {name: fact for name, fact in facts.items() if fact is not None}
+    vars(mine).update(known)
+    _write_message(mine)
+    return mine
 
 
-def _advised(error: E, advice: str | None) -> E:
+def _completed(error: CredentialsError, what: str, advice: str | None) -> CredentialsError:
+    vars(error)["_what"] = what
     if advice is not None:
         error.advice = advice
-    return _phrased(error)
-
-
-def _phrased(error: E) -> E:
-    """Put the message together, unless a caller wrote it: what happened, was asked, and is to do."""
-    what: str | None = vars(error).get("_what")
-    if what is not None:
-        error.args = (f"{what} {_asked(vars(error), error.advice)}".rstrip(),)
+    _write_message(error)
     return error
+
+
+def _write_message(error: CredentialsError) -> None:
+    """Write the message: what happened, what was asked, and what to do."""
+    what: str | None = vars(error).get("_what")
+    # Without this part, the caller wrote the whole message.
+    if what is None:
+        return
+    message = f"{what} {_question(error)}{error.advice}"
+    error.args = (message.rstrip(),)
+
+
+def _question(error: CredentialsError) -> str:
+    """Return the sentence on the secret and the region that were asked; it may be empty."""
+    parts: list[str] = []
+    if error.secret_name:
+        parts.append(f"secret {shown(error.secret_name)}")
+    if error.region_name:
+        region = f"region {shown(error.region_name)}"
+        if error.region_source:
+            region += f" (from {one_line(error.region_source)})"
+        parts.append(region)
+    if not parts:
+        return ""
+    listed = ", ".join(parts)
+    return f"Asked: {listed}. "

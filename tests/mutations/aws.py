@@ -18,8 +18,8 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "a fetch may hang for ever",
         "_aws/gateway.py",
-        "            async with deadline:\n                try:\n                    return await attempt()",
-        "            if True:\n                try:\n                    return await attempt()",
+        "            async with deadline:\n                return await self._repeated(attempt, state)",
+        "            if True:\n                return await self._repeated(attempt, state)",
     ),
     # _aws/session.py
     (

@@ -49,14 +49,14 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "an alias of a name that ends like a suffix",
         "_identifiers.py",
-        "    if not has_suffix or _SUFFIX.fullmatch(name[-_SUFFIX_LENGTH:]) is not None:",
-        "    if not has_suffix:",
+        "    if has_suffix and not _ends_like_a_suffix(name):",
+        "    if has_suffix:",
     ),
     (
         "an alias of an ARN without a suffix",
         "_identifiers.py",
-        "    if not has_suffix or _SUFFIX",
-        "    if _SUFFIX",
+        "    if has_suffix and not _ends",
+        "    if not _ends",
     ),
     # _store.py
     (

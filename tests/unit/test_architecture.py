@@ -41,10 +41,12 @@ FLOORS: list[set[str]] = [
 INSIDE: dict[str, list[set[str]]] = {
     "_cache": [{"policy"}, {"freshness"}, {"entries", "flights"}, {"cache"}, {"reader"}, {"__init__"}],
     "_aws": [
-        {"__init__", "findings", "redact", "tls", "models", "chain"},
+        {"__init__", "origins", "answers", "redact", "tls", "models", "chain"},
+        {"findings"},
         {"credential_findings"},
+        {"ambiguous_findings"},
         {"mapping"},
-        {"settings", "transport"},
+        {"decorator", "settings", "transport"},
         {"regions", "aiosession"},
         {"requests", "loading"},
         {"responses", "session"},
@@ -88,6 +90,7 @@ OWNERS = {
     "botocore": {
         "errors",
         "_aws.aiosession",
+        "_aws.decorator",
         "_aws.mapping",
         "_aws.models",
         "_aws.pooled",

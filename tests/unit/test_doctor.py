@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aiocredentials import SecretDescription
-from aiocredentials._aws.mapping import from_answer, map_error
+from aiocredentials._aws.answers import from_answer
+from aiocredentials._aws.mapping import map_error
 from aiocredentials._aws.regions import Region
 from aiocredentials.doctor import cli as command, probe as _probe
 from aiocredentials.doctor.diagnosis import Endpoint, Report, SecretReport, _Examination

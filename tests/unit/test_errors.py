@@ -33,8 +33,8 @@ from aiocredentials import (
     errors,
     map_client_errors,
 )
-from aiocredentials._aws.findings import chain
 from aiocredentials._aws.mapping import map_error
+from aiocredentials._aws.origins import linked_errors
 from unit.foreign_errors import CANARY, client_error
 
 if TYPE_CHECKING:
@@ -247,7 +247,7 @@ async def test_no_chain() -> None:
     """The error isn't chained to botocore's, which may hold a whole answer: neither as cause nor as context."""
     error = await raised(fetch(botocore.exceptions.ParamValidationError(report=CANARY)))
     assert (error.__cause__, error.__context__) == (None, None)
-    assert not any(CANARY in str(link) for link in chain(error))
+    assert not any(CANARY in str(link) for link in linked_errors(error))
 
 
 async def test_ours_pass(caplog: pytest.LogCaptureFixture) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from aiocredentials._aws.findings import is_of_the_credentials
 from aiocredentials._aws.mapping import map_error, unresolved
+from aiocredentials._aws.origins import field_of, is_about_credentials
 from aiocredentials._aws.regions import is_host_label, may_be_a_region, unlisted, wrong_region
 from aiocredentials._aws.responses import FetchStart, read_description, read_page, read_secret
 from aiocredentials._aws.session import signs_again
@@ -33,12 +34,27 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
+if TYPE_CHECKING:
+    Attempt = Callable[[], Coroutine[Any, Any, R]]
+    Call = Callable[[Opened, FetchStart], Coroutine[Any, Any, R]]
+
 # The name in a request that is about several secrets.
 _UNNAMED = ""
 
 
 def _fresh_for_ever() -> Lifetime:
     return FRESH_FOR_EVER
+
+
+@dataclass
+class _CallState:
+    """A call, and how far it has come."""
+
+    request: SecretRequest
+    # The region that is asked; None while it isn't known.
+    where: Region | None = None
+    # Whether a client was opened.
+    is_open: bool = False
 
 
 class Gateway:
@@ -67,10 +83,11 @@ class Gateway:
         """
 
         async def call(opened: Opened, start: FetchStart) -> Secret | CredentialsError:
+            parameters = request.parameters()
             # The answer is never a local variable, because this frame is part of the traceback of
-            # what is raised.
+            # an error.
             return read_secret(
-                await opened.client.get_secret_value(**request.parameters()),
+                await opened.client.get_secret_value(**parameters),
                 request,
                 opened.region,
                 start,
@@ -99,7 +116,8 @@ class Gateway:
             start: FetchStart,
         ) -> dict[str, Secret | CredentialsError]:
             found: dict[str, Secret | CredentialsError] = {}
-            page: dict[str, Any] = {"SecretIdList": [request.secret_name for request in requests]}
+            asked = [request.secret_name for request in requests]
+            page: dict[str, Any] = {"SecretIdList": asked}
             tokens: set[str] = set()
             while True:
                 token = read_page(
@@ -115,7 +133,8 @@ class Gateway:
                 tokens.add(token)
                 page["NextToken"] = token
 
-        return await self._ask(requests[0]._replace(secret_name=_UNNAMED), call)
+        whole_batch = requests[0]._replace(secret_name=_UNNAMED)
+        return await self._ask(whole_batch, call)
 
     async def describe(self, request: SecretRequest) -> SecretDescription:
         """Call DescribeSecret.
@@ -142,62 +161,68 @@ class Gateway:
         """
         running_loop()
         deadline = asyncio.timeout(self._timeout)
+        state = _CallState(request)
         try:
             async with deadline:
                 return request.region or await self._source.region()
         except asyncio.CancelledError:
             if is_cancelled():
                 raise
-            failure = self._mapped(cancelled_inside(), request, None, late=False, is_open=False)
+            failure = self._mapped(cancelled_inside(), state, late=False)
         except Exception as error:  # noqa: BLE001 (whatever is raised becomes one of our errors)
-            failure = self._mapped(error, request, None, late=deadline.expired(), is_open=False)
+            late = deadline.expired()
+            failure = self._mapped(error, state, late=late)
         raise failure
 
-    async def _ask(
-        self,
-        request: SecretRequest,
-        call: Callable[[Opened, FetchStart], Coroutine[Any, Any, R]],
-    ) -> R:
-        """Lend a client to a call, inside one deadline, and map whatever goes wrong.
-
-        If AWS doesn't accept the credentials or the signature any more, the call is made once more,
-        with a client whose credentials were searched for again.
-        """
+    async def _ask(self, request: SecretRequest, call: Call[R]) -> R:
+        """Make a call inside one deadline, and raise one of our errors if it fails."""
         running_loop()
-        start = FetchStart(self._clock(), datetime.now(UTC), self._clock)
-        where = request.region
-        is_open = False
+        start = FetchStart(
+            born=self._clock(),
+            fetched_at=datetime.now(UTC),
+            clock=self._clock,
+        )
         deadline = asyncio.timeout(self._timeout)
+        state = _CallState(request, request.region)
 
         async def attempt() -> R:
-            nonlocal where, is_open
-            async with self._source.client(request.region, deadline) as opened:
-                # Another caller may have opened a shared client, and configured its region
-                # elsewhere.
+            client = self._source.client(request.region, deadline)
+            async with client as opened:
+                # If another caller opened a shared client, its region may have another source.
                 where = request.region or opened.region
-                is_open = True
+                state.where = where
+                state.is_open = True
                 return self._noted(where, await call(opened, start))
 
         try:
             async with deadline:
-                try:
-                    return await attempt()
-                except Exception as error:
-                    if not signs_again(error):
-                        raise
-                is_open = False
-                # Outside of the `except`, so AWS's first answer isn't the context of the second.
-                return await attempt()
+                return await self._repeated(attempt, state)
         except asyncio.CancelledError as cancelled:
-            # The frames below hold what was read so far, and so do the errors it was raised from.
+            # The frames of its traceback hold the answer as far as it was read. So do the errors
+            # that it was raised from.
             cancelled.__cause__ = None
             cancelled.__context__ = None
             if is_cancelled():
                 raise cancelled.with_traceback(None)  # noqa: B904 (it is the same one)
-            failure = self._mapped(cancelled_inside(), request, where, late=False, is_open=is_open)
+            failure = self._mapped(cancelled_inside(), state, late=False)
         except Exception as error:  # noqa: BLE001 (whatever is raised becomes one of our errors)
-            failure = self._mapped(error, request, where, late=deadline.expired(), is_open=is_open)
+            late = deadline.expired()
+            failure = self._mapped(error, state, late=late)
         raise failure
+
+    async def _repeated(self, attempt: Attempt[R], state: _CallState) -> R:
+        """Make a call, and once more if AWS doesn't accept the credentials or the signature.
+
+        The second attempt has a client whose credentials were searched for again.
+        """
+        try:
+            return await attempt()
+        except Exception as error:
+            if not signs_again(error):
+                raise
+        state.is_open = False
+        # Outside of the `except`, so that AWS's first answer isn't the context of the second.
+        return await attempt()
 
     def _noted(self, where: Region, outcome: R) -> R:
         """Note that a region has answered.
@@ -207,45 +232,39 @@ class Gateway:
         self._answered.add(where.name)
         return outcome
 
-    def _mapped(
-        self,
-        error: Exception,
-        request: SecretRequest,
-        where: Region | None,
-        *,
-        late: bool,
-        is_open: bool,
-    ) -> CredentialsError:
-        """Return the error for a caller.
-
-        Args:
-            error: What was raised.
-            request: What was asked.
-            where: The region that was asked, if it is known.
-            late: Whether the deadline has passed.
-            is_open: Whether a client had been opened.
-        """
-        facts = request.facts(where)
+    def _mapped(self, error: Exception, state: _CallState, *, late: bool) -> CredentialsError:
+        """Return the error for a caller; `late` says whether the deadline has passed."""
+        facts = state.request.facts(state.where)
         if self._source.closed and not isinstance(error, PoolClosedError):
-            return make_error(PoolClosedError, "The pool was closed during the call.", **facts)
-        # Opening takes long where the AWS credentials are slow. They are also renewed during calls.
-        if late and (not is_open or is_of_the_credentials(error)):
+            what = "The pool was closed during the call."
+            return make_error(PoolClosedError, what, **facts)
+
+        if late:
+            return self._too_late(error, state)
+        profile = self._source.profile
+        mapped = map_error(error, profile=profile, **facts)
+        where = state.where
+        if where is not None and not isinstance(error, CredentialsError):
+            mapped = self._blamed_on_the_region(error, mapped, where)
+        # An error from opening doesn't name the secret yet.
+        return for_caller(mapped, **facts)
+
+    def _too_late(self, error: Exception, state: _CallState) -> CredentialsError:
+        """Return the error for a call that the deadline ended."""
+        facts = state.request.facts(state.where)
+        # Opening takes long if the source of the AWS credentials is slow. They are also renewed
+        # during calls.
+        if not state.is_open or is_about_credentials(error):
             what = (
                 f"No AWS credentials could be loaded within {self._timeout:g} s: "
                 "their source didn't answer."
             )
             return make_error(CredentialSourceError, what, **facts)
-        if late:
-            what = (
-                f"No answer from Secrets Manager within {self._timeout:g} s, "
-                "connecting and retrying included."
-            )
-            return make_error(EndpointUnreachableError, what, **facts)
-        mapped = map_error(error, profile=self._source.profile, **facts)
-        if where is not None and not isinstance(error, CredentialsError):
-            mapped = self._blamed_on_the_region(error, mapped, where)
-        # An error from opening doesn't name the secret yet.
-        return for_caller(mapped, **facts)
+        what = (
+            f"No answer from Secrets Manager within {self._timeout:g} s, "
+            "connecting and retrying included."
+        )
+        return make_error(EndpointUnreachableError, what, **facts)
 
     def _blamed_on_the_region(
         self,
@@ -259,12 +278,21 @@ class Gateway:
         host = unresolved(error)
         if host is None or where.name in self._answered:
             return mapped
-        # The host may also be that of a proxy or of an endpoint_url: then it isn't about the region.
-        if where.name.lower() not in (host or where.endpoint).lower():
+
+        # The host may be that of a proxy or of an endpoint_url: without the region's name in it,
+        # the error isn't about the region.
+        region = where.name.lower()
+        asked = host or where.endpoint
+        if region not in asked.lower():
             return mapped
         if not may_be_a_region(where.name):
-            return wrong_region(where, getattr(error, "kwargs", {}).get("endpoint_url"))
+            endpoint_url = field_of(error, "endpoint_url") or ""
+            return wrong_region(where, str(endpoint_url))
+
         # Either DNS is down or the region doesn't exist. botocore's list of regions may be older
         # than the region, so it can't decide.
-        vars(mapped)["_what"] = f"{vars(mapped)['_what']} {unlisted(where.name)}".rstrip()
+        attributes = vars(mapped)
+        hint = unlisted(where.name)
+        what = f"{attributes['_what']} {hint}"
+        attributes["_what"] = what.rstrip()
         return mapped

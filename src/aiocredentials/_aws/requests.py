@@ -13,12 +13,15 @@ from aiocredentials._identifiers import region_in
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    # The attributes of an error that name the secret, the region and its source.
+    Facts = Mapping[str, str | None]
+
 
 class SecretRequest(NamedTuple):
     """Which version of which secret.
 
-    The region is None if the default region of the client is meant. Two requests that differ only
-    in where their regions were configured are equal, so they share one cache entry.
+    A region of None means the default region of the client. Two requests that differ only in where
+    their regions were configured are equal, so they share one cache entry.
     """
 
     secret_name: str
@@ -29,28 +32,34 @@ class SecretRequest(NamedTuple):
     @property
     def region_name(self) -> str | None:
         """The name of the region; None for the default region."""
-        return None if self.region is None else self.region.name
+        if self.region is None:
+            return None
+        return self.region.name
 
     def parameters(self) -> dict[str, str]:
         """Return the parameters of GetSecretValue."""
-        asked = {
-            "SecretId": self.secret_name,
-            "VersionId": self.version_id,
-            "VersionStage": self.version_stage,
-        }
-        return {name: value for name, value in asked.items() if value is not None}
+        parameters = {"SecretId": self.secret_name}
+        if self.version_id is not None:
+            parameters["VersionId"] = self.version_id
+        if self.version_stage is not None:
+            parameters["VersionStage"] = self.version_stage
+        return parameters
 
-    def facts(self, where: Region | None = None) -> Mapping[str, str | None]:
-        """Return what an error says of this request: the secret, the region and its source.
+    def facts(self, where: Region | None = None) -> Facts:
+        """Return the facts for an error: the secret, the region and where it was configured.
 
-        `where` is the region that was asked, if that is known better than by the request itself.
+        `where` is the region that was asked, if it is known better than by the request itself.
         """
+        name = self.secret_name or None
         region = where or self.region
-        about_region = {} if region is None else region.facts()
-        return {"secret_name": self.secret_name or None, **about_region}
+        if region is None:
+            return {"secret_name": name}
+        return {"secret_name": name, **region.facts()}
 
 
 def region_of(secret_name: str) -> Region | None:
     """Return the region that an ARN names; None for a name."""
     region = region_in(secret_name)
-    return None if region is None else Region(region, "the secret's ARN")
+    if region is None:
+        return None
+    return Region(region, "the secret's ARN")

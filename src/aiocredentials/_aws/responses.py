@@ -7,9 +7,9 @@ raised error would hold the answer, and with it the secret's value.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from aiocredentials._aws.mapping import from_answer
+from aiocredentials._aws.answers import from_answer
 from aiocredentials._aws.requests import SecretRequest
 from aiocredentials._identifiers import identifiers, same_secret
 from aiocredentials._secret import Secret, SecretDescription
@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from aiocredentials._aws.regions import Region
+    from aiocredentials._aws.requests import Facts
     from aiocredentials._secret import Lifetime
 
-T = TypeVar("T")
+    Answer = Mapping[str, Any]
 
 
 class FetchStart(NamedTuple):
@@ -41,48 +42,69 @@ class FetchStart(NamedTuple):
 
 
 def read_secret(
-    answer: Mapping[str, Any],
+    answer: Answer,
     request: SecretRequest,
     region: Region,
     start: FetchStart,
     lifetime: Lifetime,
 ) -> Secret | CredentialsError:
-    """Return the secret in an answer of GetSecretValue or in an item of a batch, or an error."""
-    name = answer.get("Name")
-    arn = answer.get("ARN")
-    version_id = answer.get("VersionId")
-    labels = _labels(answer.get("VersionStages"))
-    value = _value(answer)
+    """Return the secret in an answer of GetSecretValue or in an item of a batch, or an error.
+
+    Args:
+        answer: The answer of AWS.
+        request: What was asked.
+        region: The region that was asked.
+        start: When the fetch began.
+        lifetime: How long the secret is fresh.
+    """
+    facts = request.facts(region)
+    value = _value_in(answer)
     if value is None:
         wrong = "has neither or both of SecretString and SecretBinary, or of another type"
-    elif not (isinstance(name, str) and isinstance(arn, str)):
-        wrong = "doesn't say which secret it is about"
-    elif not same_secret(request.secret_name, name, arn):
-        return _of_another_secret(request, name, arn, region)
-    elif not isinstance(version_id, str) or not version_id:
-        wrong = "doesn't say which version it is"
-    elif request.version_id not in {None, version_id}:
-        wrong = "is another version than the one that was asked"
-    elif request.version_stage not in {None, *labels}:
-        wrong = "doesn't have the staging label that was asked"
-    else:
-        return Secret(
-            value,
-            name=name,
-            arn=arn,
-            region=region.name,
-            version_id=version_id,
-            version_stages=labels,
-            created_at=_only(datetime, answer.get("CreatedDate")),
-            fetched_at=start.fetched_at,
-            born=start.born,
-            lifetime=lifetime,
-            clock=start.clock,
-        )
-    return _malformed(wrong, request, region)
+        return _malformed(wrong, facts)
+    name = _text(answer, "Name")
+    arn = _text(answer, "ARN")
+    if name is None or arn is None:
+        return _malformed("doesn't say which secret it is about", facts)
+    if not same_secret(request.secret_name, name, arn):
+        return _of_another_secret(request, name, arn, facts)
+
+    version_id = answer.get("VersionId", "")
+    labels = _labels_in(answer.get("VersionStages"))
+    wrong_version = _wrong_version(request, version_id, labels)
+    if wrong_version is not None:
+        return _malformed(wrong_version, facts)
+    return Secret(
+        value,
+        name=name,
+        arn=arn,
+        region=region.name,
+        version_id=version_id,
+        version_stages=labels,
+        created_at=_date(answer, "CreatedDate"),
+        fetched_at=start.fetched_at,
+        born=start.born,
+        lifetime=lifetime,
+        clock=start.clock,
+    )
 
 
-def _value(answer: Mapping[str, Any]) -> str | bytes | None:
+def _wrong_version(
+    request: SecretRequest,
+    version_id: object,
+    labels: tuple[str, ...],
+) -> str | None:
+    """Return what is wrong with the version in an answer; None if it is the one that was asked."""
+    if not isinstance(version_id, str) or not version_id:
+        return "doesn't say which version it is"
+    if request.version_id not in {None, version_id}:
+        return "is another version than the one that was asked"
+    if request.version_stage not in {None, *labels}:
+        return "doesn't have the staging label that was asked"
+    return None
+
+
+def _value_in(answer: Answer) -> str | bytes | None:
     """Return the value; None if there isn't exactly one, or if it has the wrong type."""
     text = answer.get("SecretString")
     binary = answer.get("SecretBinary")
@@ -93,64 +115,75 @@ def _value(answer: Mapping[str, Any]) -> str | bytes | None:
     return None
 
 
-def _labels(stages: object) -> tuple[str, ...]:
-    if not isinstance(stages, list):
+def _labels_in(labels: object) -> tuple[str, ...]:
+    """Return the staging labels in an answer; none if they have the wrong type."""
+    if not isinstance(labels, list):
         return ()
-    return tuple(map(str, cast("list[object]", stages)))
+    listed = cast("list[object]", labels)
+    return tuple(map(str, listed))
 
 
 def _of_another_secret(
     request: SecretRequest,
     name: str,
     arn: str,
-    region: Region,
+    facts: Facts,
 ) -> CredentialsError:
     """Return the error for an answer about another secret than the one that was asked."""
-    if arn.startswith(f"{request.secret_name}-"):
+    prefix = f"{request.secret_name}-"
+    if arn.startswith(prefix):
         # AWS took the ARN for a partial one. It may be the full ARN of a secret that was deleted.
         what = (
             f"No secret has this ARN. AWS answered with the secret {name!r}, whose ARN is longer: "
             "to ask for that one, give its name or its full ARN."
         )
-        return make_error(SecretNotFoundError, what, **request.facts(region))
-    return _malformed("is about another secret", request, region)
+        return make_error(SecretNotFoundError, what, **facts)
+    return _malformed("is about another secret", facts)
 
 
 def read_description(
-    answer: Mapping[str, Any],
+    answer: Answer,
     request: SecretRequest,
     region: Region,
 ) -> SecretDescription | CredentialsError:
-    """Return the description in an answer of DescribeSecret, or an error."""
-    name = answer.get("Name")
-    arn = answer.get("ARN")
-    versions: object = answer.get("VersionIdsToStages") or {}
-    if not (isinstance(name, str) and isinstance(arn, str)):
-        return _malformed("doesn't say which secret it is about", request, region)
-    if not same_secret(request.secret_name, name, arn):
-        return _malformed("is about another secret", request, region)
-    if not isinstance(versions, dict):
-        return _malformed("doesn't list the versions", request, region)
+    """Return the description in an answer of DescribeSecret, or an error.
 
-    stages = cast("dict[str, list[str]]", versions)
+    Args:
+        answer: The answer of AWS.
+        request: The secret that was asked.
+        region: The region that was asked.
+    """
+    facts = request.facts(region)
+    name = _text(answer, "Name")
+    arn = _text(answer, "ARN")
+    versions: object = answer.get("VersionIdsToStages") or {}
+    if name is None or arn is None:
+        return _malformed("doesn't say which secret it is about", facts)
+    if not same_secret(request.secret_name, name, arn):
+        return _malformed("is about another secret", facts)
+    if not isinstance(versions, dict):
+        return _malformed("doesn't list the versions", facts)
+
+    listed = cast("dict[str, list[str]]", versions)
+    labels_by_version = {version: tuple(labels) for version, labels in listed.items()}
     return SecretDescription(
         name=name,
         arn=arn,
         region=region.name,
-        versions={version_id: tuple(labels) for version_id, labels in stages.items()},
-        kms_key_id=_only(str, answer.get("KmsKeyId")),
-        created_at=_only(datetime, answer.get("CreatedDate")),
-        changed_at=_only(datetime, answer.get("LastChangedDate")),
-        deleted_at=_only(datetime, answer.get("DeletedDate")),
+        versions=labels_by_version,
+        kms_key_id=_text(answer, "KmsKeyId"),
+        created_at=_date(answer, "CreatedDate"),
+        changed_at=_date(answer, "LastChangedDate"),
+        deleted_at=_date(answer, "DeletedDate"),
         rotation_enabled=answer.get("RotationEnabled") is True,
-        rotated_at=_only(datetime, answer.get("LastRotatedDate")),
-        next_rotation_at=_only(datetime, answer.get("NextRotationDate")),
-        primary_region=_only(str, answer.get("PrimaryRegion")),
+        rotated_at=_date(answer, "LastRotatedDate"),
+        next_rotation_at=_date(answer, "NextRotationDate"),
+        primary_region=_text(answer, "PrimaryRegion"),
     )
 
 
 def read_page(
-    answer: Mapping[str, Any],
+    answer: Answer,
     requests: Sequence[SecretRequest],
     start: FetchStart,
     lifetime: Callable[[], Lifetime],
@@ -168,26 +201,50 @@ def read_page(
     Returns:
         The token of the next page; None after the last page.
     """
-    for value in answer.get("SecretValues") or ():
-        names = identifiers(str(value.get("Name")), str(value.get("ARN")))
+    for item in answer.get("SecretValues") or ():
+        name = str(item.get("Name"))
+        arn = str(item.get("ARN"))
+        confirmed = identifiers(name, arn)
         for request in requests:
-            if request.secret_name in names:
+            if request.secret_name in confirmed:
+                # Each request of a batch has a region.
                 region = cast("Region", request.region)
-                secret = read_secret(value, request, region, start, lifetime())
+                fresh_for = lifetime()
+                secret = read_secret(item, request, region, start, fresh_for)
                 found[request.secret_name] = secret
 
     by_name = {request.secret_name: request for request in requests}
-    for error in answer.get("Errors") or ():
-        name = str(error.get("SecretId"))
-        about = {"Code": error.get("ErrorCode") or "", "Message": error.get("Message") or ""}
-        facts = by_name.get(name, SecretRequest(name)).facts()
-        found[name] = from_answer({"Error": about}, "BatchGetSecretValue", **facts)
+    for item in answer.get("Errors") or ():
+        asked = str(item.get("SecretId"))
+        unknown = SecretRequest(asked)
+        request = by_name.get(asked, unknown)
+        found[asked] = _error_in(item, request)
     return cast("str | None", answer.get("NextToken"))
 
 
-def _malformed(wrong: str, request: SecretRequest, region: Region) -> CredentialsError:
-    return make_error(MalformedResponseError, f"The answer {wrong}.", **request.facts(region))
+def _error_in(item: Answer, request: SecretRequest) -> CredentialsError:
+    error = {
+        "Code": item.get("ErrorCode") or "",
+        "Message": item.get("Message") or "",
+    }
+    facts = request.facts()
+    return from_answer({"Error": error}, "BatchGetSecretValue", **facts)
 
 
-def _only(kind: type[T], value: object) -> T | None:
-    return value if isinstance(value, kind) else None
+def _malformed(wrong: str, facts: Facts) -> CredentialsError:
+    what = f"The answer {wrong}."
+    return make_error(MalformedResponseError, what, **facts)
+
+
+def _text(answer: Answer, field: str) -> str | None:
+    value = answer.get(field)
+    if isinstance(value, str):
+        return value
+    return None
+
+
+def _date(answer: Answer, field: str) -> datetime | None:
+    value = answer.get(field)
+    if isinstance(value, datetime):
+        return value
+    return None
