@@ -29,7 +29,7 @@ from aiocredentials import (
     InvalidRegionError,
     PoolClosedError,
 )
-from aiocredentials._aws import aiosession, pooled as _pooled, session as _session, transport as _transport
+from aiocredentials._aws import aiosession, clients as _clients, session as _session, transport as _transport
 from aiocredentials._aws.loading import load_transport
 from aiocredentials._aws.pooled import PooledSession
 from aiocredentials._aws.regions import Region, known_regions
@@ -634,7 +634,7 @@ async def test_a_pool_shares_clients(monkeypatch: pytest.MonkeyPatch) -> None:
         return await open_client(stack, session, region, settings)
 
     open_client = _session.open_client
-    monkeypatch.setattr(_pooled, "open_client", slow)
+    monkeypatch.setattr(_clients, "open_client", slow)
     pooled = PooledSession(ClientSettings())
     pooled.open()
 
