@@ -5,8 +5,8 @@ Importing this module imports aioboto3 (300 ms): `loading` does that in a thread
 """
 
 # The stubs of aiobotocore and botocore don't have the private hooks that this module uses.
-# mypy: disable-error-code="attr-defined, has-type, misc, no-any-return, override, union-attr"
-# pyright: basic, reportAttributeAccessIssue=false, reportIncompatibleMethodOverride=false
+# mypy: disable-error-code="attr-defined, misc, override"
+# pyright: basic, reportAttributeAccessIssue=false
 # ruff: noqa: ANN401, SLF001
 
 from __future__ import annotations

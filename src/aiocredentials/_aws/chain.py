@@ -8,7 +8,7 @@ depends on private hooks.
 """
 
 # The stubs of aiobotocore don't have those hooks.
-# mypy: disable-error-code="attr-defined, has-type, no-any-return"
+# mypy: disable-error-code="attr-defined"
 # pyright: basic, reportAttributeAccessIssue=false
 # ruff: noqa: ANN401, SLF001
 

@@ -3,10 +3,7 @@
 `loading` has it read them, in a thread, before the first session is opened.
 """
 
-# The stubs of botocore have neither the method nor the property that are overridden here.
-# mypy: disable-error-code="misc, override"
-# pyright: basic, reportIncompatibleMethodOverride=false
-# ruff: noqa: ANN401
+# ruff: noqa: ANN401 (a model's file may contain anything)
 
 from __future__ import annotations
 

@@ -216,7 +216,8 @@ def _description_of(value: object) -> str:
     if isinstance(value, bytes):
         return f"{len(value)} bytes left out"
     if isinstance(value, Mapping):
-        return _description_of_mapping(value)
+        mapping: _Facts = value
+        return _description_of_mapping(mapping)
 
     attributes = getattr(value, "__dict__", {})
     if _is_request(attributes):

@@ -10,8 +10,8 @@ first session is opened. `tls` makes the TLS contexts, `aiosession` the sessions
 """
 
 # The stubs of aiobotocore and aiohttp don't have the private hooks that this module uses.
-# mypy: disable-error-code="attr-defined, has-type, misc, no-any-return, override, union-attr"
-# pyright: basic, reportAttributeAccessIssue=false, reportIncompatibleMethodOverride=false
+# mypy: disable-error-code="attr-defined, has-type, no-any-return"
+# pyright: basic, reportAttributeAccessIssue=false
 # ruff: noqa: ANN401, PYI036, SLF001
 
 from __future__ import annotations
