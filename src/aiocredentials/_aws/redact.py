@@ -12,7 +12,7 @@ import logging
 import re
 from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from aiocredentials._loops import at_fork, bookkeeping
 
@@ -215,14 +215,17 @@ def _description_of(value: object) -> str:
         return f"{len(value)} characters left out"
     if isinstance(value, bytes):
         return f"{len(value)} bytes left out"
-    if isinstance(value, Mapping):
-        mapping: _Facts = value
-        return _description_of_mapping(mapping)
+    if _is_mapping(value):
+        return _description_of_mapping(value)
 
     attributes = getattr(value, "__dict__", {})
     if _is_request(attributes):
         return _description_of_request(attributes)
     return f"{kind} left out"
+
+
+def _is_mapping(value: object) -> TypeGuard[_Facts]:
+    return isinstance(value, Mapping)
 
 
 def _description_of_mapping(mapping: _Facts) -> str:
