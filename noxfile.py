@@ -128,7 +128,7 @@ def tests(session: nox.Session) -> None:
             session,
             "tests/contract",
             "tests/server/test_main_job.py",
-            "tests/server/test_transport.py",
+            "tests/server/transport",
         )
     else:  # what depends on Python's own asyncio
         run_tests(session, "tests/unit", "tests/server")
