@@ -8,10 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiocredentials import (
-    AsyncCredentialsManager,
-    CredentialsError,
-)
+from aiocredentials import AsyncCredentialsManager, CredentialsError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -9,20 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiocredentials import (
-    CredentialsPool,
-    PoolClosedError,
-)
+from aiocredentials import CredentialsPool, PoolClosedError
 from aiocredentials._aws import clients as _clients, session as _session
 from aiocredentials._aws.pooled import PooledSession
 from aiocredentials._aws.regions import Region
 from aiocredentials._aws.settings import ClientSettings
 from aiocredentials.testing import FakeSecretsManager
+from unit.lending import opened
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-from unit.lending import opened
 
 
 async def test_a_pool_shares_clients(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,20 +10,15 @@ import aioboto3
 import pytest
 from aiobotocore.config import AioConfig
 
-from aiocredentials import (
-    AsyncCredentialsManager,
-    CredentialsPool,
-    EndpointUnreachableError,
-    InvalidRegionError,
-)
+from aiocredentials import AsyncCredentialsManager, CredentialsPool, EndpointUnreachableError, InvalidRegionError
 from aiocredentials._aws.regions import Region, known_regions
 from aiocredentials._aws.session import SessionPerCall
 from aiocredentials._aws.settings import ClientSettings
+from unit.lending import ONE_ATTEMPT, error_of, opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-from unit.lending import ONE_ATTEMPT, error_of, opened
 
 ARN = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:prod/db-AbCdEf"
 

@@ -11,12 +11,7 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 from botocore.exceptions import ProfileNotFound
 
-from aiocredentials import (
-    AsyncCredentialsManager,
-    AuthenticationError,
-    EndpointUnreachableError,
-    InvalidParameterError,
-)
+from aiocredentials import AsyncCredentialsManager, AuthenticationError, EndpointUnreachableError, InvalidParameterError
 from aiocredentials._aws import aiosession, transport as _transport
 from aiocredentials._aws.loading import load_transport
 from aiocredentials._aws.session import SessionPerCall, open_session

@@ -11,19 +11,13 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 from botocore.config import Config
 
-from aiocredentials import (
-    AsyncCredentialsManager,
-    AuthenticationError,
-    CredentialsPool,
-    InvalidParameterError,
-)
+from aiocredentials import AsyncCredentialsManager, AuthenticationError, CredentialsPool, InvalidParameterError
 from aiocredentials._aws.session import SessionPerCall
 from aiocredentials._aws.settings import ClientSettings
+from unit.lending import error_of, opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-from unit.lending import error_of, opened
 
 
 @pytest.mark.parametrize(

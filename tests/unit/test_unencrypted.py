@@ -10,18 +10,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 from aiobotocore.config import AioConfig
 
-from aiocredentials import (
-    AsyncCredentialsManager,
-    CredentialsPool,
-    EndpointUnreachableError,
-)
+from aiocredentials import AsyncCredentialsManager, CredentialsPool, EndpointUnreachableError
 from aiocredentials._aws import transport as _transport
 from aiocredentials._aws.session import SessionPerCall
 from aiocredentials._aws.settings import ClientSettings
+from unit.lending import ONE_ATTEMPT, error_of, opened
 
 if TYPE_CHECKING:
     from server.stub import StubSecretsManager
-from unit.lending import ONE_ATTEMPT, error_of, opened
 
 
 async def test_unencrypted_endpoints(dns: list[str]) -> None:

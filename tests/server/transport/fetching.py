@@ -10,11 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from aiobotocore.config import AioConfig
 
 from aiocredentials import AsyncCredentialsManager, CredentialsPool
-from server.tls_servers import (
-    AWSServer,
-    ConnectProxy,
-    SecretsManagerStub,
-)
+from server.tls_servers import AWSServer, ConnectProxy, SecretsManagerStub
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -6,15 +6,9 @@ import aioboto3
 import pytest
 from aiobotocore.httpsession import AIOHTTPSession
 
-from aiocredentials.errors import (
-    CredentialsError,
-    EndpointUnreachableError,
-)
+from aiocredentials.errors import CredentialsError, EndpointUnreachableError
 from server.certificates import server_context
-from server.tls_servers import (
-    ConnectProxy,
-    SecretsManagerStub,
-)
+from server.tls_servers import ConnectProxy, SecretsManagerStub
 from server.transport.fetching import (
     EXPECTED,
     FLAWS,

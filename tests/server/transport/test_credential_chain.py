@@ -10,19 +10,9 @@ import pytest
 from botocore.credentials import SSOProvider
 from botocore.utils import ContainerMetadataFetcher
 
-from aiocredentials.errors import (
-    CredentialsError,
-    CredentialSourceError,
-)
+from aiocredentials.errors import CredentialsError, CredentialSourceError
 from server.certificates import server_context
-from server.tls_servers import (
-    ContainerStub,
-    Redirect,
-    SecretsManagerStub,
-    SecurityTokenStub,
-    SingleSignOnStub,
-    Trap,
-)
+from server.tls_servers import ContainerStub, Redirect, SecretsManagerStub, SecurityTokenStub, SingleSignOnStub, Trap
 
 if TYPE_CHECKING:
     from pathlib import Path

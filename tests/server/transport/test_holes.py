@@ -15,11 +15,7 @@ from aiobotocore.config import AioConfig
 from aiobotocore.httpsession import AIOHTTPSession
 
 from server.certificates import server_context
-from server.tls_servers import (
-    Redirect,
-    SecretsManagerStub,
-    Trap,
-)
+from server.tls_servers import Redirect, SecretsManagerStub, Trap
 from server.transport.fetching import (
     FLAWS,
     REDIRECTS,

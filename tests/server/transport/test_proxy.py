@@ -6,14 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aiocredentials.errors import (
-    EndpointUnreachableError,
-)
+from aiocredentials.errors import EndpointUnreachableError
 from server.certificates import Authority, server_context
-from server.tls_servers import (
-    ConnectProxy,
-    SecretsManagerStub,
-)
+from server.tls_servers import ConnectProxy, SecretsManagerStub
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,16 +6,9 @@ import json
 
 import pytest
 
-from aiocredentials.errors import (
-    MalformedResponseError,
-)
+from aiocredentials.errors import MalformedResponseError
 from server.certificates import server_context
-from server.tls_servers import (
-    ConnectProxy,
-    Redirect,
-    SecretsManagerStub,
-    Trap,
-)
+from server.tls_servers import ConnectProxy, Redirect, SecretsManagerStub, Trap
 from server.transport.fetching import REDIRECTS, SECRET, Certificates, Fetch, one_attempt
 
 REDIRECT_BODIES = {

@@ -8,14 +8,9 @@ import aioboto3
 import pytest
 from aiobotocore.config import AioConfig
 
-from aiocredentials.errors import (
-    CredentialsError,
-    EndpointUnreachableError,
-)
+from aiocredentials.errors import CredentialsError, EndpointUnreachableError
 from server.certificates import server_context
-from server.tls_servers import (
-    SecretsManagerStub,
-)
+from server.tls_servers import SecretsManagerStub
 
 if TYPE_CHECKING:
     from pathlib import Path
