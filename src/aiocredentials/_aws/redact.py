@@ -168,9 +168,7 @@ def _arguments_of(record: logging.LogRecord) -> tuple[Any, ...]:
     if isinstance(arguments, tuple):
         return arguments
     # logging unpacks a single mapping, for formats such as "%(name)s", which botocore doesn't use.
-    if arguments:
-        return (arguments,)
-    return ()
+    return (arguments,) if arguments else ()
 
 
 def _filled_in(

@@ -246,9 +246,8 @@ class _Connector(aiohttp.TCPConnector):
 
     def abandon(self) -> None:
         """Close the sockets of an event loop that is closed; aiohttp would only complain."""
-        for protocol in self._idle_protocols():
-            _close_socket(protocol.transport)
-        for protocol in self._acquired:
+        idle = self._idle_protocols()
+        for protocol in [*idle, *self._acquired]:
             _close_socket(protocol.transport)
         self._close()
 
