@@ -61,7 +61,8 @@ class LoopClients:
             await replaced.aclose()
             self._replaced.discard(replaced)
 
-        task = detached_task(close())
+        closing = close()
+        task = detached_task(closing)
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 

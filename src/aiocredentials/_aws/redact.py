@@ -145,7 +145,7 @@ def _redact(record: logging.LogRecord) -> bool:
             operation.clear()
             operation.append(str(argument.name))
 
-    # The formats with %r get replacements without quotes, too.
+    # Replacements have no quotes, so %r becomes %s.
     text = str(record.msg).replace("%r", "%s")
     if arguments:
         text = _filled_in(text, arguments, module)

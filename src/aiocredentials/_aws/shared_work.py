@@ -63,15 +63,15 @@ class SharedWork:
         because a helper process that hung may work when it is started again.
 
         Args:
-            key: Identifies the work.
-            work: Does it. It runs in a task of its own, which a cancelled caller doesn't disturb.
+            key: Callers with the same key share the work.
+            work: Does it, in a task of its own, which a cancelled caller doesn't disturb.
             detached: Whether the task has an empty context, not the caller's.
 
         Returns:
             The result of the work.
 
         Raises:
-            Exception: The work raised it. All callers get the same object.
+            Exception: Whatever the work raises. All callers get the same object.
         """
         while True:
             task = self._by_key.get(key)
@@ -105,9 +105,9 @@ class SharedWork:
     def _add(self, key: object, task: SharedTask) -> None:
         """Keep a task until it has ended."""
 
-        def forget(_: SharedTask) -> None:
-            self._tasks.discard(task)
-            if self._by_key.get(key) is task:
+        def forget(ended: SharedTask) -> None:
+            self._tasks.discard(ended)
+            if self._by_key.get(key) is ended:
                 del self._by_key[key]
 
         self._by_key[key] = task

@@ -127,7 +127,7 @@ class TrustedSession(AIOHTTPSession):
         )
 
     def prepare(self) -> None:
-        """Make the TLS context in this thread, because the first request would wait for it."""
+        """Make the TLS context in this thread; otherwise the first request would wait for it."""
         prepare_context(
             self._verify,
             self._cert_file,
@@ -148,10 +148,9 @@ class TrustedSession(AIOHTTPSession):
                 redirect.
         """
         self._check_endpoint(request)
-        # `super().send` gets it as well. But it wraps what is raised, and botocore would repeat the
-        # request.
-        proxy_url = self._proxy_config.proxy_url_for(request.url)
-        await self._get_session(proxy_url)
+        # `super().send` gets it as well. But it wraps the errors, and botocore would repeat the
+        # request. The URL of the proxy may have a password, so it isn't a local variable here.
+        await self._get_session(self._proxy_config.proxy_url_for(request.url))
         response = await super().send(request)
         status = response.status_code
         if status in _REDIRECTS:
