@@ -85,7 +85,12 @@ class SharedWork:
             raise result.error
         return cast("R", result.value)
 
-    def _start(self, work: Work[object], *, detached: bool) -> SharedTask:
+    def _start(
+        self,
+        work: Work[object],
+        *,
+        detached: bool,
+    ) -> SharedTask:
         working = self._in_time(work)
         if detached:
             return detached_task(working)
