@@ -165,7 +165,7 @@ def tests(session: nox.Session) -> None:
             session,
             "tests/contract",
             "tests/server/test_main_job.py",
-            "tests/server/test_transport.py",
+            "tests/server/transport",
         )
     else:
         # These depend on Python's own asyncio.

@@ -44,7 +44,7 @@ TESTS = {
     "_aws/gateway.py": [*CACHE_TESTS, "../server/test_healing.py"],
     "_loops.py": [*CACHE_TESTS, "test_cancelled_inside.py", "../server/test_fork.py"],
     "_aws/pooled.py": ["../server/test_healing.py"],
-    "_aws/session.py": ["../server/test_healing.py"],
+    "_aws/signing.py": ["../server/test_healing.py"],
     "rotation.py": ["test_rotation.py", "test_rotation_limits.py"],
     "_rotation/news.py": ["test_news.py", "test_rotation.py"],
     "_rotation/refusals.py": ["test_refusals.py"],

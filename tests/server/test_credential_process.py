@@ -14,7 +14,7 @@ import pytest
 from aiobotocore.session import AioSession
 
 from aiocredentials import AsyncCredentialsManager, AuthenticationError, CredentialsPool
-from aiocredentials._aws import chain as _chain, pooled as _pooled, redact as _redact
+from aiocredentials._aws import chain as _chain, clients as _clients, redact as _redact
 from aiocredentials._aws.loading import load_transport
 from aiocredentials.errors import CredentialSourceError
 from aiocredentials.testing import FakeSecretsManager
@@ -149,14 +149,14 @@ class TestHangs:
         self, stub: StubSecretsManager, helper: Helper, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A search ends with the last opening that waits for it, before its own time is over."""
-        make_session = _pooled._Clients.session
+        make_session = _clients.Clients.session
 
-        async def made_late(clients: _pooled._Clients) -> Any:  # noqa: ANN401 (passed on)
+        async def made_late(clients: _clients.Clients) -> Any:  # noqa: ANN401 (passed on)
             session = await make_session(clients)
-            clients._seconds = 60
+            clients._shared.seconds = 60
             return session
 
-        monkeypatch.setattr(_pooled._Clients, "session", made_late)
+        monkeypatch.setattr(_clients.Clients, "session", made_late)
         async with CredentialsPool(endpoint_url=stub.url, policy=None, timeout=PATIENCE) as pool:
             manager = pool.manager("prod/db", "eu-west-1")
             while not helper.has_hung:

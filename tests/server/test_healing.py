@@ -17,8 +17,8 @@ from aiobotocore.credentials import AioRefreshableCredentials
 from aiobotocore.session import AioSession
 
 from aiocredentials import AsyncCredentialsManager, AuthenticationError, CredentialsError, CredentialsPool
-from aiocredentials._aws import pooled as _pooled
-from aiocredentials._aws.session import SIGN_AGAIN
+from aiocredentials._aws import clients as _clients
+from aiocredentials._aws.signing import SIGN_AGAIN
 from aiocredentials.errors import AccessDeniedError, EndpointUnreachableError, PoolClosedError
 from aiocredentials.testing import FakeSecretsManager
 from server.stub import Answer
@@ -53,14 +53,14 @@ def keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], Non
 def sessions(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """Collect the sessions that pools open."""
     opened: list[object] = []
-    open_session = _pooled.open_session
+    open_session = _clients.open_session
 
     async def noted(settings: Any) -> Any:  # noqa: ANN401 (passed on)
         session = await open_session(settings)
         opened.append(session)
         return session
 
-    monkeypatch.setattr(_pooled, "open_session", noted)
+    monkeypatch.setattr(_clients, "open_session", noted)
     return opened
 
 

@@ -182,7 +182,7 @@ def test_without_password(url: str, shown: str) -> None:
 def test_a_fork(caplog: pytest.LogCaptureFixture) -> None:
     """In a child process the parent's blocks have no effect, and their ends neither."""
     with wire_logs_redacted():
-        _redact._start_anew()  # what the handler calls in a child
+        _redact._forget_blocks()  # what the handler calls in a child
         assert filters() == 0
         with wire_logs_redacted(), our_call():
             PARSERS.debug("%s", HIDDEN)

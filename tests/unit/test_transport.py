@@ -20,8 +20,7 @@ from botocore.httpsession import get_cert_path
 
 from aiocredentials import AuthenticationError
 from aiocredentials._aws import aiosession, loading, models, tls, transport as _transport
-from aiocredentials._aws.aiosession import load
-from aiocredentials._aws.loading import load_transport
+from aiocredentials._aws.loading import import_and_read, load_transport
 from aiocredentials._aws.regions import default_region
 from aiocredentials._aws.session import open_session
 from aiocredentials._aws.settings import ClientSettings
@@ -111,7 +110,7 @@ class TestLoading:
         """However many sessions are the first ones, the models are loaded once."""
         loaded: list[str] = []
         monkeypatch.setattr(loading, "_is_loaded", False)
-        monkeypatch.setattr(aiosession, "load", lambda: loaded.append("once"))
+        monkeypatch.setattr(loading, "import_and_read", lambda: loaded.append("once"))
         await asyncio.gather(*(load_transport() for _ in range(5)))
         await load_transport()
         # A thread that another loop had already sent finds, once it has the lock, nothing left to do.
@@ -124,7 +123,7 @@ class TestLoading:
         if not collecting:
             gc.disable()
         try:
-            await asyncio.to_thread(load)
+            await asyncio.to_thread(import_and_read)
             assert gc.isenabled() is collecting
         finally:
             gc.enable()
@@ -132,7 +131,7 @@ class TestLoading:
     async def test_a_broken_configuration(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """It is no error of loading: the session that needs it tells, with our words."""
         monkeypatch.setenv("AWS_PROFILE", "missing")
-        await asyncio.to_thread(load)
+        await asyncio.to_thread(import_and_read)
         session = await open_session(ClientSettings())
         with pytest.raises(AuthenticationError, match="there is no profile 'missing'"):
             default_region(ClientSettings(), session)
@@ -146,7 +145,7 @@ class TestLoading:
 
     def test_handlers(self) -> None:
         """Of botocore's event handlers those are kept that Secrets Manager and the credential chain need."""
-        kept = {name for name, *_ in handlers.BUILTIN_HANDLERS if aiosession._is_ours(name)}
+        kept = {name for name, *_ in handlers.BUILTIN_HANDLERS if aiosession._is_needed(name)}
         assert {"choose-signer", "choose-signer.sts.AssumeRoleWithWebIdentity", "request-created"} <= kept
         services = {name.split(".")[1] for name in kept if "." in name}
         assert services <= {"secretsmanager", "sts", "sso", "sso-oidc", "signin"}

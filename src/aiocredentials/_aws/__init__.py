@@ -1,1 +1,22 @@
-"""Everything that speaks with AWS, botocore and aiohttp. The folder knows nothing of the cache."""
+"""The half of the package that uses botocore, aiohttp and AWS. It knows nothing of the cache.
+
+From a call down to the socket:
+
+* `gateway` calls Secrets Manager's API. `requests` has its questions, and `responses` reads the
+  answers.
+* `session` opens sessions and clients, and lends them to one call.
+* `pooled` lends clients that are kept open: `loop_clients` has the clients of one event loop, and
+  `clients` opens them, one per region, with the help of `shared_work`.
+* `settings` has the caller's choices about all of this. `user_lines` finds the line of code that a
+  warning names.
+* `regions` finds the region for a secret, and explains names that aren't regions.
+* `aiosession` makes aiobotocore's sessions safe, `chain` their credential chain, `transport` their
+  HTTP. `tls` makes the TLS contexts.
+* `loading` imports aioboto3 once per process. `models` keeps botocore's files that were read.
+
+Beside the path of a call:
+
+* `redact` keeps values out of botocore's log.
+* `signing` names the errors of AWS after which a call is signed again.
+* `mapping` turns all other errors into ours. `findings` and `credential_findings` explain them.
+"""

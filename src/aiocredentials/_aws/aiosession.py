@@ -1,16 +1,17 @@
-"""aiobotocore sessions whose transport can be trusted, and which share what they load."""
+"""aiobotocore sessions whose transport can be trusted, and which share what they load.
 
-# The stubs of aiobotocore and aiohttp don't have the private hooks that this module is about.
-# mypy: disable-error-code="attr-defined, has-type, misc, no-any-return, override, union-attr"
-# pyright: basic, reportAttributeAccessIssue=false, reportIncompatibleMethodOverride=false
+`transport` has their HTTP, `chain` their credential chain, `models` the loader that they share.
+Importing this module imports aioboto3 (300 ms): `loading` does that in a thread.
+"""
+
+# The stubs of aiobotocore and botocore don't have the private hooks that this module uses.
+# mypy: disable-error-code="attr-defined, misc, override"
+# pyright: basic, reportAttributeAccessIssue=false
 # ruff: noqa: ANN401, SLF001
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import copy
-import gc
 from typing import TYPE_CHECKING, Any
 
 import aioboto3
@@ -27,12 +28,28 @@ from aiocredentials._loops import turn
 if TYPE_CHECKING:
     from aiobotocore.httpsession import AIOHTTPSession
 
+# The handlers of these services are needed: by Secrets Manager, and by the credential chain.
+_SERVICES = frozenset(
+    {
+        "secretsmanager",
+        "sts",
+        "sso",
+        "sso-oidc",
+        "signin",
+    }
+)
+
+_RETRY_DEFAULTS = {
+    "retry_mode": "standard",
+    "max_attempts": 3,
+}
+
 
 class _MetadataSessions:
     """Makes an HTTP session for each question to a metadata service, which no config reaches.
 
-    aiobotocore shares one and counts its users. A caller who is cancelled while it closes makes the
-    count wrong: then no later question gets an open session.
+    aiobotocore shares one and counts its users. A caller that is cancelled while it closes makes
+    the count wrong: then no later question gets an open session.
     """
 
     def __init__(self, theirs: AIOHTTPSession) -> None:
@@ -41,36 +58,63 @@ class _MetadataSessions:
 
     def acquire(self) -> TrustedSession:
         """Return a session, for one `async with`."""
-        return TrustedSession(timeout=self._timeout, proxies=self._proxies)
+        return TrustedSession(
+            timeout=self._timeout,
+            proxies=self._proxies,
+        )
 
 
 class TrustedAioSession(AioSession):
-    """An aiobotocore session whose credential chain is hardened too, and which shares what it loads."""
+    """An aiobotocore session with a safe transport and a safe credential chain.
+
+    It shares the models with all others.
+    """
 
     def __init__(self) -> None:
-        # Of botocore's 119 handlers, the ones for S3, EC2 and others are never called here and cost a millisecond.
-        super().__init__(event_hooks=AioHierarchicalEmitter(), include_builtin_handlers=False)
-        places = {
-            handlers.REGISTER_FIRST: self._events.register_first,
-            handlers.REGISTER_LAST: self._events.register_last,
-        }
-        for name, handler, *where in handlers.BUILTIN_HANDLERS:
-            if _is_ours(name):
-                places.get(where[0] if where else None, self._events.register)(name, handler)
+        super().__init__(
+            event_hooks=AioHierarchicalEmitter(),
+            include_builtin_handlers=False,
+        )
+        self._register_handlers()
         self.register_component("data_loader", loader)
         self.set_default_client_config(TrustedConfig())
         _set_retry_defaults(self)
 
+    def _register_handlers(self) -> None:
+        """Register those of botocore's 119 handlers that are needed.
+
+        The others, for S3, EC2 and so on, are never called here, and would cost a millisecond.
+        """
+        register_at = {
+            handlers.REGISTER_FIRST: self._events.register_first,
+            handlers.REGISTER_LAST: self._events.register_last,
+        }
+        for event, handler, *position in handlers.BUILTIN_HANDLERS:
+            if _is_needed(event):
+                place = position[0] if position else None
+                register = register_at.get(place, self._events.register)
+                register(event, handler)
+
     async def get_credentials(self) -> Any:
-        """Resolve the AWS credentials, and let other tasks run before botocore goes on with them."""
+        """Resolve the AWS credentials, and let other tasks run before botocore continues."""
         credentials = await super().get_credentials()
-        await turn()  # next, botocore builds a client, without an await: several milliseconds
+        # Next, botocore builds a client without an await, which takes several milliseconds.
+        await turn()
         return credentials
 
     def _create_credential_resolver(self) -> Any:
         resolver = super()._create_credential_resolver()
         chain.protect(resolver, _MetadataSessions)
         return resolver
+
+
+def _is_needed(event: str) -> bool:
+    """Return whether Secrets Manager or the credential chain needs the handlers of an event."""
+    # Such as "before-sign.sts.AssumeRole". An event without a service is for all services.
+    parts = event.split(".")
+    if parts[0] == "docs":
+        return False
+    return len(parts) == 1 or parts[1] in _SERVICES
 
 
 def copy_of(core: AioSession) -> AioSession:
@@ -87,7 +131,7 @@ def _set_retry_defaults(core: AioSession) -> None:
     idle connection that the server has dropped costs one attempt, so there must be more than one.
     """
     store = core.get_component("config_store")
-    for name, default in {"retry_mode": "standard", "max_attempts": 3}.items():
+    for name, default in _RETRY_DEFAULTS.items():
         provider = store.get_config_provider(name)
         # It is None where the session's owner has set a value.
         if isinstance(provider, ChainProvider):
@@ -96,35 +140,13 @@ def _set_retry_defaults(core: AioSession) -> None:
             store.set_config_provider(name, ours)
 
 
-def _is_ours(event: str) -> bool:
-    what, _, service = event.partition(".")
-    return what != "docs" and service.split(".")[0] in {
-        "",
-        "secretsmanager",
-        "sts",
-        "sso",
-        "sso-oidc",
-        "signin",
-    }
-
-
-def load() -> None:
-    """Read models, endpoint rules and CA store, and import what botocore imports late. For a thread: it takes 0.1 s.
-
-    The collector is off meanwhile: it would stop all threads to look through what is being made here.
-    """
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        # Whoever has a broken configuration learns of it from the session that needs it.
-        with contextlib.suppress(Exception):
-            asyncio.run(_dry_run())
-    finally:
-        if collecting:
-            gc.enable()
-
-
-async def _dry_run() -> None:
-    session = aioboto3.Session("not-a-key", "not-a-secret", botocore_session=TrustedAioSession())
-    async with session.client("secretsmanager", region_name="us-east-1") as client:
+async def dry_run() -> None:
+    """Open a client that is never used, so that a later one finds everything loaded."""
+    session = aioboto3.Session(
+        aws_access_key_id="not-a-key",
+        aws_secret_access_key="not-a-secret",  # noqa: S106 (no request is signed with it)
+        botocore_session=TrustedAioSession(),
+    )
+    opening = session.client("secretsmanager", region_name="us-east-1")
+    async with opening as client:
         transport_of(client).prepare()

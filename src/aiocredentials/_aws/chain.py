@@ -1,12 +1,14 @@
-"""botocore's credential chain, made fit for a service.
+"""botocore's credential chain, changed so that it fits a service.
 
-It leaves no helper process behind, asks no person, and belongs to one event loop.
+It leaves no helper process behind, asks no person, and belongs to one event loop. `aiosession` has
+the sessions that use it.
 
-The stubs of aiobotocore don't have the private hooks that this module is about; tests hold what
-they promise, with the pinned aiobotocore and with the newest one.
+Tests hold these promises with the pinned aiobotocore and with the newest one, because this module
+depends on private hooks.
 """
 
-# mypy: disable-error-code="attr-defined, has-type, no-any-return"
+# The stubs of aiobotocore don't have those hooks.
+# mypy: disable-error-code="attr-defined"
 # pyright: basic, reportAttributeAccessIssue=false
 # ruff: noqa: ANN401, SLF001
 
@@ -41,40 +43,61 @@ from aiocredentials.errors import AuthenticationError, make_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeAlias
 
     from aiobotocore.session import AioSession
+
+    MakeSession: TypeAlias = Callable[[Any], Any]
 
 REAP_SECONDS = 1.0
 """How long the end of a killed helper process is waited for: the system needs milliseconds."""
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
-# Their sources ask with an HTTP session that belongs to one event loop.
-_OF_ONE_LOOP = {AioContainerProvider.METHOD, AioInstanceMetadataProvider.METHOD}
+_METADATA_FETCHERS = (
+    AioContainerMetadataFetcher,
+    AioInstanceMetadataFetcher,
+)
+# These fetch with an HTTP session that belongs to one event loop.
+_OF_ONE_LOOP = {
+    AioContainerProvider.METHOD,
+    AioInstanceMetadataProvider.METHOD,
+}
 
 
-def protect(resolver: Any, metadata_session: Callable[[Any], Any]) -> None:
+def protect(resolver: Any, metadata_session: MakeSession) -> None:
     """Change how a new credential chain uses helper processes, devices and metadata services.
 
     `metadata_session` makes the HTTP session for a metadata service in place of aiobotocore's own.
     """
     for provider in resolver.providers:
-        for name in ("_fetcher", "_role_fetcher"):
-            fetcher: Any = getattr(provider, name, None)
-            is_ours = isinstance(fetcher, (AioContainerMetadataFetcher, AioInstanceMetadataFetcher))
-            if is_ours and isinstance(fetcher._session, _RefCountedSession):
-                fetcher._session = metadata_session(fetcher._session)
+        _replace_metadata_session(provider, metadata_session)
         if isinstance(provider, AioProcessProvider):
             provider._popen = start_helper
         if isinstance(provider, AioAssumeRoleProvider):
-            if provider._prompter is getpass:
-                provider._prompter = refuse_mfa
-            # It makes the chains of source profiles.
-            builder: Any = provider._profile_provider_builder
-            make = builder._create_process_provider
-            builder._create_process_provider = partial(_process_provider, make)
+            _protect_roles(provider)
 
 
-def _process_provider(make: Callable[[str], Any], profile_name: str) -> Any:
+def _replace_metadata_session(provider: Any, metadata_session: MakeSession) -> None:
+    for name in ("_fetcher", "_role_fetcher"):
+        fetcher: Any = getattr(provider, name, None)
+        asks_metadata = isinstance(fetcher, _METADATA_FETCHERS)
+        if asks_metadata and isinstance(fetcher._session, _RefCountedSession):
+            fetcher._session = metadata_session(fetcher._session)
+
+
+def _protect_roles(provider: Any) -> None:
+    if provider._prompter is getpass:
+        provider._prompter = refuse_mfa
+    # The builder makes the chains of source profiles.
+    builder: Any = provider._profile_provider_builder
+    make = builder._create_process_provider
+    builder._create_process_provider = partial(_process_provider, make)
+
+
+def _process_provider(
+    make: Callable[[str], Any],
+    profile_name: str,
+) -> Any:
     provider = make(profile_name)
     provider._popen = start_helper
     return provider
@@ -96,14 +119,21 @@ def refuse_mfa(prompt: str) -> NoReturn:
 async def start_helper(*command: str, **streams: Any) -> _Helper:
     """Start a `credential_process`, with the arguments of `asyncio.create_subprocess_exec`."""
     alone = not _has_terminal()
-    process = await asyncio.create_subprocess_exec(*command, start_new_session=alone, **streams)
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        start_new_session=alone,
+        **streams,
+    )
     return _Helper(process, alone=alone)
 
 
 def _has_terminal() -> bool:
-    """Return whether there is a terminal. A helper may ask for a password there, so it keeps it."""
+    """Return whether there is a terminal, where a helper may ask for a password."""
+    # Opening it mustn't make it this process's own one.
+    flags = os.O_RDWR | getattr(os, "O_NOCTTY", 0)
     try:
-        os.close(os.open("/dev/tty", os.O_RDWR | getattr(os, "O_NOCTTY", 0)))
+        terminal = os.open("/dev/tty", flags)
+        os.close(terminal)
     except OSError:
         return False
     return True
@@ -115,7 +145,12 @@ class _Helper:
     Without a terminal it has a process group of its own, so its own children are killed with it.
     """
 
-    def __init__(self, process: asyncio.subprocess.Process, *, alone: bool) -> None:
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        *,
+        alone: bool,
+    ) -> None:
         self._process = process
         self._alone = alone
 
@@ -143,25 +178,38 @@ class _Helper:
             self._process._transport.close()
 
     def _kill(self) -> None:
+        process = self._process
         if self._alone and hasattr(os, "killpg"):
-            os.killpg(self._process.pid, signal.SIGKILL)
+            os.killpg(process.pid, signal.SIGKILL)
         else:
-            self._process.kill()
+            process.kill()
 
 
-async def resolve(get_credentials: Callable[[], Any], core: AioSession) -> Any:
+async def resolve(
+    get_credentials: Callable[[], Any],
+    core: AioSession,
+) -> Any:
     """Resolve the credentials of a session, however often that was tried before.
 
-    aiobotocore before 3 takes a second try with a source profile for an endless loop.
+    aiobotocore before 3 mistakes a second try with a source profile for an endless loop.
     """
     if core._credentials is None:
-        for provider in getattr(core.get_component("credential_provider"), "providers", ()):
+        for provider in _providers(core):
             if isinstance(provider, AioAssumeRoleProvider):
                 provider._visited_profiles = [provider._profile_name]
     return await get_credentials()
 
 
-def when_refresh_fails(credentials: Any, note: Callable[[], None]) -> None:
+def _providers(core: AioSession) -> list[Any]:
+    """Return the providers of a session's chain; a caller's own chain may have none."""
+    resolver = core.get_component("credential_provider")
+    return list(getattr(resolver, "providers", ()))
+
+
+def when_refresh_fails(
+    credentials: Any,
+    note: Callable[[], None],
+) -> None:
     """Call `note` whenever expiring credentials can't be renewed.
 
     Some never can again, such as those of a profile that has changed on disk: then a new session
@@ -183,26 +231,35 @@ def when_refresh_fails(credentials: Any, note: Callable[[], None]) -> None:
     vars(credentials)["get_frozen_credentials"] = noting
 
 
-def copied(core: AioSession, metadata_session: Callable[[Any], Any]) -> AioSession:
+def copied(core: AioSession, metadata_session: MakeSession) -> AioSession:
     """Return a copy of a caller's session for one event loop; theirs stays as it is.
 
-    Settings and components are theirs. The credential chain is the copy's own, except for providers
-    of the caller's own making.
+    The copy has the caller's settings and components. The credential chain is the copy's own,
+    except for providers of the caller's own making.
     """
+    theirs = core._components
+    own = copy.copy(theirs)
+    own._components = dict(theirs._components)
+    own._deferred = dict(theirs._deferred)
+
     mine = copy.copy(core)
-    mine._components = copy.copy(core._components)
-    mine._components._components = dict(core._components._components)
-    mine._components._deferred = dict(core._components._deferred)
-    mine.register_component("config_store", copy.copy(core.get_component("config_store")))
-    theirs = core._components._components.get("credential_provider")
-    make = partial(_chain, mine, theirs, metadata_session)
-    # Not made before it is needed: a profile that isn't there is an error then.
-    mine._components.lazy_register_component("credential_provider", make)
+    mine._components = own
+    config_store = core.get_component("config_store")
+    mine.register_component("config_store", copy.copy(config_store))
+
+    their_chain = theirs._components.get("credential_provider")
+    make = partial(_chain, mine, their_chain, metadata_session)
+    # It isn't made before it is needed, because a missing profile is an error only then.
+    own.lazy_register_component("credential_provider", make)
     mine._credentials = _own_credentials(mine, core._credentials)
     return mine
 
 
-def _chain(mine: AioSession, theirs: Any, metadata_session: Callable[[Any], Any]) -> Any:
+def _chain(
+    mine: AioSession,
+    theirs: Any,
+    metadata_session: MakeSession,
+) -> Any:
     """Make a chain for a copy of a session, with the providers that the caller added to theirs."""
     chain = mine._create_credential_resolver()
     protect(chain, metadata_session)
@@ -210,16 +267,23 @@ def _chain(mine: AioSession, theirs: Any, metadata_session: Callable[[Any], Any]
         return chain
     if not hasattr(theirs, "providers"):
         return theirs
+
     ours = {type(provider): provider for provider in chain.providers}
-    chain.providers = [ours.get(type(provider), provider) for provider in theirs.providers]
+    chain.providers = []
     for provider in theirs.providers:
+        own = ours.get(type(provider), provider)
+        chain.providers.append(own)
         if isinstance(provider, AioAssumeRoleProvider):
-            own = ours[type(provider)]
-            if provider._prompter is not getpass:
-                own._prompter = provider._prompter
-            if type(provider.cache) is not dict:
-                own.cache = provider.cache
+            _adopt(ours[type(provider)], provider)
     return chain
+
+
+def _adopt(own: Any, theirs: Any) -> None:
+    """Let a provider of roles ask for codes, and keep credentials, as the caller's one does."""
+    if theirs._prompter is not getpass:
+        own._prompter = theirs._prompter
+    if type(theirs.cache) is not dict:
+        own.cache = theirs.cache
 
 
 _refused: WeakSet[Any] = WeakSet()
@@ -238,11 +302,12 @@ def _own_credentials(mine: AioSession, theirs: Any) -> Any:
         is_refused = theirs is not None and theirs in _refused
     searched_anew: set[str] = _OF_ONE_LOOP
     if is_refused:
-        # What the files on disk say may have changed, too.
-        mine._config = mine._profile_map = None
-        chain = mine.get_component("credential_provider")
-        searched_anew = {provider.METHOD for provider in getattr(chain, "providers", ())}
-    if getattr(theirs, "method", None) in searched_anew and _found_by_chain(theirs):
+        # The files on disk may have changed, too.
+        mine._config = None
+        mine._profile_map = None
+        searched_anew = {provider.METHOD for provider in _providers(mine)}
+    method = getattr(theirs, "method", None)
+    if method in searched_anew and _found_by_chain(theirs):
         return None
     if not isinstance(theirs, AioRefreshableCredentials):
         return theirs
@@ -255,8 +320,13 @@ def _own_credentials(mine: AioSession, theirs: Any) -> Any:
 
 
 def _found_by_chain(credentials: Any) -> bool:
-    """Return whether a chain finds such again. Others are renewed by a function of the caller's."""
+    """Return whether a chain finds such credentials again.
+
+    Others are renewed by a function of the caller's.
+    """
     if not isinstance(credentials, AioRefreshableCredentials):
         return True
-    made_in = str(getattr(credentials._refresh_using, "__module__", ""))
-    return made_in.partition(".")[0] in {"aiobotocore", "botocore"}
+    renew = credentials._refresh_using
+    module = str(getattr(renew, "__module__", ""))
+    package = module.partition(".")[0]
+    return package in {"aiobotocore", "botocore"}

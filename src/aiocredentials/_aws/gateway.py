@@ -12,7 +12,7 @@ from aiocredentials._aws.mapping import map_error, unresolved
 from aiocredentials._aws.origins import field_of, is_about_credentials
 from aiocredentials._aws.regions import is_host_label, may_be_a_region, unlisted, wrong_region
 from aiocredentials._aws.responses import FetchStart, read_description, read_page, read_secret
-from aiocredentials._aws.session import signs_again
+from aiocredentials._aws.signing import signs_again
 from aiocredentials._loops import cancelled_inside, is_cancelled, running_loop
 from aiocredentials._secret import FRESH_FOR_EVER, Lifetime
 from aiocredentials.errors import (

@@ -1,30 +1,54 @@
-"""Importing aioboto3 and reading botocore's models: once per process, in a thread."""
+"""What is loaded once per process, in a thread: aioboto3, and botocore's models.
+
+`models` keeps the models, `tls` the TLS contexts.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 
 from aiocredentials._loops import PerLoop, loading
 
-_loading = PerLoop(asyncio.Lock)
-
+# One task of each loop waits for the thread; the others wait for that task.
+_locks = PerLoop(asyncio.Lock)
 
 _is_loaded = False
 
 
 async def load_transport() -> None:
-    """Import aioboto3 and load botocore's models in a thread, once a process: 0.5 s that would stall the loop."""
+    """Import aioboto3 and load botocore's models in a thread, once per process.
+
+    In the event loop this would block all tasks for 0.5 s.
+    """
     if not _is_loaded:
-        # One thread of each loop waits for it, however many tasks do.
-        async with _loading.get():
+        async with _locks.get():
             await asyncio.to_thread(_load)
 
 
 def _load() -> None:
-    global _is_loaded  # noqa: PLW0603 (it is the process that has loaded them or hasn't)
+    global _is_loaded  # noqa: PLW0603 (the process has loaded them, or it hasn't)
     with loading:
         if not _is_loaded:
-            from aiocredentials._aws import aiosession  # noqa: PLC0415 (300 ms and 500 modules)
-
-            aiosession.load()
+            import_and_read()
             _is_loaded = True
+
+
+def import_and_read() -> None:
+    """Import the transport; then read models, endpoint rules and CA store, and import the rest.
+
+    For a thread: reading takes 0.1 s. The garbage collector is off meanwhile, because it would stop
+    all threads while it looks through the new objects.
+    """
+    from aiocredentials._aws import aiosession  # noqa: PLC0415 (300 ms and 500 modules)
+
+    was_collecting = gc.isenabled()
+    gc.disable()
+    try:
+        # The session that needs a broken configuration reports it.
+        with contextlib.suppress(Exception):
+            asyncio.run(aiosession.dry_run())
+    finally:
+        if was_collecting:
+            gc.enable()

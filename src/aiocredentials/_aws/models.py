@@ -1,9 +1,9 @@
-"""botocore's models: one loader for all sessions of the process."""
+"""botocore's models: one loader for all sessions of the process, which keeps what it has read.
 
-# The stubs of aiobotocore and aiohttp don't have the private hooks that this module is about.
-# mypy: disable-error-code="attr-defined, has-type, misc, no-any-return, override, union-attr"
-# pyright: basic, reportAttributeAccessIssue=false, reportIncompatibleMethodOverride=false
-# ruff: noqa: ANN401
+`loading` has it read them, in a thread, before the first session is opened.
+"""
+
+# ruff: noqa: ANN401 (a model's file may contain anything)
 
 from __future__ import annotations
 
@@ -19,29 +19,43 @@ if TYPE_CHECKING:
 
 
 class _JSONFileLoader(JSONFileLoader):
-    """botocore's, but a Python function makes the dicts: so json.loads lets other threads run while it reads 2 MB."""
+    """A reader of model files that lets other threads run while it reads one of 2 MB.
 
-    def _load_file(self, full_path: str, open_method: Callable[[str, str], Any]) -> Any:
-        if not os.path.isfile(full_path):  # noqa: PTH113 (botocore's own path, joined as it joins them)
+    It is botocore's, except that a Python function makes the dicts. Otherwise json.loads would hold
+    the interpreter until the end of the file.
+    """
+
+    def _load_file(
+        self,
+        full_path: str,
+        open_method: Callable[[str, str], Any],
+    ) -> Any:
+        if not os.path.isfile(full_path):  # noqa: PTH113 (botocore's path, joined as it joins them)
             return None
         with open_method(full_path, "rb") as file:
-            return json.loads(file.read(), object_pairs_hook=lambda pairs: OrderedDict(pairs))  # noqa: PLW0108
+            content = file.read()
+        return json.loads(content, object_pairs_hook=_ordered)
+
+
+def _ordered(pairs: Any) -> Any:
+    return OrderedDict(pairs)
 
 
 class _SharedLoader(Loader):
-    """One loader for all sessions of the process: what it has read stays read, and its search path doesn't grow."""
+    """One loader for all sessions: it reads each file once, and its search path doesn't grow."""
 
     @property
     def search_paths(self) -> list[str]:
-        return list(super().search_paths)  # every aioboto3 session appends a folder
+        # A copy, because every aioboto3 session appends a folder.
+        return list(super().search_paths)
 
 
-_own_folders = [
-    os.path.expanduser(path)  # noqa: PTH111 (as botocore does it)
-    for path in os.environ.get("AWS_DATA_PATH", "").split(os.pathsep)
-    if path
-]
+_paths = os.environ.get("AWS_DATA_PATH", "")
 loader = _SharedLoader(
-    _own_folders,
+    [
+        os.path.expanduser(path)  # noqa: PTH111 (as botocore expands these paths)
+        for path in _paths.split(os.pathsep)
+        if path
+    ],
     file_loader=_JSONFileLoader(),
 )

@@ -1,8 +1,9 @@
-"""Keep values out of botocore's debug log, in the records of our own calls and in no others.
+"""Keeps values out of botocore's debug log, in the records of our own calls and in no others.
 
-At level DEBUG botocore writes each answer's body, each request with its session token and its signature, and what the
-credential chain was told by STS, SSO and the metadata services. While a client of ours lives, a filter on the loggers
-that do so rewrites those records; a context variable tells which are ours, so another client's stay as they were.
+At level DEBUG botocore logs the body of each answer, each request with its session token and its
+signature, and the credentials that STS, SSO and the metadata services return. While one of our
+clients is open, a filter on the loggers that do so rewrites those records. A context variable marks
+our calls, so the records of other clients stay as they were.
 """
 
 from __future__ import annotations
@@ -10,37 +11,54 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping
-from contextvars import ContextVar, Token
-from types import NoneType
-from typing import Any, cast
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from aiocredentials._loops import at_fork, bookkeeping
 
-# A filter sees what is logged by its own logger, not by those below it in name: each is named here.
-# Most modules of aiobotocore log as botocore's of the same name, some under their own, and which
-# ones changes between releases. The first log what goes over the wire, and where to; of the others,
-# only the texts of exceptions can hold any of it.
-_WIRE = frozenset({"auth", "endpoint", "parsers", "regions", "utils"})
-_CARRIERS = frozenset({"credentials", "httpsession", "retryhandler", "tokens"})
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    _Facts: TypeAlias = Mapping[Any, Any]
+
+# A logger's filter doesn't see the records of the loggers below it in name, so each is listed here.
+# Most modules of aiobotocore log under botocore's name for the same module, some under their own,
+# and these change between releases. The first set logs requests, answers and addresses; of the
+# second set, only the texts of exceptions can hold any of it.
+_WIRE = {"auth", "endpoint", "parsers", "regions", "utils"}
+_CARRIERS = {"credentials", "httpsession", "retryhandler", "tokens"}
 LOGGERS = tuple(
     logging.getLogger(f"{package}.{module}")
     for package in ("aiobotocore", "botocore")
     for module in sorted(_WIRE | _CARRIERS)
 )
 
+# The records of these modules don't name the operation, so it is put in front of them.
+_NAMELESS = {"auth", "parsers"}
+# The headers of an answer that a record may show.
+_HARMLESS_HEADERS = {
+    "content-length",
+    "content-type",
+    "date",
+    "x-amzn-requestid",
+}
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-_HEADERS = frozenset(
-    {"content-length", "content-type", "date", "x-amzn-requestid"}
-)  # that a record may show
 
-# None outside of our calls; inside, the operation that is under way, as soon as botocore has named it.
-_call: ContextVar[list[str] | None] = ContextVar("aiocredentials_call", default=None)
+# None outside of our calls. In one, a list with the operation, as soon as botocore has named it.
+_call: ContextVar[list[str] | None] = ContextVar(
+    "aiocredentials_call",
+    default=None,
+)
 
 
-class wire_logs_redacted:  # noqa: N801 (it is used as a function; so is the next)
-    """Have the filter in place as long as the block lasts, which is as long as a client of ours lives.
+# Which records are ours, and when there is a filter
 
-    The first such block puts it there and the last takes it away; with `redact=False` a block does nothing.
+
+class wire_logs_redacted:  # noqa: N801 (it is used as a function)
+    """Keep the filter in place as long as the block lasts: as long as one of our clients is open.
+
+    The first such block adds the filter and the last one removes it. With `redact=False` a block
+    does nothing.
     """
 
     __slots__ = ("_redact",)
@@ -52,16 +70,16 @@ class wire_logs_redacted:  # noqa: N801 (it is used as a function; so is the nex
         if self._redact:
             with bookkeeping:
                 _living.add(self)
-                _settle()
+                _update_filters()
 
     def __exit__(self, *_: object) -> None:
         with bookkeeping:
             _living.discard(self)
-            _settle()
+            _update_filters()
 
 
-class our_call:  # noqa: N801 (as above)
-    """Mark what is logged in this block, by this task and those that it starts, as ours."""
+class our_call:  # noqa: N801 (it is used as a function)
+    """Mark the records in this block as ours: those of this task and of tasks that it starts."""
 
     __slots__ = ("_redact", "_token")
 
@@ -69,114 +87,190 @@ class our_call:  # noqa: N801 (as above)
         self._redact = redact
 
     def __enter__(self) -> None:
-        # Without redaction it is set as well: such a call may be made inside of another one.
-        self._token: Token[list[str] | None] = _call.set([] if self._redact else None)
+        # Without redaction it is set as well, because this call may be made inside of another one.
+        operation: list[str] | None = None
+        if self._redact:
+            operation = []
+        self._token = _call.set(operation)
 
     def __exit__(self, *_: object) -> None:
         try:  # noqa: SIM105 (suppress would take as long as all the rest)
             _call.reset(self._token)
         except ValueError:
-            pass  # A coroutine that nobody finished is closed by the collector, in another context: it has no call.
+            # The garbage collector closes an unfinished coroutine in another context, which is in
+            # no call.
+            pass
 
 
 _living: set[wire_logs_redacted] = set()
 
 
-def _settle() -> None:
-    """Put the filter in place or take it away.
+def _update_filters() -> None:
+    """Add the filter or remove it, and then check again.
 
-    Then look again: the garbage collector may end a block in the middle of this, in the same
-    thread.
+    The garbage collector may end a block in the middle of this, in the same thread.
     """
-    done = None
-    while done is not bool(_living):
-        done = bool(_living)
+    has_filter = None
+    while has_filter is not bool(_living):
+        has_filter = bool(_living)
         for logger in LOGGERS:
-            if done:
+            if has_filter:
                 logger.addFilter(_redact)
             else:
                 logger.removeFilter(_redact)
 
 
-def _start_anew() -> None:
-    """In a forked child, forget the blocks of the parent: nothing there ends them."""
+def _forget_blocks() -> None:
+    """In a forked child, forget the blocks of the parent, because nothing ends them there."""
     _living.clear()
-    _settle()
+    _update_filters()
 
 
-at_fork(after_in_child=_start_anew)
+at_fork(after_in_child=_forget_blocks)
+
+
+# What becomes of a record
+
+
+def _redact(record: logging.LogRecord) -> bool:
+    """Rewrite a record of our own: only botocore's own words and harmless facts stay."""
+    operation = _call.get()
+    if operation is None:
+        return True
+
+    module = record.name.rpartition(".")[2]
+    arguments = _arguments_of(record)
+    for argument in arguments:
+        if _is_operation(argument):
+            operation.clear()
+            operation.append(str(argument.name))
+
+    # Replacements have no quotes, so %r becomes %s.
+    text = str(record.msg).replace("%r", "%s")
+    if arguments:
+        text = _filled_in(text, arguments, module)
+    if record.exc_info:
+        exception = _replacement_of(record.exc_info[1])
+        text = f"{text} {exception}"
+    if operation and module in _NAMELESS:
+        name = operation[0]
+        text = f"{name}: {text}"
+
+    record.msg = text
+    record.args = ()
+    record.exc_info = None
+    record.exc_text = None
+    return True
+
+
+def _arguments_of(record: logging.LogRecord) -> tuple[Any, ...]:
+    arguments = record.args
+    if isinstance(arguments, tuple):
+        return arguments
+    # logging unpacks a single mapping, for formats such as "%(name)s", which botocore doesn't use.
+    return (arguments,) if arguments else ()
+
+
+def _filled_in(
+    text: str,
+    arguments: tuple[Any, ...],
+    module: str,
+) -> str:
+    """Fill harmless arguments, and replacements of the others, in the text of a record."""
+    harmless = tuple(_made_harmless(each, module) for each in arguments)
+    try:
+        return text % harmless
+    except (TypeError, ValueError):
+        # The format may be for numbers alone. An error that is raised here would end the call.
+        return f"{text} {harmless}"
+
+
+def _made_harmless(value: object, module: str) -> object:
+    if value is None or isinstance(value, (int, float)):
+        return value
+    if isinstance(value, str) and module in _CARRIERS:
+        return value
+    return _replacement_of(value)
+
+
+def _is_operation(value: object) -> bool:
+    # By its name, because importing botocore's class would slow down the import of this package.
+    return type(value).__name__ == "OperationModel"
+
+
+def _replacement_of(value: Any) -> str:  # noqa: ANN401 (botocore may log anything)
+    """Describe an argument by the facts that can't be secret."""
+    if _is_operation(value):
+        return str(value.name)
+    return f"[{_description_of(value)}]"
+
+
+def _description_of(value: object) -> str:
+    kind = type(value).__name__
+    if isinstance(value, BaseException):
+        return f"{kind}; its text is left out"
+    if isinstance(value, str):
+        return f"{len(value)} characters left out"
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes left out"
+    if _is_mapping(value):
+        return _description_of_mapping(value)
+
+    attributes = getattr(value, "__dict__", {})
+    if _is_request(attributes):
+        return _description_of_request(attributes)
+    return f"{kind} left out"
+
+
+def _is_mapping(value: object) -> TypeGuard[_Facts]:
+    return isinstance(value, Mapping)
+
+
+def _description_of_mapping(mapping: _Facts) -> str:
+    # A request is a dict at first, an object later.
+    if _is_request(mapping):
+        return _description_of_request(mapping)
+    # All other mappings are the headers of an answer.
+    harmless: dict[Any, str] = {}
+    for name in mapping:
+        header = str(name).lower()
+        if header in _HARMLESS_HEADERS:
+            harmless[name] = str(mapping[name])
+    kind = type(mapping).__name__
+    if harmless:
+        return f"{kind} left out, but for {harmless}"
+    return f"{kind} left out"
+
+
+def _is_request(facts: _Facts) -> bool:
+    return "method" in facts and "url" in facts
+
+
+def _description_of_request(facts: _Facts) -> str:
+    method = facts["method"]
+    url = without_password(str(facts["url"]))
+    # Without the query, which may hold a signature.
+    address = url.partition("?")[0]
+    size = ""
+    body = facts.get("body")
+    if isinstance(body, str | bytes):
+        size = f", a body of {len(body)} bytes"
+    return f"{method} {address}{size}; body and headers left out"
+
+
+# URLs
 
 
 def without_password(url: str) -> str:
     """Return a URL without the user and the password in it, also if it isn't a valid URL.
 
-    A `#` or `/` in a password ends the host name for a parser, so everything up to the last `@`
-    goes.
+    A `#` or `/` in a password ends the host name for a parser, so this removes everything up to the
+    last `@`.
     """
     head, at, rest = url.rpartition("@")
     if not at:
         return url
     scheme = _SCHEME.match(head)
-    return scheme[0] + rest if scheme else rest
-
-
-def _redact(record: logging.LogRecord) -> bool:
-    """Rewrite a record of ours: what is kept are the words of botocore's source, and facts that can't be secret."""
-    operation = _call.get()
-    if operation is None:
-        return True
-    module = record.name.rpartition(".")[2]
-    # logging unpacks a single mapping, for formats such as "%(name)s", which botocore doesn't use.
-    arguments = (
-        record.args if isinstance(record.args, tuple) else (record.args,) if record.args else ()
-    )
-    for each in arguments:
-        if type(each).__name__ == "OperationModel":
-            operation[:] = [_shown(each)]
-    text = str(record.msg).replace("%r", "%s")
-    if arguments:
-        shown = tuple(each if _may_stay(each, module) else _shown(each) for each in arguments)
-        try:
-            text %= shown
-        except (
-            TypeError,
-            ValueError,
-        ):  # a format for numbers alone, say; raised from here, it would end the call
-            text = f"{text} {shown}"
-    if record.exc_info:
-        text = f"{text} {_shown(record.exc_info[1])}"
-    record.msg = f"{operation[0]}: {text}" if operation and module in {"auth", "parsers"} else text
-    record.args = ()
-    record.exc_info = record.exc_text = None
-    return True
-
-
-def _may_stay(value: object, module: str) -> bool:
-    return isinstance(value, (bool, int, float, NoneType)) or (
-        isinstance(value, str) and module in _CARRIERS
-    )
-
-
-def _shown(value: Any) -> str:  # noqa: ANN401 (whatever botocore logs)
-    """Say what an argument was, in place of it."""
-    kind = type(value).__name__
-    if kind == "OperationModel":
-        return str(value.name)
-    if isinstance(value, BaseException):
-        return f"[{kind}; its text is left out]"
-    if isinstance(value, str | bytes):
-        return f"[{len(value)} {'characters' if isinstance(value, str) else 'bytes'} left out]"
-    is_mapping = isinstance(value, Mapping)
-    # A request is a dict at first, an object later; any other mapping is the headers of an answer.
-    facts = cast("Mapping[Any, Any]", value if is_mapping else getattr(value, "__dict__", {}))
-    if "method" in facts and "url" in facts:
-        body = facts.get("body")
-        size = f", a body of {len(body)} bytes" if isinstance(body, str | bytes) else ""
-        url = without_password(str(facts["url"])).partition("?")[0]
-        return f"[{facts['method']} {url}{size}; body and headers left out]"
-    known = (
-        {name: str(facts[name]) for name in facts if str(name).lower() in _HEADERS}
-        if is_mapping
-        else {}
-    )
-    return f"[{kind} left out{f', but for {known}' if known else ''}]"
+    if scheme is None:
+        return rest
+    return scheme.group() + rest

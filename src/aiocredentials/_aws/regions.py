@@ -1,4 +1,8 @@
-"""Regions: where a region is configured, what its host is called, and what a wrong name means."""
+"""Regions: where a region is configured, its endpoint, and which region a wrong name means.
+
+`default_region` finds the region for secrets that don't name their own. The identifier and the
+caller's `region_name` argument come before it: `requests` has those two.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,12 @@ import functools
 import os
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from aiocredentials._arguments import LONGEST_REGION
 from aiocredentials._aws.mapping import map_opening_error
 from aiocredentials._aws.redact import without_password
-from aiocredentials._aws.settings import ClientSettings, CustomSession, core_of, is_custom
+from aiocredentials._aws.settings import ClientSettings, core_of, is_custom
 from aiocredentials.errors import (
     CredentialsError,
     InvalidRegionError,
@@ -22,14 +26,22 @@ from aiocredentials.errors import (
 )
 
 if TYPE_CHECKING:
-    import aioboto3
+    from typing import Any, TypeAlias
+
     from aiobotocore.session import AioSession
 
+    from aiocredentials._aws.settings import AnySession
+
+    Partition: TypeAlias = dict[str, Any]
 
 DEFAULT_REGION = "us-east-1"
 
-
 SERVICE = "secretsmanager"
+"""botocore's name of Secrets Manager, and the first label of its host names."""
+
+# botocore reads the first one alone. Lambda and ECS set the second, and other SDKs read it.
+_REGION_VARIABLES = ("AWS_DEFAULT_REGION", "AWS_REGION")
+_HOST_LABEL = re.compile(rf"(?!-)[A-Za-z0-9-]{{1,{LONGEST_REGION}}}(?<!-)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,108 +57,180 @@ class Region:
     @property
     def endpoint(self) -> str:
         """The endpoint that Secrets Manager would have there."""
-        suffix = ".cn" if self.name.startswith("cn-") else ""
-        return f"https://{SERVICE}.{self.name}.amazonaws.com{suffix}"
+        endpoint = f"https://{SERVICE}.{self.name}.amazonaws.com"
+        if self.name.startswith("cn-"):
+            endpoint += ".cn"
+        return endpoint
 
     def facts(self) -> dict[str, str | None]:
-        """Return what an error says of it."""
-        return {"region_name": self.name, "region_source": self.source}
+        """Return the region and its source, as the arguments of an error."""
+        return {
+            "region_name": self.name,
+            "region_source": self.source,
+        }
+
+
+# Where a region is configured
 
 
 def default_region(
-    settings: ClientSettings, session: aioboto3.Session | AioSession | CustomSession
+    settings: ClientSettings,
+    session: AnySession,
 ) -> Region:
-    """Find the region for a secret that doesn't say its own: config, pool, session, environment, profile, us-east-1."""
-    if in_config := getattr(settings.config, "region_name", None):
+    """Find the region for secrets that don't name their own.
+
+    The order is: the config, the pool or manager, the session, the environment, the profile, and
+    us-east-1. Raises a `CredentialsError` if the profile can't be read.
+    """
+    in_config = getattr(settings.config, "region_name", None)
+    if in_config:
         return Region(in_config, "config=")
     if settings.region_name:
         return Region(settings.region_name, settings.region_source)
-    core = core_of(session)
-    explicit = (
-        session.region_name if is_custom(session) else core.instance_variables().get("region")
-    )
-    if explicit:
-        return Region(explicit, "the session")
-    # botocore reads AWS_DEFAULT_REGION alone; Lambda and ECS set AWS_REGION, and other SDKs read it.
-    for variable in ("AWS_DEFAULT_REGION", "AWS_REGION"):
-        if os.environ.get(variable):
-            return Region(os.environ[variable], variable)
+
+    in_session = _region_of_the_session(session)
+    if in_session:
+        return Region(in_session, "the session")
+
+    for variable in _REGION_VARIABLES:
+        in_environment = os.environ.get(variable)
+        if in_environment:
+            return Region(in_environment, variable)
+
+    return _region_of_the_profile(settings, core_of(session))
+
+
+def _region_of_the_session(session: AnySession) -> str | None:
+    if is_custom(session):
+        return session.region_name
+    variables = core_of(session).instance_variables()
+    region: str | None = variables.get("region")
+    return region
+
+
+def _region_of_the_profile(
+    settings: ClientSettings,
+    core: AioSession,
+) -> Region:
     try:
         in_profile = core.get_scoped_config().get("region")
-    except Exception as error:  # noqa: BLE001 (a profile that isn't there, or a file that can't be parsed)
+    except Exception as error:  # noqa: BLE001 (the profile is missing, or a file can't be parsed)
         failure = map_opening_error(error, profile=settings.profile)
     else:
         if in_profile:
-            return Region(in_profile, f"profile {core.profile or 'default'!r}")
-        return Region(
-            DEFAULT_REGION,
-            "the default: no argument, environment variable or profile names another",
-        )
+            profile = core.profile or "default"
+            return Region(in_profile, f"profile {profile!r}")
+        source = "the default: no argument, environment variable or profile names another"
+        return Region(DEFAULT_REGION, source)
     raise failure
 
 
-def wrong_region(region: Region, endpoint_url: str | None = None) -> CredentialsError:
-    """Make the error for a region that isn't one: what would have been asked, and which real one is nearest."""
-    if len(region.name) > LONGEST_REGION:
-        # The name would be in the message twice, and there is none that it resembles.
-        what = f"A name of {len(region.name)} characters is no region: it has at most {LONGEST_REGION}."
-        return make_error(InvalidRegionError, what, region_source=region.source)
-    endpoint = one_line(without_password(endpoint_url or region.endpoint))
-    hint = nearest_region(region.name)
-    what = f"AWS has no region {shown(region.name)} ({endpoint} would have been asked): did you mean {hint!r}?"
-    return make_error(InvalidRegionError, what, **region.facts())
-
-
-_HOST_LABEL = re.compile(rf"(?!-)[A-Za-z0-9-]{{1,{LONGEST_REGION}}}(?<!-)")
+# Names that aren't regions
 
 
 def is_host_label(name: str) -> bool:
-    """Whether a region's name can be a part of a host's."""
+    """Return whether the name of a region can be a part of a host name."""
     return _HOST_LABEL.fullmatch(name) is not None
 
 
 def may_be_a_region(name: str) -> bool:
-    """Whether a name has the shape of a region: of one that botocore lists, or of one that is newer."""
-    return any(re.fullmatch(partition["regionRegex"], name) for partition in partitions())
+    """Return whether a name has the shape of a region, which may be newer than botocore's list."""
+    shapes = [partition["regionRegex"] for partition in partitions()]
+    return any(re.fullmatch(shape, name) for shape in shapes)
+
+
+def wrong_region(
+    region: Region,
+    endpoint_url: str | None = None,
+) -> CredentialsError:
+    """Make the error for a name that isn't a region.
+
+    It names the endpoint that would have been asked, and the region that was most likely meant.
+    """
+    name = region.name
+    length = len(name)
+    if length > LONGEST_REGION:
+        # The message leaves the name out: it is too long, and resembles no region.
+        what = f"A name of {length} characters is no region: "
+        what += f"it has at most {LONGEST_REGION}."
+        return make_error(
+            InvalidRegionError,
+            what,
+            region_source=region.source,
+        )
+
+    safe_url = without_password(endpoint_url or region.endpoint)
+    endpoint = one_line(safe_url)
+    what = f"AWS has no region {shown(name)} "
+    what += f"({endpoint} would have been asked): "
+    what += _hint(name)
+    return make_error(
+        InvalidRegionError,
+        what,
+        **region.facts(),
+    )
 
 
 def unlisted(name: str) -> str:
-    """Return a hint, where botocore doesn't list a region; empty where it does."""
-    if any(name in partition["regions"] for partition in partitions()):
-        return ""
-    return f"The installed botocore lists no region {shown(name)}: did you mean {nearest_region(name)!r}?"
+    """Return a hint if botocore doesn't list a region; otherwise an empty string."""
+    for partition in partitions():
+        if name in partition["regions"]:
+            return ""
+    hint = _hint(name)
+    return f"The installed botocore lists no region {shown(name)}: {hint}"
+
+
+def _hint(name: str) -> str:
+    nearest = nearest_region(name)
+    return f"did you mean {nearest!r}?"
 
 
 def nearest_region(name: str) -> str:
     """Find the region that a name most likely means, by its place or by its spelling.
 
-    The name has at most 63 characters: comparing a longer one would hold up the event loop.
+    The name has at most 63 characters: to compare a longer one would block the event loop.
     """
     typed = name.strip().lower()
     known = known_regions()
-    # A place, such as the one in "Europe (Ireland)". Two letters are none, and nor is anything with a hyphen.
+    # Two letters name no place, and nor does anything with a hyphen.
     if re.fullmatch("[a-z ]{3,}", typed):
-        for partition in partitions():
-            for region, facts in partition["regions"].items():
-                if region in known and typed in facts["description"].lower():
-                    return str(region)
-    return max(known, key=lambda region: difflib.SequenceMatcher(None, typed, region).ratio())
+        there = _region_at(typed, known)
+        if there is not None:
+            return there
+
+    def similarity(region: str) -> float:
+        matcher = difflib.SequenceMatcher(None, typed, region)
+        return matcher.ratio()
+
+    return max(known, key=similarity)
+
+
+def _region_at(place: str, known: list[str]) -> str | None:
+    """Find the region at a place, such as the one in "Europe (Ireland)"."""
+    for partition in partitions():
+        for region, facts in partition["regions"].items():
+            description = facts["description"].lower()
+            if region in known and place in description:
+                return str(region)
+    return None
 
 
 def known_regions() -> list[str]:
-    """List the regions that the installed botocore knows, without asking the network."""
-    # Those of the isolated partitions (aws-iso and its like) are nobody's typing mistake.
-    return sorted(
-        name
-        for one in partitions()
-        if "-iso" not in one["id"]
-        for name in one["regions"]
-        if not name.endswith("-global")
-    )
+    """List the regions that the installed botocore knows, without a call."""
+    names: list[str] = []
+    for partition in partitions():
+        # Nobody means an isolated partition, such as aws-iso, by a typing mistake.
+        if "-iso" not in partition["id"]:
+            names.extend(partition["regions"])
+    regions = [name for name in names if not name.endswith("-global")]
+    return sorted(regions)
 
 
 @functools.cache
-def partitions() -> list[dict[str, Any]]:
-    from botocore.loaders import create_loader  # noqa: PLC0415 (as above)
+def partitions() -> list[Partition]:
+    """Return botocore's list of partitions, each with its regions."""
+    # An import at the top would slow down the import of this package.
+    from botocore.loaders import create_loader  # noqa: PLC0415
 
-    return cast("list[dict[str, Any]]", create_loader().load_data("partitions")["partitions"])
+    content = create_loader().load_data("partitions")
+    return cast("list[Partition]", content["partitions"])

@@ -1,137 +1,61 @@
-"""What users may choose about sessions and clients, and the sessions that they may bring."""
+"""The caller's choices about sessions and clients, checked when a pool or a manager is made.
+
+`session` opens sessions and clients by these settings, and `regions` finds the region in them.
+"""
 
 from __future__ import annotations
 
 import inspect
-import logging
 import os
 import re
-import sys
-import warnings
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeGuard, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, cast
 from urllib.parse import urlsplit
 
 from aiocredentials._arguments import check_name, check_region
 from aiocredentials._aws.redact import without_password
+from aiocredentials._aws.user_lines import UserLine
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
+    from typing import TypeAlias
 
     import aioboto3
     from aiobotocore.config import AioConfig
     from aiobotocore.session import AioSession
 
-logger = logging.getLogger("aiocredentials")
+    AnySession: TypeAlias = "aioboto3.Session | AioSession | CustomSession"
 
 
 class CustomSession(Protocol):
-    """A session that makes its own clients, in place of aioboto3's: a fake in tests, an emulator, a recorder.
+    """A session that makes its own clients: a fake in tests, an emulator, a recorder.
 
-    What it connects to, and whether that can be trusted, is its own affair. Of `endpoint_url` and `config`, only the
-    region that a config names is for it.
+    It is used in place of aioboto3's sessions. We don't check its connections. Of `endpoint_url`
+    and `config`, it gets only the region that a config names.
     """
 
     @property
     def region_name(self) -> str:
-        """The region for secrets that don't name their own, where the pool or the manager doesn't name one either."""
+        """The region for secrets that don't name their own.
+
+        It is used where neither the pool nor the manager names a region.
+        """
         ...
 
     def secretsmanager_client(self, region_name: str) -> AbstractAsyncContextManager[Any]:
-        """Make a client, open as long as the block lasts, with botocore's methods for Secrets Manager as coroutines.
+        """Make a client that is open as long as the block lasts.
 
-        These are `get_secret_value`, `batch_get_secret_value` and `describe_secret`. They take botocore's parameters,
-        return its dicts and raise its exceptions, after retries if there are any.
+        It has the methods of botocore's client for Secrets Manager, as coroutines:
+        `get_secret_value`, `batch_get_secret_value` and `describe_secret`. They accept botocore's
+        parameters, return its dicts and raise its exceptions, after retries if there are any.
         """
         ...
 
 
 def is_custom(session: object) -> TypeGuard[CustomSession]:
-    # Asked of the class: a mock has every attribute.
+    """Return whether a session makes its own clients."""
+    # The class decides, because a mock has every attribute.
     return hasattr(type(session), "secretsmanager_client")
-
-
-class Place(NamedTuple):
-    """A line of the user's code, for a warning that is issued when that code doesn't run."""
-
-    filename: str
-    line: int
-    module: str
-
-    @classmethod
-    def outside(cls) -> Place:
-        """Return the line that called this package."""
-        frame = sys._getframe(1)  # noqa: SLF001 (the warnings module finds its line by it)
-        while True:
-            name: str = frame.f_globals.get("__name__", "")
-            # A call of a generic class, as `AsyncCredentialsManager[Any](...)`, goes through `typing`.
-            if frame.f_back is None or not name.startswith(("aiocredentials.", "typing")):
-                return cls(frame.f_code.co_filename, frame.f_lineno, name)
-            frame = frame.f_back
-
-    def warn(self, message: str) -> None:
-        """Issue a `UserWarning`. Where warnings are errors, log it: it must not break a call."""
-        # Python notes in the registry of a module what it has shown of it.
-        module = sys.modules.get(self.module)
-        names: dict[str, Any] = vars(module) if module else {}
-        registry: dict[Any, Any] = names.setdefault("__warningregistry__", {})
-        at = (self.filename, self.line, self.module)
-        try:
-            warnings.warn_explicit(message, UserWarning, *at, registry)
-        except Exception:  # noqa: BLE001 (whatever the user's filters and hooks raise)
-            logger.warning("%s", message)
-
-
-@dataclass(frozen=True, slots=True)
-class ClientSettings:
-    """What a caller may choose about the sessions and clients that are opened for it."""
-
-    region_name: str | None = None
-    region_source: str = "the region_name argument"
-    session: aioboto3.Session | AioSession | CustomSession | None = None
-    endpoint_url: str | None = field(default=None, repr=False)
-    config: AioConfig | None = None
-    redact_wire_logs: bool = True
-    chosen_at: Place = field(default_factory=Place.outside, compare=False, repr=False)
-
-    def __post_init__(self) -> None:
-        """Refuse what can't work now, rather than at the first fetch."""
-        check_region(self.region_name)
-        check_name(
-            "endpoint_url",
-            self.endpoint_url,
-            "give a URL such as 'https://vpce-1.example', or leave it out",
-        )
-        if self.endpoint_url is not None and not _is_url(self.endpoint_url):
-            shown = without_password(self.endpoint_url)
-            how = "write it as 'https://host' or 'http://127.0.0.1:5000'."
-            message = f"endpoint_url {shown!r} isn't a URL: {how}"
-            if shown != self.endpoint_url:
-                message += " The user and the password are left out here: in these, "
-                message += "write # / ? @ as %23 %2F %3F %40."
-            raise ValueError(message)
-        # Of the two kinds of botocore session, boto3's own is the one that can't be awaited.
-        if not (
-            self.session is None or is_custom(self.session)
-        ) and not inspect.iscoroutinefunction(
-            getattr(core_of(self.session), "get_credentials", None)
-        ):
-            kind = f"{type(self.session).__module__}.{type(self.session).__qualname__}"
-            message = f"session is a {kind}: give an aioboto3.Session or an aiobotocore AioSession, or a CustomSession."
-            raise TypeError(message)
-        if self.config is not None and not hasattr(self.config, "http_session_cls"):
-            message = (
-                f"config is a {type(self.config).__name__}: give an aiobotocore.config.AioConfig."
-            )
-            raise TypeError(message)
-
-    @property
-    def profile(self) -> str | None:
-        """The AWS profile that is used, for errors to name; None for the default one."""
-        if self.session is None:
-            # In botocore's order.
-            return os.environ.get("AWS_DEFAULT_PROFILE", os.environ.get("AWS_PROFILE"))
-        return None if is_custom(self.session) else core_of(self.session).profile
 
 
 def core_of(session: object) -> AioSession:
@@ -139,12 +63,93 @@ def core_of(session: object) -> AioSession:
     return cast("AioSession", getattr(session, "_session", session))
 
 
+@dataclass(frozen=True, slots=True)
+class ClientSettings:
+    """The caller's choices about the sessions and clients that are opened for it."""
+
+    region_name: str | None = None
+    region_source: str = "the region_name argument"
+    session: AnySession | None = None
+    endpoint_url: str | None = field(default=None, repr=False)
+    config: AioConfig | None = None
+    redact_wire_logs: bool = True
+    chosen_at: UserLine = field(
+        default_factory=UserLine.that_called,
+        compare=False,
+        repr=False,
+    )
+
+    def __post_init__(self) -> None:
+        """Reject settings that can't work now, rather than at the first fetch."""
+        check_region(self.region_name)
+        self._check_endpoint()
+        self._check_session()
+        self._check_config()
+
+    def _check_endpoint(self) -> None:
+        what_to_do = "give a URL such as 'https://vpce-1.example', or leave it out"
+        check_name("endpoint_url", self.endpoint_url, what_to_do)
+        if self.endpoint_url is None or _is_url(self.endpoint_url):
+            return
+
+        safe_url = without_password(self.endpoint_url)
+        how = "write it as 'https://host' or 'http://127.0.0.1:5000'."
+        message = f"endpoint_url {safe_url!r} isn't a URL: {how}"
+        if safe_url != self.endpoint_url:
+            message += " The user and the password are left out here: in these, "
+            message += "write # / ? @ as %23 %2F %3F %40."
+        raise ValueError(message)
+
+    def _check_session(self) -> None:
+        session = self.session
+        if session is None or is_custom(session):
+            return
+        # Of the two kinds of botocore session, boto3's own is the one that can't be awaited.
+        core = core_of(session)
+        get_credentials = getattr(core, "get_credentials", None)
+        if inspect.iscoroutinefunction(get_credentials):
+            return
+
+        cls = type(session)
+        kind = f"{cls.__module__}.{cls.__qualname__}"
+        what_to_do = "give an aioboto3.Session or an aiobotocore AioSession, or a CustomSession."
+        raise TypeError(f"session is a {kind}: {what_to_do}")
+
+    def _check_config(self) -> None:
+        config = self.config
+        if config is None or hasattr(config, "http_session_cls"):
+            return
+
+        kind = type(config).__name__
+        raise TypeError(f"config is a {kind}: give an aiobotocore.config.AioConfig.")
+
+    @property
+    def profile(self) -> str | None:
+        """The AWS profile in use, for errors to name; None for the default one."""
+        if self.session is None:
+            # botocore reads the two variables in this order.
+            second = os.environ.get("AWS_PROFILE")
+            return os.environ.get("AWS_DEFAULT_PROFILE", second)
+        if is_custom(self.session):
+            return None
+        return core_of(self.session).profile
+
+
 def _is_url(text: str) -> bool:
     try:
         parts = urlsplit(text)
-        complete = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
-        # An @ elsewhere belongs to a password that ends the host name too early.
-        rest = parts.path + parts.query + parts.fragment
-        return bool(complete) and "@" not in rest and re.search(r"\s", text) is None
-    except ValueError:  # brackets that don't close, or a port that is none
+        host = parts.hostname
+        port = parts.port
+    except ValueError:
+        # A bracket isn't closed, or the port isn't a port's number.
         return False
+
+    if parts.scheme not in {"http", "https"}:
+        return False
+    if not host or port == 0:
+        return False
+    # An @ elsewhere belongs to a password that ends the host name too early.
+    rest = parts.path + parts.query + parts.fragment
+    if "@" in rest:
+        return False
+    return re.search(r"\s", text) is None

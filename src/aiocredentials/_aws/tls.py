@@ -1,16 +1,13 @@
 """TLS contexts: one per set of certificate files, made again when a file changes."""
 
-# The stubs of aiobotocore and aiohttp don't have the private hooks that this module is about.
-# mypy: disable-error-code="attr-defined, has-type, misc, no-any-return, override, union-attr"
-# pyright: basic, reportAttributeAccessIssue=false, reportIncompatibleMethodOverride=false
-# ruff: noqa: ANN401
+# ruff: noqa: ANN401 (`verify` is botocore's: a bool or the path of a CA bundle)
 
 from __future__ import annotations
 
 import asyncio
 import ssl
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from botocore.httpsession import create_urllib3_context, get_cert_path
 
@@ -20,27 +17,75 @@ from aiocredentials.errors import TransportError
 _MOST_CONTEXTS = 16
 
 
-_Files = tuple[str | None, str | None, str | None]
+class CertificateFiles(NamedTuple):
+    """The paths that a TLS context is made from. Without a bundle nothing is verified."""
+
+    bundle: str | None
+    certificate: str | None
+    key: str | None
+
+    def stamps(self) -> list[object]:
+        """Return what tells these files from their predecessors. Raises `OSError`."""
+        return [path and _stamp(path) for path in self]
 
 
-_Stamps = tuple[object, ...]
+class _KeptContext(NamedTuple):
+    stamps: list[object]
+    context: ssl.SSLContext
 
 
-# The newest context of each set of files, with what told the files from their predecessors.
-_contexts: dict[_Files, tuple[_Stamps, ssl.SSLContext]] = {}
+# The newest context of each set of files.
+_contexts: dict[CertificateFiles, _KeptContext] = {}
 
 
-def _files(verify: Any, certificate: str | None, key: str | None) -> _Files:
-    return (get_cert_path(verify) if verify else None, certificate, key)
+async def ssl_context(
+    verify: Any,
+    certificate: str | None,
+    key: str | None,
+) -> ssl.SSLContext:
+    """Return the context for a CA bundle and a client certificate.
+
+    It is made once, in a thread, and again when a file has changed.
+
+    Args:
+        verify: The path of a CA bundle, True for the default one, or False to verify nothing.
+        certificate: The path of a client certificate.
+        key: The path of its key, if that is a file of its own.
+
+    Raises:
+        TransportError: A file can't be loaded.
+    """
+    files = _files(verify, certificate, key)
+    try:
+        context = _kept_context(files)
+        if context is None:
+            context = await asyncio.to_thread(_build_context, files)
+    # ssl.SSLError is an OSError, too.
+    except OSError as error:
+        paths = ", ".join(filter(None, files))
+        named = f"the CA bundle or client certificate ({paths})"
+        why = f"{named} can't be loaded: {error.strerror}"
+    else:
+        return context
+    raise TransportError(why=why)
 
 
-def _kept(files: _Files) -> ssl.SSLContext | None:
-    kept = _contexts.get(files)
-    return kept[1] if kept is not None and kept[0] == _stamps(files) else None
+def prepare_context(
+    verify: Any,
+    certificate: str | None,
+    key: str | None,
+) -> None:
+    """Make the context in this thread, so that the first request doesn't wait for it."""
+    _build_context(_files(verify, certificate, key))
 
 
-def _stamps(files: _Files) -> _Stamps:
-    return tuple(path and _stamp(path) for path in files)
+def _files(
+    verify: Any,
+    certificate: str | None,
+    key: str | None,
+) -> CertificateFiles:
+    bundle = get_cert_path(verify) if verify else None
+    return CertificateFiles(bundle, certificate, key)
 
 
 def _stamp(path: str) -> tuple[int, int]:
@@ -48,42 +93,43 @@ def _stamp(path: str) -> tuple[int, int]:
     return status.st_ino, status.st_mtime_ns
 
 
-async def ssl_context(verify: Any, certificate: str | None, key: str | None) -> ssl.SSLContext:
-    """Return the context for a CA bundle and a client certificate: made once, and again when a file has changed."""
-    files = _files(verify, certificate, key)
-    try:
-        kept = _kept(files)
-        return await asyncio.to_thread(_build_context, files) if kept is None else kept
-    except OSError as error:  # ssl.SSLError is one
-        named = ", ".join(filter(None, files))
-        why = f"the CA bundle or client certificate ({named}) can't be loaded: {error.strerror}"
-    raise TransportError(why=why)
+def _kept_context(files: CertificateFiles) -> ssl.SSLContext | None:
+    """Return the context that was made from these files, unless one has changed."""
+    kept = _contexts.get(files)
+    if kept is None:
+        return None
+    if kept.stamps != files.stamps():
+        return None
+    return kept.context
 
 
-def prepare_context(verify: Any, certificate: str | None, key: str | None) -> None:
-    """Make the context in this thread, so that the first request doesn't wait for it."""
-    _build_context(_files(verify, certificate, key))
-
-
-def _build_context(files: _Files) -> ssl.SSLContext:
-    bundle, certificate, key = files
+def _build_context(files: CertificateFiles) -> ssl.SSLContext:
     with loading:
-        if (kept := _kept(files)) is not None:
+        kept = _kept_context(files)
+        if kept is not None:
             return kept
-        # Read before the files: a change while they are read makes the next client read them again.
-        stamps = _stamps(files)
-        context = create_urllib3_context()
-        # urllib3 checks the host name by itself, so botocore's context doesn't; aiohttp leaves it
-        # to the context.
-        context.check_hostname = bundle is not None
-        context.verify_mode = ssl.CERT_REQUIRED if bundle else ssl.CERT_NONE
-        if bundle:
-            context.load_verify_locations(bundle)
-        if certificate:
-            context.load_cert_chain(certificate, key)
+
+        # Before the files are read: if one changes meanwhile, the next client reads them again.
+        stamps = files.stamps()
+        context = _new_context(files)
+
         _contexts.pop(files, None)
-        _contexts[files] = stamps, context
+        _contexts[files] = _KeptContext(stamps, context)
         while len(_contexts) > _MOST_CONTEXTS:
-            # Certificates that are renewed under new names; a client that has one keeps it.
-            del _contexts[next(iter(_contexts))]
+            # Certificates may be renewed under new names. A client that uses a context keeps it.
+            oldest = next(iter(_contexts))
+            del _contexts[oldest]
         return context
+
+
+def _new_context(files: CertificateFiles) -> ssl.SSLContext:
+    context: ssl.SSLContext = create_urllib3_context()
+    # urllib3 checks the host name by itself, so botocore's context doesn't; aiohttp leaves it to
+    # the context.
+    context.check_hostname = files.bundle is not None
+    context.verify_mode = ssl.CERT_REQUIRED if files.bundle else ssl.CERT_NONE
+    if files.bundle:
+        context.load_verify_locations(files.bundle)
+    if files.certificate:
+        context.load_cert_chain(files.certificate, files.key)
+    return context

@@ -1,0 +1,250 @@
+"""A session and the clients made of it, one per region, for one event loop of a pool.
+
+They heal as a whole: when AWS refuses the credentials, or there are none, all of them are replaced
+by new ones. `loop_clients` does that, and `would_fail_again` decides when.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import NoCredentialsError
+
+from aiocredentials._aws.redact import wire_logs_redacted
+from aiocredentials._aws.regions import Region, default_region
+from aiocredentials._aws.session import Opened, open_client, open_session
+from aiocredentials._aws.settings import ClientSettings, core_of, is_custom
+from aiocredentials._aws.shared_work import SharedWork
+from aiocredentials._aws.signing import signs_again
+from aiocredentials._loops import turn
+from aiocredentials.errors import CredentialsError, for_caller
+
+if TYPE_CHECKING:
+    from aiobotocore.session import AioSession
+
+    from aiocredentials._aws.settings import AnySession
+    from aiocredentials._aws.shared_work import Work
+
+logger = logging.getLogger("aiocredentials")
+
+CLOSE_SECONDS = 3.0
+"""How long closing waits for an event loop.
+
+A third of it is for the calls that closing has ended, a third for openings that it has cancelled.
+"""
+
+# The key of the search for AWS credentials; openings have the name of their region.
+_CREDENTIALS = object()
+
+
+class Clients:
+    """A session and the clients made of it, which are dropped together when AWS refuses them."""
+
+    def __init__(self, settings: ClientSettings) -> None:
+        self.open: dict[str | None, Opened] = {}
+        """The open clients by region; the client of the default region is there twice."""
+        self._settings = settings
+        # The deadlines of the calls that use a client.
+        self._users: set[asyncio.Timeout] = set()
+        self._call_has_ended = asyncio.Event()
+        self._session: AnySession | None = None
+        self._session_lock = asyncio.Lock()
+        # Openings, and the search for credentials.
+        self._shared = SharedWork()
+        self._searching = 0
+        self._is_spoiled = False
+        self._was_opened = False
+        self._stack = AsyncExitStack()
+        self._redaction = wire_logs_redacted(redact=settings.redact_wire_logs)
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether there is anything to close, or a call to end."""
+        return self._was_opened or self.has_users
+
+    @property
+    def has_users(self) -> bool:
+        """Whether a call uses a client."""
+        return bool(self._users)
+
+    def begin_use(self, deadline: asyncio.Timeout) -> None:
+        """Note that a call uses a client, because closing brings its deadline forward."""
+        self._users.add(deadline)
+
+    def end_use(self, deadline: asyncio.Timeout) -> None:
+        """Note that a call has ended."""
+        self._users.discard(deadline)
+        self._call_has_ended.set()
+
+    def would_fail_again(self, error: Exception) -> bool:
+        """Return whether the next call with these clients would fail as this one has.
+
+        Either they have no credentials, or these can't be renewed, or AWS refuses them; or no
+        client could be opened, and the session remembers what the configuration files said.
+        """
+        if isinstance(error, NoCredentialsError) or signs_again(error):
+            return True
+        if self._is_spoiled:
+            return True
+        return not self.open and not self._shared.is_under_way
+
+    # Opening
+
+    async def session(self) -> AnySession:
+        """Return the session; making it needs no network, and so no task of its own."""
+        async with self._session_lock:
+            if self._session is None:
+                self._session = await self._new_session()
+        return self._session
+
+    async def _new_session(self) -> AnySession:
+        session = await open_session(self._settings)
+        if is_custom(session):
+            return session
+        core = core_of(session)
+        find = core.get_credentials
+        vars(core)["get_credentials"] = partial(self._credentials, find, core)
+        return session
+
+    async def opened(
+        self,
+        region: Region | None,
+        seconds: float | None,
+    ) -> Opened:
+        """Return the client of a region, and open it if it isn't open.
+
+        A caller that is cancelled meanwhile leaves the opening to the others.
+
+        Args:
+            region: None is the default region.
+            seconds: How long opening may take: as long as a whole call.
+
+        Raises:
+            CredentialsError: The session or the client can't be opened.
+        """
+        key = None
+        if region is not None:
+            key = region.name
+        found = self.open.get(key)
+        if found is None:
+            return await self._opened_once(key, region, seconds)
+        if region is None:
+            return found
+        # The errors of each caller name the source of its own region.
+        return Opened(found.client, region)
+
+    async def _opened_once(
+        self,
+        key: str | None,
+        region: Region | None,
+        seconds: float | None,
+    ) -> Opened:
+        self._shared.seconds = seconds
+        self._was_opened = True
+        self._redaction.__enter__()
+        opening = partial(self._open, region)
+        try:
+            # In an empty context: the client belongs to no caller's trace or request.
+            return await self._shared.once(key, opening, detached=True)
+        except CredentialsError as error:
+            facts = {} if region is None else region.facts()
+            failure = for_caller(error, **facts)
+        raise failure
+
+    async def _open(self, region: Region | None) -> Opened:
+        session = await self.session()
+        try:
+            if region is None:
+                where = default_region(self._settings, session)
+                opened = await self.opened(where, self._shared.seconds)
+                self.open[None] = opened
+            else:
+                opened = await open_client(
+                    self._stack,
+                    session,
+                    region,
+                    self._settings,
+                )
+                self.open[region.name] = opened
+        except asyncio.CancelledError:
+            # The opening took too long. This session remembers what the configuration files said;
+            # the next one reads them.
+            if self._session is session:
+                self._session = None
+            raise
+        return opened
+
+    async def _credentials(
+        self,
+        find: Work[object],
+        core: AioSession,
+    ) -> object:
+        """Search for AWS credentials once, for all clients that need them at the same time.
+
+        It takes the place of the session's own method, which is `find`.
+        """
+        # It was imported together with the transport, before there was a session.
+        from aiocredentials._aws import chain  # noqa: PLC0415
+
+        self._searching += 1
+        try:
+            search = partial(chain.resolve, find, core)
+            # In the context of the opening, which decides what may be logged.
+            credentials = await self._shared.once(_CREDENTIALS, search)
+        finally:
+            self._searching -= 1
+            if not self._searching:
+                # All openings that needed the search have ended or were given up.
+                self._shared.give_up(_CREDENTIALS)
+        chain.when_refresh_fails(credentials, self._spoil)
+        # Next, botocore builds a client without an await, which takes several milliseconds.
+        await turn()
+        return credentials
+
+    def _spoil(self) -> None:
+        self._is_spoiled = True
+
+    # Closing
+
+    async def aclose(self, seconds: float = CLOSE_SECONDS) -> None:
+        """End the calls and the openings in flight, then close the clients."""
+        await self._end_calls(seconds / 3)
+        await self._shared.give_up_all(seconds / 3)
+        try:
+            await self._stack.aclose()
+        except Exception as error:  # noqa: BLE001 (a session of the caller's may raise anything)
+            # Nobody can do anything about it, and the other clients and loops must be closed too.
+            kind = type(error).__name__
+            logger.warning("A client raised %s when it was closed.", kind)
+        finally:
+            self._forget()
+
+    async def _end_calls(self, seconds: float) -> None:
+        for deadline in self._users:
+            if not deadline.expired():
+                deadline.reschedule(0)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._users:
+                    self._call_has_ended.clear()
+                    await self._call_has_ended.wait()
+
+    def abandon(self) -> None:
+        """Close the sockets, without the loop, which is closed already."""
+        for opened in self.open.values():
+            if not is_custom(self._settings.session):
+                from aiocredentials._aws import transport  # noqa: PLC0415 (it made the client)
+
+                transport.abandon(opened.client)
+        self._forget()
+
+    def _forget(self) -> None:
+        self.open.clear()
+        self._session = None
+        self._was_opened = False
+        self._redaction.__exit__()

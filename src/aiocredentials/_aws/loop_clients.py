@@ -1,0 +1,82 @@
+"""The clients of a pool in one event loop: for new calls, and replaced ones for older calls."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from aiocredentials._aws.clients import Clients
+from aiocredentials._loops import detached_task
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from aiocredentials._aws.settings import ClientSettings
+
+
+class LoopClients:
+    """The clients for new calls, and replaced clients that older calls still use."""
+
+    def __init__(self, settings: ClientSettings) -> None:
+        self._settings = settings
+        self.current = Clients(settings)
+        self._replaced: set[Clients] = set()
+        self._closing: set[asyncio.Task[None]] = set()
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether there is anything to close, or a call to end."""
+        if self._replaced:
+            return True
+        return self.current.is_in_use
+
+    @contextmanager
+    def lent(self, deadline: asyncio.Timeout) -> Generator[Clients]:
+        """Lend the clients to a call; the last call that uses replaced ones closes them."""
+        clients = self.current
+        clients.begin_use(deadline)
+        try:
+            yield clients
+        finally:
+            clients.end_use(deadline)
+            is_replaced = clients is not self.current
+            if is_replaced and not clients.has_users:
+                self._close(clients)
+
+    def renew(self, failed: Clients) -> None:
+        """Give later calls new clients, which search for AWS credentials again.
+
+        Of many calls that fail together, the first one does this for all.
+        """
+        if failed is not self.current:
+            return
+        self._replaced.add(failed)
+        self.current = Clients(self._settings)
+
+    def _close(self, replaced: Clients) -> None:
+        """Close replaced clients that no call uses any more. `aclose` does it if it comes first."""
+
+        async def close() -> None:
+            await replaced.aclose()
+            self._replaced.discard(replaced)
+
+        closing = close()
+        task = detached_task(closing)
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def aclose(self, seconds: float) -> None:
+        """Close all clients; `seconds` limits how long that takes."""
+        every = self._all()
+        closing = [clients.aclose(seconds) for clients in every]
+        await asyncio.gather(*closing, *self._closing)
+        self._replaced.clear()
+
+    def abandon(self) -> None:
+        """Close the sockets when the loop is closed already."""
+        for clients in self._all():
+            clients.abandon()
+
+    def _all(self) -> list[Clients]:
+        return [self.current, *self._replaced]
