@@ -24,9 +24,9 @@ FOLDER = Path(aiocredentials.__file__).parent
 # From the bottom to the top. A module may import those of lower floors, and none of its own. So the
 # folder `_aws` knows nothing of the cache, and the folder `_cache` nothing of AWS.
 FLOORS: list[set[str]] = [
-    {"errors", "_identifiers"},
+    {"errors", "_exceptions", "_identifiers"},
     {"events", "_loops", "_arguments", "_formats", "_pydantic_errors"},
-    {"_secret"},
+    {"_secret", "_masked_credentials"},
     {"_aws", "_cache", "_decode", "credentials"},
     {"_reports", "_rotation"},
     {"_store", "rotation"},
@@ -50,7 +50,8 @@ INSIDE: dict[str, list[set[str]]] = {
         {"responses", "session"},
         {"gateway", "pooled"},
     ],
-    "_rotation": [{"__init__", "news", "refusals"}, {"adapters"}],
+    "_rotation": [{"__init__", "news", "refusals", "waits"}, {"adapters", "verdicts"}],
+    "integrations": [{"_redis_versions"}, {"_redis_connections"}, {"redis"}],
     "doctor": [{"probe"}, {"diagnosis"}, {"report"}, {"__init__"}, {"cli"}],
 }
 # What sees what users see, and these, and nothing else of the package.
@@ -96,10 +97,14 @@ OWNERS = {
     "opentelemetry": {"integrations.opentelemetry"},
     "pydantic": {"integrations.pydantic_settings"},
     # Credentials can be fields of pydantic models: only pydantic calls the functions that import its core.
-    "pydantic_core": {"credentials"},
+    "pydantic_core": {"_masked_credentials"},
     "pydantic_settings": {"integrations.pydantic_settings"},
     "pytest": {"pytest_plugin"},
-    "redis": {"integrations.redis"},
+    "redis": {
+        "integrations._redis_connections",
+        "integrations._redis_versions",
+        "integrations.redis",
+    },
     "starlette": {"integrations.fastapi"},
     "werkzeug": {"testing._moto"},
     "asyncpg": {"integrations.asyncpg"},
