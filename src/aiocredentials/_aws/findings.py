@@ -12,7 +12,6 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, NamedTuple
 
-from aiocredentials._exceptions import walk
 from aiocredentials.errors import LONGEST_SENTENCE, one_line, shown
 
 if TYPE_CHECKING:
@@ -87,19 +86,18 @@ def explained(failure: Failure, table: Mapping[str, Explain]) -> Finding | None:
 
 def chain(error: BaseException) -> Iterator[BaseException]:
     """Yield an error and all that it was made from: causes, contexts, and what is wrapped in it."""
-    return walk(error, _origins_of)
-
-
-def _origins_of(link: BaseException) -> list[object]:
-    # botocore wraps in the first way, aiohttp in the last two.
-    wrapped: Mapping[str, object] = getattr(link, "kwargs", {})
-    return [
-        wrapped.get("error"),
-        link.__cause__,
-        link.__context__,
-        getattr(link, "certificate_error", None),
-        getattr(link, "os_error", None),
-    ]
+    pending: list[object] = [error]
+    seen: set[int] = set()
+    while pending:
+        link = pending.pop(0)
+        if not isinstance(link, BaseException) or id(link) in seen:
+            continue
+        seen.add(id(link))
+        yield link
+        # botocore wraps in the first way, aiohttp in the last two.
+        wrapped: Mapping[str, object] = getattr(link, "kwargs", {})
+        pending += [wrapped.get("error"), link.__cause__, link.__context__]
+        pending += [getattr(link, "certificate_error", None), getattr(link, "os_error", None)]
 
 
 def frames(error: BaseException) -> Iterator[FrameType]:
@@ -107,9 +105,13 @@ def frames(error: BaseException) -> Iterator[FrameType]:
 
     Contexts are left out: one may be an error of the caller's, who handles it by this call.
     """
-    for link in walk(error, lambda each: (each.__cause__,)):
+    link: BaseException | None = error
+    seen: set[int] = set()
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
         for frame, _ in traceback.walk_tb(link.__traceback__):
             yield frame
+        link = link.__cause__
 
 
 def is_of_the_credentials(error: BaseException) -> bool:
