@@ -17,16 +17,18 @@ def walk(
     exception: BaseException,
     origins_of: Callable[[BaseException], Iterable[object]],
 ) -> Iterator[BaseException]:
-    """Yield an exception and its origins, the nearest first, and each once: a chain can be a circle.
+    """Yield an exception and its origins, the nearest first.
 
-    `origins_of` returns the objects that an exception was made from. Those that aren't exceptions
-    are skipped.
+    Each is yielded once, because a chain can be a circle. `origins_of` returns the objects that an
+    exception was made from. Those that aren't exceptions are skipped.
     """
     waiting: deque[object] = deque([exception])
     seen: set[int] = set()
     while waiting:
         each = waiting.popleft()
-        if isinstance(each, BaseException) and id(each) not in seen:
-            seen.add(id(each))
+        identity = id(each)
+        if isinstance(each, BaseException) and identity not in seen:
+            seen.add(identity)
             yield each
-            waiting.extend(origins_of(each))
+            origins = origins_of(each)
+            waiting.extend(origins)

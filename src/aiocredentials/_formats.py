@@ -13,23 +13,53 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
+    from typing import TypeAlias
+
+    Data: TypeAlias = Mapping[str, object]
+    Fields: TypeAlias = dict[str, Any]
+    HostAndPort: TypeAlias = tuple[str, int | None]
+    # A sentence says why nothing was found.
+    Reading: TypeAlias = "Found | str"
 
 _LOGIN_KEYS = ("username", "password")
 _DATABASE_KEYS = (*_LOGIN_KEYS, "engine", "host", "port", "dbname")
 
 # The keys for the password of Redis, the preferred one first.
 _REDIS_PASSWORDS = ("password", "token", "auth_token")
+_REDIS_KEYS = ("username", *_REDIS_PASSWORDS)
 
-# Our key → the keys that secrets of other formats have for it, in lower case and without
-# separators. Such a key isn't read, but named by the error where our key is missing.
-_SPELLINGS = {
-    "username": "user username login userid uid dbuser dbusername",
-    "password": "pass password passwd pwd authtoken dbpassword dbpass",
-    "host": "host hostname server servername endpoint address url uri dbhost dbhostname",
-    "dbname": "dbname database databasename db initialdatabase",
-}
-_KEY_OF_SPELLING = {
-    spelling: key for key, spellings in _SPELLINGS.items() for spelling in spellings.split()
+# A key in secrets of other formats, in lower case and without separators → our key. Such a key is
+# not read, but the error names it if our key is missing.
+_OUR_KEYS = {
+    "user": "username",
+    "username": "username",
+    "login": "username",
+    "userid": "username",
+    "uid": "username",
+    "dbuser": "username",
+    "dbusername": "username",
+    "pass": "password",
+    "password": "password",
+    "passwd": "password",
+    "pwd": "password",
+    "authtoken": "password",
+    "dbpassword": "password",
+    "dbpass": "password",
+    "host": "host",
+    "hostname": "host",
+    "server": "host",
+    "servername": "host",
+    "endpoint": "host",
+    "address": "host",
+    "url": "host",
+    "uri": "host",
+    "dbhost": "host",
+    "dbhostname": "host",
+    "dbname": "dbname",
+    "database": "dbname",
+    "databasename": "dbname",
+    "db": "dbname",
+    "initialdatabase": "dbname",
 }
 _LONGEST_KEY = 24
 
@@ -43,11 +73,14 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Found:
-    """The fields that were read from a secret. It has no repr of its own, so no frame shows a value."""
+    """The fields that were read from a secret.
+
+    It has the repr of every object, so a frame that holds it shows no value.
+    """
 
     __slots__ = ("fields", "other_names")
 
-    def __init__(self, fields: dict[str, Any], other_names: str = "") -> None:
+    def __init__(self, fields: Fields, other_names: str = "") -> None:
         self.fields = fields
         """The arguments for the class of credentials."""
         self.other_names = other_names
@@ -57,16 +90,16 @@ class Found:
 class Format(NamedTuple):
     """Two functions that read one kind of credentials; each returns a sentence if it can't."""
 
-    read_text: Callable[[str], Found | str]
+    read_text: Callable[[str], Reading]
     """Reads the text of a secret."""
-    read: Callable[[Mapping[str, object]], Found | str]
+    read: Callable[[Data], Reading]
     """Reads the mapping in a secret's JSON, or another mapping with the same keys."""
 
 
 # Databases
 
 
-def read_database_text(text: str) -> Found | str:
+def read_database_text(text: str) -> Reading:
     """Read AWS's JSON."""
     try:
         data = json.loads(text)
@@ -77,15 +110,15 @@ def read_database_text(text: str) -> Found | str:
     return read_database(cast("dict[str, object]", data))
 
 
-def read_database(data: Mapping[str, object]) -> Found | str:
+def read_database(data: Data) -> Reading:
     """Read the keys of AWS's JSON."""
     fields = _filled(data, _DATABASE_KEYS)
     absent = [key for key in _DATABASE_KEYS if key not in fields]
     other_names = _other_names(data, absent)
 
-    missing = [repr(key) for key in _LOGIN_KEYS if key not in fields]
+    missing = [key for key in _LOGIN_KEYS if key not in fields]
     if missing:
-        keys = " and no ".join(missing)
+        keys = " and no ".join(map(repr, missing))
         return _missing_keys(keys, other_names)
 
     for key, value in fields.items():
@@ -102,7 +135,7 @@ def read_database(data: Mapping[str, object]) -> Found | str:
     return wrong or Found(fields, other_names)
 
 
-def _separate_port(fields: dict[str, Any]) -> str | None:
+def _separate_port(fields: Fields) -> str | None:
     """Move a port at the end of the host to its own field; return a sentence if it can't."""
     if "host" not in fields:
         return None
@@ -121,12 +154,13 @@ def _separate_port(fields: dict[str, Any]) -> str | None:
     return None
 
 
-def _host_and_port(text: str) -> tuple[str, int | None] | None:
+def _host_and_port(text: str) -> HostAndPort | None:
     """Return the host without brackets, and the port at its end; None if the text isn't a host.
 
     The path of a socket may have colons, as those of Google's Cloud SQL do.
     """
-    if text.startswith("/") or is_ipv6(text):
+    is_path = text.startswith("/")
+    if is_path or is_ipv6(text):
         return text, None
 
     host = text
@@ -139,9 +173,10 @@ def _host_and_port(text: str) -> tuple[str, int | None] | None:
             return None
 
     if host.startswith("[") and host.endswith("]"):
-        address = host[1:-1]
-        return (address, port) if is_ipv6(address) else None
-    if ":" in host:
+        host = host[1:-1]
+        if not is_ipv6(host):
+            return None
+    elif ":" in host:
         return None
     return host, port
 
@@ -159,17 +194,19 @@ def port_of(value: object) -> int | None:
     """Return the port that is a number or a string of its digits; None for any other object."""
     if isinstance(value, str) and _PORT.fullmatch(value):
         value = int(value)
-    if type(value) is int and 1 <= value <= _LAST_PORT:
-        return value
-    return None
+    if type(value) is not int:
+        return None
+    is_port = 1 <= value <= _LAST_PORT
+    return value if is_port else None
 
 
 # Redis
 
 
-def read_redis_text(text: str) -> Found | str:
+def read_redis_text(text: str) -> Reading:
     """Read a JSON object, or a token."""
-    token = (_unicode(text) or "").strip()
+    unicode_text = _unicode(text) or ""
+    token = unicode_text.strip()
     if not token:
         return "The secret is empty, or isn't Unicode text."
     if not token.startswith("{"):
@@ -182,29 +219,37 @@ def read_redis_text(text: str) -> Found | str:
     return read_redis(data)
 
 
-def read_redis(data: Mapping[str, object]) -> Found | str:
+def read_redis(data: Data) -> Reading:
     """Read the keys of a JSON object."""
-    filled = _filled(data, ("username", *_REDIS_PASSWORDS))
-    password_key = next((key for key in _REDIS_PASSWORDS if key in filled), None)
-    if password_key is None:
+    filled = _filled(data, _REDIS_KEYS)
+    password_keys = [key for key in _REDIS_PASSWORDS if key in filled]
+    if not password_keys:
         keys = ", no ".join(map(repr, _REDIS_PASSWORDS))
         other_names = _other_names(data, ["password"])
         return _missing_keys(keys, other_names)
 
-    for key in ("username", password_key):
-        if key in filled and _unicode(filled[key]) is None:
-            return f"The secret's {key!r} isn't {_A_TEXT}."
+    password_key = password_keys[0]
     password = filled[password_key]
+    username = filled.get("username", "")
+    if _unicode(username) is None:
+        return f"The secret's 'username' isn't {_A_TEXT}."
+    if _unicode(password) is None:
+        return f"The secret's {password_key!r} isn't {_A_TEXT}."
     if _URL.match(password):
         return f"The secret's {password_key!r} is a URL: keep the password alone in it."
-    return Found({"password": password, "username": filled.get("username")})
+    fields = {
+        "password": password,
+        "username": username or None,
+    }
+    return Found(fields)
 
 
 def _wrong_in_token(text: str) -> str | None:
     """Say why a text that isn't an object isn't a token either; None if it may be a token."""
     if _URL.match(text):
         return "The secret is a URL: keep the password, or JSON with 'username' and 'password'."
-    if len(text.splitlines()) > 1:
+    lines = text.splitlines()
+    if len(lines) > 1:
         return "The secret has several lines, and a token has one."
     try:
         data = json.loads(text)
@@ -212,7 +257,8 @@ def _wrong_in_token(text: str) -> str | None:
         return None
 
     # A token may be made of digits.
-    if type(data) in {int, float}:
+    is_number = type(data) in {int, float}
+    if is_number:
         return None
     return "The secret is JSON, but not an object: keep the token without quotes or brackets."
 
@@ -220,10 +266,14 @@ def _wrong_in_token(text: str) -> str | None:
 # Both
 
 
-def _filled(data: Mapping[str, object], keys: Collection[str]) -> dict[str, Any]:
+def _filled(data: Data, keys: Collection[str]) -> Fields:
     """Return those of the keys that are neither missing nor null nor empty, with their values."""
-    values = {key: data.get(key) for key in keys}
-    return {key: value for key, value in values.items() if value not in (None, "")}
+    filled: Fields = {}
+    for key in keys:
+        value = data.get(key)
+        if value not in (None, ""):
+            filled[key] = value
+    return filled
 
 
 def _missing_keys(keys: str, other_names: str) -> str:
@@ -233,25 +283,40 @@ def _missing_keys(keys: str, other_names: str) -> str:
     return f"{sentence}."
 
 
-def _other_names(data: Mapping[str, object], absent: Collection[str]) -> str:
+def _other_names(data: Data, absent: Collection[str]) -> str:
     """Say which keys look like those that are absent; no other key of the secret is named."""
-    similar = {_key_for(other): other for other in data if other not in _DATABASE_KEYS}
-    pairs = [f"{similar[key]!r}, not {key!r}" for key in absent if key in similar]
+    similar: dict[str | None, str] = {}
+    for other in data:
+        if other not in _DATABASE_KEYS:
+            our_key = _our_key_for(other)
+            similar[our_key] = other
+
+    pairs: list[str] = []
+    for key in absent:
+        if key in similar:
+            other = similar[key]
+            pairs.append(f"{other!r}, not {key!r}")
     if not pairs:
         return ""
     return "it has " + ", and ".join(pairs)
 
 
-def _key_for(other: object) -> str | None:
+def _our_key_for(other: object) -> str | None:
     """Return the key of ours that a key of another format stands for, if there is one."""
-    if not isinstance(other, str) or len(other) > _LONGEST_KEY:
+    if not isinstance(other, str):
         return None
-    spelling = other.lower().replace("_", "").replace("-", "")
-    return _KEY_OF_SPELLING.get(spelling)
+    if len(other) > _LONGEST_KEY:
+        return None
+    spelling = other.lower()
+    spelling = spelling.replace("_", "")
+    spelling = spelling.replace("-", "")
+    return _OUR_KEYS.get(spelling)
 
 
 def _unicode(value: object) -> str | None:
-    if not isinstance(value, str) or _SURROGATE.search(value):
+    if not isinstance(value, str):
+        return None
+    if _SURROGATE.search(value):
         return None
     return value
 

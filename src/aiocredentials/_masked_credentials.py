@@ -3,37 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, TypedDict, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, TypeVar, cast
 
-from aiocredentials._formats import Format, Found
 from aiocredentials._pydantic_errors import OUR_TYPE
 from aiocredentials.errors import SecretFormatError, make_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeAlias
+
+    from aiocredentials._formats import Format, Found, Reading
+
+    JSON: TypeAlias = dict[str, object]
 
 _MASK = "password=***"
 
 
-class DatabaseFields(TypedDict):
-    """The fields of `DatabaseCredentials`."""
-
-    username: str
-    password: str
-    engine: str | None
-    host: str | None
-    port: int | None
-    dbname: str | None
-
-
-class RedisFields(TypedDict):
-    """The fields of `RedisCredentials`."""
-
-    password: str
-    username: str | None
-
-
-F = TypeVar("F", bound="DatabaseFields | RedisFields")
+F = TypeVar("F", bound=Mapping[str, object])
 
 
 class MaskedCredentials(Generic[F]):
@@ -54,23 +40,32 @@ class MaskedCredentials(Generic[F]):
         object.__setattr__(self, "_other_names", "")
 
     @classmethod
-    def _made_from(cls, found: Found | str) -> Self:
+    def _made_from(cls, reading: Reading) -> Self:
         """Make the object.
 
         Raises:
-            SecretFormatError: if a sentence was found, which says what is wrong.
+            SecretFormatError: if the reading is a sentence, which says what is wrong.
         """
-        if isinstance(found, str):
-            raise make_error(SecretFormatError, found)
+        if isinstance(reading, str):
+            raise make_error(SecretFormatError, reading)
+        return cls._with_fields(reading)
+
+    @classmethod
+    def _with_fields(cls, found: Found) -> Self:
         made = cls(**found.fields)
         object.__setattr__(made, "_other_names", found.other_names)
         return made
 
     def __repr__(self) -> str:
-        fields = {name: f"{name}={value!r}" for name, value in self._values().items()}
-        fields["password"] = _MASK
-        arguments = ", ".join(fields.values())
-        return f"{type(self).__qualname__}({arguments})"
+        shown: list[str] = []
+        for name, value in self._values().items():
+            if name == "password":
+                shown.append(_MASK)
+            else:
+                shown.append(f"{name}={value!r}")
+        class_name = type(self).__qualname__
+        arguments = ", ".join(shown)
+        return f"{class_name}({arguments})"
 
     def __dir__(self) -> list[str]:
         """Leave the password out, because a dump of all attributes finds their names here."""
@@ -87,7 +82,8 @@ class MaskedCredentials(Generic[F]):
         return hash(tuple(fields.values()))
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise AttributeError(f"{type(self).__name__} can't be changed: make another one.")
+        class_name = type(self).__name__
+        raise AttributeError(f"{class_name} can't be changed: make another one.")
 
     def __delattr__(self, name: str) -> NoReturn:
         self.__setattr__(name, None)
@@ -99,7 +95,8 @@ class MaskedCredentials(Generic[F]):
         return self
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError(f"{type(self).__name__} can't be pickled, because it has a password.")
+        class_name = type(self).__name__
+        raise TypeError(f"{class_name} can't be pickled, because it has a password.")
 
     # For pydantic. Only pydantic calls these methods, so its core is installed then.
 
@@ -117,26 +114,30 @@ class MaskedCredentials(Generic[F]):
             return_schema=text,
             when_used="json",
         )
-        schema = core_schema.no_info_plain_validator_function(cls._validated, serialization=dump)
-        return {**schema}
+        schema = core_schema.no_info_plain_validator_function(
+            cls._validated,
+            serialization=dump,
+        )
+        return dict(schema)
 
     @classmethod
-    def __get_pydantic_json_schema__(cls, schema: object, handler: object) -> dict[str, object]:
-        if getattr(handler, "mode", None) == "serialization":
-            return {"title": cls.__name__, "type": "string"}
-        return {
-            "title": cls.__name__,
-            "type": ["object", "string"],
-            "writeOnly": True,
-        }
+    def __get_pydantic_json_schema__(cls, schema: object, handler: object) -> JSON:
+        json_schema: JSON = {"title": cls.__name__}
+        mode = getattr(handler, "mode", None)
+        if mode == "serialization":
+            json_schema["type"] = "string"
+        else:
+            json_schema["type"] = ["object", "string"]
+            json_schema["writeOnly"] = True
+        return json_schema
 
     @classmethod
     def _validated(cls, value: object) -> Self:
         if isinstance(value, cls):
             return value
-        found = cls._read_field(value)
-        if not isinstance(found, str):
-            return cls._made_from(found)
+        reading = cls._read_field(value)
+        if not isinstance(reading, str):
+            return cls._with_fields(reading)
 
         from pydantic_core import (  # noqa: PLC0415 (it may not be installed)
             PydanticCustomError,
@@ -144,24 +145,27 @@ class MaskedCredentials(Generic[F]):
         )
 
         # Pydantic wants a literal. The sentence has no placeholders that an input could fill.
-        sentence: Any = found
+        sentence: Any = reading
         kind = PydanticCustomError(OUR_TYPE, sentence)
         # An error of this class says itself what its input was: a mask.
         details: Any = {"type": kind, "input": "***"}
         raise ValidationError.from_exception_data(cls.__name__, [details])
 
     @classmethod
-    def _read_field(cls, value: object) -> Found | str:
+    def _read_field(cls, value: object) -> Reading:
         """Read the value of a field of a model; return a sentence if it isn't one of a secret."""
         if isinstance(value, str) and _MASK in value:
             return "This is a dump, which has a mask in place of the password."
         if isinstance(value, str):
             return cls._format.read_text(value)
         if isinstance(value, Mapping):
-            return cls._format.read(cast("Mapping[str, object]", value))
+            data = cast("Mapping[str, object]", value)
+            return cls._format.read(data)
         return f"This is neither {cls.__name__} nor the text or the mapping of a secret."
 
     @classmethod
     def _masked(cls, field: object) -> str:
         # Only `model_construct` puts an object of another class into a field.
-        return repr(field) if isinstance(field, cls) else "***"
+        if not isinstance(field, cls):
+            return "***"
+        return repr(field)

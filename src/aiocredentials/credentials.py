@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypedDict
 from urllib.parse import quote
 
 from aiocredentials._formats import DATABASE, REDIS, is_ipv6, port_of
-from aiocredentials._masked_credentials import DatabaseFields, MaskedCredentials, RedisFields
+from aiocredentials._masked_credentials import MaskedCredentials
 
 
 class _Engine(NamedTuple):
@@ -46,7 +46,21 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+._-]*")
 _quoted = partial(quote, safe="", errors="surrogatepass")
 
 
-class DatabaseCredentials(MaskedCredentials[DatabaseFields]):
+class _DatabaseFields(TypedDict):
+    username: str
+    password: str
+    engine: str | None
+    host: str | None
+    port: int | None
+    dbname: str | None
+
+
+class _RedisFields(TypedDict):
+    password: str
+    username: str | None
+
+
+class DatabaseCredentials(MaskedCredentials[_DatabaseFields]):
     """The credentials in a database secret.
 
     Pass `DatabaseCredentials.from_json` to a manager, as `decode=`. Only the attribute `password`
@@ -127,10 +141,10 @@ class DatabaseCredentials(MaskedCredentials[DatabaseFields]):
                 value. If `username` or `password` is missing, it names a similar key, such as
                 `user`. `as_dsn()` does so for `host`.
         """
-        found = cls._format.read_text(text)
+        reading = cls._format.read_text(text)
         # This frame is in the traceback of the error that may be raised below.
         del text
-        return cls._made_from(found)
+        return cls._made_from(reading)
 
     def as_dsn(
         self,
@@ -159,7 +173,8 @@ class DatabaseCredentials(MaskedCredentials[DatabaseFields]):
                 URL.
         """
         url_scheme = self._scheme_for_url(scheme)
-        server = self._host_for_url(host) + self._port_for_url(port)
+        server = self._host_for_url(host)
+        server += self._port_for_url(port)
         path = self.dbname if dbname is None else dbname
         if path:
             server = f"{server}/{_quoted(path)}"
@@ -217,7 +232,7 @@ class DatabaseCredentials(MaskedCredentials[DatabaseFields]):
         return f"The secret names no host; {reason}: give host=."
 
 
-class RedisCredentials(MaskedCredentials[RedisFields]):
+class RedisCredentials(MaskedCredentials[_RedisFields]):
     """The credentials in a secret for Redis or Valkey.
 
     Pass `RedisCredentials.from_text` to a manager, as `decode=`. Only the attribute `password`
@@ -260,7 +275,7 @@ class RedisCredentials(MaskedCredentials[RedisFields]):
                 several lines, and JSON other than an object or a number. The error names the key
                 and shows no value.
         """
-        found = cls._format.read_text(text)
+        reading = cls._format.read_text(text)
         # This frame is in the traceback of the error that may be raised below.
         del text
-        return cls._made_from(found)
+        return cls._made_from(reading)

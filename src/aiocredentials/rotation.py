@@ -14,14 +14,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, NoReturn, TypeAlias, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from aiocredentials._arguments import seconds
 from aiocredentials._loops import PerLoop, running_loop
+from aiocredentials._rotation.budget import Budget
 from aiocredentials._rotation.news import RotatingSecret, rotations_watched, wait_for_news
-from aiocredentials._rotation.refusals import is_auth_error, log_line, remove_passwords, words_of
+from aiocredentials._rotation.refusals import is_auth_error, remove_passwords
 from aiocredentials._rotation.verdicts import Verdicts
+from aiocredentials._rotation.words import text_for_log, words_of
 from aiocredentials.errors import CredentialsError, PoolClosedError, SecretFormatError
 
 if TYPE_CHECKING:
@@ -40,7 +42,9 @@ __all__ = [
 
 C = TypeVar("C")
 R = TypeVar("R")
-R2 = TypeVar("R2")
+
+# The result of an attempt: the connection, or None if the server refused the version.
+Made: TypeAlias = tuple[R] | None
 
 logger = logging.getLogger("aiocredentials")
 
@@ -108,18 +112,24 @@ async def connect_through_rotation(
         TypeError: if `budget` isn't a duration.
         ValueError: if `budget` isn't positive.
     """
-    limit = seconds(budget, "budget")
-    per_loop = _verdicts_of.get(manager) or _verdicts_of.setdefault(manager, PerLoop(Verdicts))
-    verdicts = per_loop.get()
-    connecting = _Connecting(verdicts, manager, connect, is_auth_error, stages, limit=limit)
+    budget_in_seconds = seconds(budget, "budget")
+    per_loop = _verdicts_of.get(manager)
+    if per_loop is None:
+        per_loop = _verdicts_of.setdefault(manager, PerLoop(Verdicts))
+
+    connecting = _Connecting(
+        per_loop.get(),
+        manager,
+        connect,
+        is_auth_error,
+        stages,
+        budget=Budget(budget_in_seconds),
+    )
     return await connecting.run()
 
 
 class _Connecting(Generic[C, R]):
-    """One call of `connect_through_rotation`.
-
-    An attempt returns the connection as a tuple of one, or None if the server refused it.
-    """
+    """One call of `connect_through_rotation`."""
 
     def __init__(
         self,
@@ -129,27 +139,28 @@ class _Connecting(Generic[C, R]):
         is_auth_error: Callable[[BaseException], bool],
         stages: Sequence[str],
         *,
-        limit: float,
+        budget: Budget,
     ) -> None:
         self._verdicts = verdicts
         self._manager = manager
         self._connect = connect
         self._is_auth_error = is_auth_error
         self._other_labels = stages
-        self._limit = limit
+        self._budget = budget
 
-        self._deadline: float | None = None
+        self._tried: set[str] = set()
+        """The versions that were tried in this round of a search."""
         self._refused_here: dict[str, None] = {}
         """The versions that the server refused in this call, in their order."""
         self._refusal: Exception | None = None
-        self._where = ""
+        self._refused: Secret | None = None
+        """The version that the server refused last."""
 
         self._labels_asked_for = ""
         """The version that was the current one when other staging labels were last asked for."""
         self._labels_asked_at = float("-inf")
 
-        self._task = cast("asyncio.Task[object]", asyncio.current_task())
-        self._cancelled_before = self._task.cancelling()
+        self._cancelled_before = _cancellations()
 
     async def run(self) -> R:
         """Attempt to connect until the server accepts a version, or the budget is spent."""
@@ -157,71 +168,75 @@ class _Connecting(Generic[C, R]):
         if verdicts.searching.locked():
             # The caller that searches has invalidated the cached version, so this call may have to
             # wait for the fetch of that search.
-            self._start_budget()
+            self._budget.start()
 
         while True:
             findings = verdicts.findings
-            secret = await self._in_time(verdicts.likely_version(self._manager))
+            likely_version = verdicts.likely_version(self._manager)
+            secret = await self._budget.wait_for(likely_version)
             if secret is None and self._refusal is not None:
                 self._give_up()
             # If the budget is spent before the first attempt, the current version is tried once.
             # Then there is a refusal to raise.
             version = secret or cast("Secret", verdicts.current)
             made = await self._attempt(version)
-            if made is None and secret is None:
+            if made is not None:
+                return made[0]
+            if secret is None:
                 self._give_up()
-            if made is None:
-                made = await self._retry_after_refusal(version, findings)
+
+            made = await self._retry_after_refusal(version, findings)
             if made is not None:
                 return made[0]
 
-    async def _retry_after_refusal(self, version: Secret, findings: int) -> tuple[R] | None:
+    async def _retry_after_refusal(self, version: Secret, findings: int) -> Made[R]:
         """Search for a version that the server accepts, one caller at a time.
 
         Return None if another caller found something while this one tried or waited: then `run`
         begins again.
         """
-        searching = self._verdicts.searching
-        if not await self._in_time(searching.acquire()):
+        verdicts = self._verdicts
+        acquire = verdicts.searching.acquire()
+        is_acquired = await self._budget.wait_for(acquire)
+        if not is_acquired:
             self._give_up()
         try:
-            if findings == self._verdicts.findings:
+            if findings == verdicts.findings:
                 return await self._search(version)
         finally:
-            searching.release()
+            verdicts.searching.release()
 
-        if self._is_over():
+        if self._budget.is_spent():
             self._give_up()
         return None
 
     async def _search(self, refused: Secret) -> tuple[R]:
         """Try all versions, again and again, until one is accepted or the budget is spent."""
-        clock = running_loop().time
-        deadline = cast("float", self._deadline)
-        tried = {refused.version_id}
+        self._tried = {refused.version_id}
         # A version that has ended one pause doesn't end another one.
         heard: set[str] = set()
         while True:
-            made = await self._try_each_version(tried)
+            made = await self._try_each_version()
             if made is not None:
                 return made
 
-            remaining = deadline - clock()
-            pause = min(self._verdicts.pause(), remaining)
+            pause = self._verdicts.pause()
+            remaining = self._budget.remaining()
+            pause = min(pause, remaining)
             known = heard.union(self._refused_here)
             news = await wait_for_news(self._manager, pause, known)
-            if self._is_over():
+            if self._budget.is_spent():
                 self._give_up()
             heard.update(news)
-            tried.clear()
+            self._tried.clear()
 
-    async def _try_each_version(self, tried: set[str]) -> tuple[R] | None:
-        """Try each version once that isn't among those `tried`."""
+    async def _try_each_version(self) -> Made[R]:
+        """Try each version once that wasn't tried in this round."""
         accepted = self._verdicts.accepted
         # If the server refused the accepted version in this call, it is tried again only if it is
         # the current one.
         if accepted is not None and accepted.version_id not in self._refused_here:
-            made = await self._try(accepted, tried)
+            made = await self._try(accepted)
             if made is not None:
                 return made
 
@@ -229,7 +244,7 @@ class _Connecting(Generic[C, R]):
             self._manager.invalidate(if_version=version_id)
         current = await self._labelled(None)
         if current is not None:
-            made = await self._try(current, tried)
+            made = await self._try(current)
             if made is not None:
                 return made
 
@@ -239,19 +254,22 @@ class _Connecting(Generic[C, R]):
                 continue
             # A version that is AWSPENDING may be malformed. That is no reason to end the search.
             with contextlib.suppress(SecretFormatError):
-                made = await self._try(secret, tried)
+                made = await self._try(secret)
                 if made is not None:
                     return made
         return None
 
-    async def _try(self, secret: Secret, tried: set[str]) -> tuple[R] | None:
+    async def _try(self, secret: Secret) -> Made[R]:
         """Attempt to connect with a version, unless it was tried or the budget is spent."""
-        if secret.version_id in tried or self._is_over():
+        version_id = secret.version_id
+        if version_id in self._tried:
             return None
-        tried.add(secret.version_id)
+        if self._budget.is_spent():
+            return None
+        self._tried.add(version_id)
         return await self._attempt(secret)
 
-    async def _attempt(self, secret: Secret) -> tuple[R] | None:
+    async def _attempt(self, secret: Secret) -> Made[R]:
         """Connect with a version, and note the server's verdict."""
         number = self._verdicts.begin_attempt()
         try:
@@ -259,30 +277,36 @@ class _Connecting(Generic[C, R]):
             connection = await self._connect(self._manager.decoded(secret))
         except Exception as error:
             remove_passwords(error)
-            if not self._is_auth_error(error):
+            is_refusal = self._is_auth_error(error)
+            if not is_refusal:
                 raise
             # Before Python 3.12, asyncio.wait_for, by which drivers connect, may swallow a
             # cancellation.
-            if self._task.cancelling() > self._cancelled_before:
+            is_cancelled = _cancellations() > self._cancelled_before
+            if is_cancelled:
                 raise asyncio.CancelledError from None
             self._note_refusal(secret, number, error)
             return None
 
         self._verdicts.accept(secret, number)
         if self._refused_here:
-            logger.info("Secret %r: version %s is accepted", secret.name, _version_of(secret))
+            version = _version_of(secret)
+            logger.info("Secret %r: version %s is accepted", secret.name, version)
         return (connection,)
 
     def _note_refusal(self, secret: Secret, number: int, error: Exception) -> None:
         self._refusal = error
         self._refused_here[secret.version_id] = None
-        self._where = f"Secret {secret.name!r} in {secret.region!r}"
-        if self._deadline is None:
-            self._start_budget()
-        if self._verdicts.refuse(secret, number):
-            message = "Secret %r: the server refused version %s. It said: %s"
-            words = words_of(error, secret)
-            logger.warning(message, secret.name, _version_of(secret), words)
+        self._refused = secret
+        self._budget.start()
+        is_first = self._verdicts.refuse(secret, number)
+        if is_first:
+            logger.warning(
+                "Secret %r: the server refused version %s. It said: %s",
+                secret.name,
+                _version_of(secret),
+                words_of(error, secret),
+            )
 
     # Versions with staging labels
 
@@ -294,8 +318,10 @@ class _Connecting(Generic[C, R]):
         manager = self._manager
         try:
             if label is None:
-                return await self._in_time(manager.secret())
-            return await self._in_time(manager.secret(version_stage=label))
+                current = manager.secret()
+                return await self._budget.wait_for(current)
+            labelled = manager.secret(version_stage=label)
+            return await self._budget.wait_for(labelled)
         except PoolClosedError:
             raise
         except CredentialsError as error:
@@ -310,56 +336,53 @@ class _Connecting(Generic[C, R]):
         """Return the other staging labels, or none if they were asked for a moment ago."""
         now = running_loop().time()
         version_id = ""
-        labels: Sequence[str] = ()
+        known_labels: Sequence[str] = ()
         if current is not None:
             version_id = current.version_id
-            labels = current.version_stages
+            known_labels = current.version_stages
 
-        is_recent = now - self._labels_asked_at < _LABELS_PAUSE
+        since_asked = now - self._labels_asked_at
+        is_recent = since_asked < _LABELS_PAUSE
         if is_recent and version_id == self._labels_asked_for:
             return ()
         self._labels_asked_for = version_id
         self._labels_asked_at = now
         # The current version needn't be fetched by its other labels as well.
-        return [label for label in self._other_labels if label not in labels]
-
-    # The budget
-
-    def _start_budget(self) -> None:
-        self._deadline = running_loop().time() + self._limit
-
-    def _is_over(self) -> bool:
-        return self._deadline is not None and running_loop().time() >= self._deadline
-
-    async def _in_time(self, awaitable: Awaitable[R2]) -> R2 | None:
-        """Return the result; None if the budget is spent first."""
-        limit = asyncio.timeout_at(self._deadline)
-        try:
-            async with limit:
-                return await awaitable
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            return None
+        return [label for label in self._other_labels if label not in known_labels]
 
     def _give_up(self) -> NoReturn:
         """Raise the last refusal, with a note that names the versions that were tried."""
-        # The traceback of the raised error holds this object, so the object must not hold the error.
-        refusal = self._refusal
+        # The traceback of the error holds this object, so this object must not hold the error.
+        refusal = cast("Exception", self._refusal)
         self._refusal = None
-        assert refusal is not None  # noqa: S101 (only a refusal leads here)
-        tried = ", ".join(map(repr, self._refused_here))
-        refusal.add_note(
-            f"{self._where}: for {self._limit:g} s the server refused each version that was tried: "
-            f"{tried}. Compare its user and password with the server's."
-        )
+        refusal.add_note(self._note())
         try:
             raise refusal
         finally:
             del refusal
 
+    def _note(self) -> str:
+        secret = cast("Secret", self._refused)
+        name = secret.name
+        region = secret.region
+        seconds = self._budget.seconds
+        version_ids = map(repr, self._refused_here)
+        tried = ", ".join(version_ids)
+        return (
+            f"Secret {name!r} in {region!r}: "
+            f"for {seconds:g} s the server refused each version that was tried: {tried}. "
+            "Compare its user and password with the server's."
+        )
+
+
+def _cancellations() -> int:
+    """Return how often the running task was cancelled."""
+    task = asyncio.current_task()
+    return cast("asyncio.Task[object]", task).cancelling()
+
 
 def _version_of(secret: Secret) -> str:
     """Return a version's identifier and its staging labels, for the log."""
-    labels = "/".join(secret.version_stages)
-    return f"{secret.version_id!r} ({log_line(labels)})"
+    labels = text_for_log("/".join(secret.version_stages))
+    version_id = secret.version_id
+    return f"{version_id!r} ({labels})"

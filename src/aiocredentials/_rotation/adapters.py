@@ -16,6 +16,9 @@ from aiocredentials.credentials import DatabaseCredentials
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Container, Coroutine, Mapping, Sequence
+    from typing import TypeAlias
+
+    Options: TypeAlias = Mapping[str, Any]
 
 _UNDECODED = "This adapter needs a manager with decode=DatabaseCredentials.from_json."
 _WITH_PORT = "host has a colon and isn't an IPv6 address: give it without its port, which is port=."
@@ -62,32 +65,36 @@ def checked_credentials(credentials: object) -> DatabaseCredentials:
     raise TypeError(_UNDECODED)
 
 
-def options_without_login(options: Mapping[str, Any], where: str) -> dict[str, Any]:
+def options_without_login(options: Options, where: str) -> dict[str, Any]:
     """Return a driver's options without those of login and server that are None or empty.
 
     Raises:
         ValueError: if there are a user or a password, or a host that holds a port.
     """
-    accepted: dict[str, Any] = {}
-    for name, value in options.items():
-        may_be_empty = name not in _LOGIN and name not in _SERVER
-        if value or may_be_empty:
-            accepted[name] = value
-    if not _LOGIN.isdisjoint(accepted):
+    accepted = dict(options)
+    for name in _LOGIN | _SERVER:
+        if not accepted.get(name):
+            accepted.pop(name, None)
+    has_login = not _LOGIN.isdisjoint(accepted)
+    if has_login:
         raise ValueError(f"User and password come from the secret: leave them out of {where}.")
 
     host: object = accepted.get("host")
     if isinstance(host, str):
         hosts = host.split(",")
-        accepted["host"] = ",".join(map(_bare, hosts))
+        bare_hosts = map(_bare, hosts)
+        accepted["host"] = ",".join(bare_hosts)
     elif isinstance(host, (list, tuple)):
-        accepted["host"] = [_bare(each) for each in cast("Sequence[str]", host)]
+        several = cast("Sequence[str]", host)
+        bare_hosts = map(_bare, several)
+        accepted["host"] = list(bare_hosts)
     return accepted
 
 
 def _bare(host: str) -> str:
     """Return a host without the brackets of an IPv6 address."""
-    bare = host.removeprefix("[").removesuffix("]")
+    bare = host.removeprefix("[")
+    bare = bare.removesuffix("]")
     # The path of a Unix-domain socket begins so, and may have any character.
     is_path = host.startswith(("/", "@"))
     if is_path or ":" not in bare:
@@ -119,13 +126,21 @@ def server_options(
         "port": credentials.port,
         driver.database: credentials.dbname,
     }
-    options = {name: value for name, value in in_secret.items() if value and name not in named}
+    options: dict[str, Any] = dict(in_secret)
+    for name, value in in_secret.items():
+        if not value or name in named:
+            del options[name]
 
-    by_caller = any(name in named for name in _NAME_A_HOST)
-    by_environment = any(map(os.environ.get, driver.variables))
-    if "host" not in options and not by_caller and not by_environment:
+    if "host" not in options and not _is_host_named(named, driver):
         raise ValueError(credentials._no_host_message)  # noqa: SLF001 (the adapters share it)
     return options
+
+
+def _is_host_named(named: Container[str], driver: Driver) -> bool:
+    """Return whether the caller or the environment names a host."""
+    if any(name in named for name in _NAME_A_HOST):
+        return True
+    return any(os.environ.get(variable) for variable in driver.variables)
 
 
 class Renewals:

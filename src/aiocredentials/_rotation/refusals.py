@@ -1,4 +1,4 @@
-"""Recognize that a server refused user or password, and log the server's words without a secret.
+"""Recognize that a server refused user or password.
 
 No database library is imported here: an exception is recognized by its attributes, the name of its
 class, and its text.
@@ -7,18 +7,14 @@ class, and its text.
 from __future__ import annotations
 
 import contextlib
-import json
 import re
-from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any
 
 from aiocredentials._exceptions import walk
 from aiocredentials.errors import CredentialsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from aiocredentials._secret import Secret
 
 # The English messages of PostgreSQL, then of PgBouncer, then of RDS Proxy (Amazon RDS user guide,
 # "Troubleshooting for RDS Proxy"). They are needed where psycopg has no other fact.
@@ -33,7 +29,14 @@ _POSTGRES_REFUSALS = (
 )
 _POSTGRES_REFUSAL = re.compile("|".join(_POSTGRES_REFUSALS))
 # The English messages of PostgreSQL about a user whose login succeeded.
-_AFTER_LOGIN = re.compile('(database|parameter) "|too many|connection slots|connection limit')
+_ERRORS_AFTER_LOGIN = (
+    'database "',
+    'parameter "',
+    "too many",
+    "connection slots",
+    "connection limit",
+)
+_AFTER_LOGIN = re.compile("|".join(_ERRORS_AFTER_LOGIN))
 # How libpq writes a server's error: the severity in the server's language, a colon, two spaces.
 _SERVER_MESSAGE = re.compile(r"\w: {2}(.*)", re.DOTALL)
 # Invalid authorization specification (PostgreSQL's documentation, appendix A).
@@ -44,11 +47,6 @@ _REFUSAL_CLASS = "28"
 _MYSQL_CODES = {1045, 1698}
 _REDIS_REFUSALS = ("WRONGPASS", "NOAUTH")
 _REDIS_CLIENTS = {"redis", "valkey", "coredis"}
-
-_LONGEST_TEXT = 300
-_SHORTEST_VALUE = 8
-_PASSWORD_KEYS = {"password", "token", "auth_token"}
-_SHOWN_KEYS = {"username", "user", "engine", "host", "hostname", "port", "dbname", "database"}
 
 
 def is_auth_error(exception: BaseException) -> bool:
@@ -67,9 +65,11 @@ def is_auth_error(exception: BaseException) -> bool:
     A `CredentialsError` is never a refusal, because it is about AWS.
     """
     links = list(_origins(exception))
-    if not any(map(_is_refusal, links)):
+    is_refusal = any(map(_is_refusal, links))
+    if not is_refusal:
         return False
-    return not any(map(_is_about_the_host, links))
+    is_about_the_host = any(map(_is_about_the_host, links))
+    return not is_about_the_host
 
 
 def _origins(exception: BaseException) -> Iterator[BaseException]:
@@ -78,7 +78,13 @@ def _origins(exception: BaseException) -> Iterator[BaseException]:
     Unlike the search for AWS's errors (`_aws.findings`), this one doesn't follow contexts: an error
     that was raised while a refusal was handled isn't a refusal.
     """
-    return walk(exception, lambda link: (link.__cause__, getattr(link, "orig", None)))
+    return walk(exception, _direct_origins)
+
+
+def _direct_origins(exception: BaseException) -> Iterator[object]:
+    yield exception.__cause__
+    # SQLAlchemy keeps the driver's error here.
+    yield getattr(exception, "orig", None)
 
 
 def _is_refusal(exception: BaseException) -> bool:
@@ -100,7 +106,9 @@ def _is_refusal(exception: BaseException) -> bool:
 def _mysql_code(exception: BaseException) -> int | None:
     first = next(iter(exception.args), None)
     code = getattr(exception, "errno", first)
-    return code if type(code) is int else None
+    if type(code) is not int:
+        return None
+    return code
 
 
 def _is_refusal_by_libpq(exception: BaseException, text: str) -> bool:
@@ -108,7 +116,9 @@ def _is_refusal_by_libpq(exception: BaseException, text: str) -> bool:
         return True
     pgconn = getattr(exception, "pgconn", None)
     answer = _SERVER_MESSAGE.search(text)
-    if pgconn is None or answer is None or not _used_password(pgconn):
+    if pgconn is None or answer is None:
+        return False
+    if not _used_password(pgconn):
         return False
 
     # The server asked for a password, and then sent an error. libpq doesn't report whether the
@@ -123,10 +133,12 @@ def _is_refusal_by_libpq(exception: BaseException, text: str) -> bool:
 
 
 def _used_password(pgconn: object) -> bool:
-    # A connection that psycopg has finished may raise.
-    with contextlib.suppress(Exception):
-        return bool(getattr(pgconn, "used_password", False))
-    return False
+    try:
+        is_used = getattr(pgconn, "used_password", False)
+    # A connection that psycopg has finished may raise any error.
+    except Exception:  # noqa: BLE001
+        return False
+    return bool(is_used)
 
 
 def _has_name(message: str, pgconn: object, attribute: str) -> bool:
@@ -135,20 +147,28 @@ def _has_name(message: str, pgconn: object, attribute: str) -> bool:
     name = encoded.decode("utf-8", "replace")
     if not name:
         return False
-    return re.search(_as_word(re.escape(name)), message) is not None
+    word = as_word(re.escape(name))
+    return bool(re.search(word, message))
 
 
-def _as_word(pattern: str) -> str:
+def as_word(pattern: str) -> str:
     """Return a pattern that matches only where no letter or digit is next to the match."""
     return rf"(?<!\w){pattern}(?!\w)"
 
 
 def _is_redis_refusal(exception: BaseException, text: str) -> bool:
-    for cls in type(exception).__mro__:
-        client = cls.__module__.partition(".")[0]
-        if cls.__name__ == "AuthenticationError" and client in _REDIS_CLIENTS:
-            return True
-    return text.startswith(_REDIS_REFUSALS)
+    if text.startswith(_REDIS_REFUSALS):
+        return True
+    classes = type(exception).__mro__
+    return any(map(_is_of_a_redis_client, classes))
+
+
+def _is_of_a_redis_client(cls: type) -> bool:
+    """Return whether a class is a Redis client's error for a login that failed."""
+    client = cls.__module__.partition(".")[0]
+    if client not in _REDIS_CLIENTS:
+        return False
+    return cls.__name__ == "AuthenticationError"
 
 
 def _is_about_the_host(exception: BaseException) -> bool:
@@ -160,97 +180,22 @@ def _is_about_the_host(exception: BaseException) -> bool:
     if isinstance(exception, CredentialsError):
         return False
     function = getattr(exception, "server_source_function", None)
-    return function == "ClientAuthentication" or "pg_hba.conf" in str(exception)
+    if function == "ClientAuthentication":
+        return True
+    return "pg_hba.conf" in str(exception)
 
 
 def remove_passwords(exception: BaseException) -> None:
     """Remove the password that psycopg keeps in its error's `pgconn`, whose repr shows it."""
     for link in _origins(exception):
         pgconn: Any = getattr(link, "pgconn", None)
+        status = getattr(pgconn, "status", None)
         # An open connection, whose status is 0, is still in use, and isn't touched.
-        if pgconn is not None and getattr(pgconn, "status", None):
-            # Each of these fails for one of the two classes that a `pgconn` may have.
-            with contextlib.suppress(Exception):
-                pgconn.finish()
-            with contextlib.suppress(Exception):
-                pgconn.password = b""
-                pgconn.info = []
-
-
-def words_of(exception: BaseException, secret: Secret) -> str:
-    """Return a server's words, as one line for the log, without any value of the secret."""
-    text = str(exception)
-    for value in sorted(_values(secret), key=len, reverse=True):
-        for spelling in _spellings(value):
-            pattern = re.escape(spelling)
-            if len(value) < _SHORTEST_VALUE:
-                # A short value may be part of any word, and a gap in a word would show the value.
-                pattern = _as_word(pattern)
-            text = re.sub(pattern, "***", text)
-
-    name = type(exception).__name__
-    line = f"{name}: {log_line(text)}"
-    return line.removesuffix(": ")
-
-
-def log_line(text: str) -> str:
-    """Return a text fit for the log: without control characters and line ends, and not too long.
-
-    Several lines are joined by spaces, and the place of a cut is marked. `errors` has a function
-    with other rules, for the parts of a message.
-    """
-    line = " ".join(text.split())
-    line = "".join(map(_printable, line))
-    if len(line) > _LONGEST_TEXT:
-        line = f"{line[:_LONGEST_TEXT]}..."
-    return line
-
-
-def _printable(character: str) -> str:
-    if character.isprintable():
-        return character
-    return ascii(character)[1:-1]
-
-
-def _spellings(value: str) -> list[str]:
-    """Return a value as messages may have it: plain, in a URL, in a repr and in ASCII."""
-    in_url = quote(value, safe="", errors="surrogatepass")
-    in_repr = repr(value)[1:-1]
-    in_ascii = ascii(value)[1:-1]
-    return [value, in_url, in_repr, in_ascii]
-
-
-def _values(secret: Secret) -> set[str]:
-    """Return the strings in a secret that may be a password."""
-    values: set[str] = set()
-    waiting: list[tuple[str, object]] = [("password", _content(secret))]
-    while waiting:
-        key, value = waiting.pop()
-        if isinstance(value, dict):
-            waiting.extend(cast("dict[str, object]", value).items())
-        elif isinstance(value, list):
-            waiting.extend((key, each) for each in cast("list[object]", value))
-        elif _is_hidden(key, str(value)):
-            values.add(str(value))
-    return values
-
-
-def _content(secret: Secret) -> object:
-    """Return the JSON object in a secret, or else its text."""
-    try:
-        text = secret.reveal()
-    except CredentialsError:
-        # The secret is binary.
-        text = secret.reveal_bytes().decode("latin-1")
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
-        content = None
-    return content if isinstance(content, dict) else text.strip()
-
-
-def _is_hidden(key: str, value: str) -> bool:
-    """Return whether a string may be a password, by the nearest key above it."""
-    if key in _PASSWORD_KEYS:
-        return bool(value)
-    return key not in _SHOWN_KEYS and len(value) >= _SHORTEST_VALUE
+        if not status:
+            continue
+        # Each of these fails for one of the two classes that a `pgconn` may have.
+        with contextlib.suppress(Exception):
+            pgconn.finish()
+        with contextlib.suppress(Exception):
+            pgconn.password = b""
+            pgconn.info = []

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # Between two rounds of attempts there is a pause, in seconds. It is a share of the time for which
 # the server has refused every version. So no caller waits longer than one and a half times the time
-# that the server needs, and a server that refuses for good sees about 20 logins in the first minute.
+# that the server needs, and a server that refuses forever sees about 20 logins in the first minute.
 _SHORTEST_PAUSE = 0.2
 _LONGEST_PAUSE = 15.0
 _PAUSE_SHARE = 0.5
@@ -66,9 +66,11 @@ class Verdicts:
         self._refused.intersection_update(useful)
 
         is_refused = current.version_id in self._refused
-        if accepted is not None and is_refused and accepted.version_id not in self._refused:
-            return accepted
-        return current
+        if accepted is None or not is_refused:
+            return current
+        if accepted.version_id in self._refused:
+            return current
+        return accepted
 
     def begin_attempt(self) -> int:
         """Return the number of a new attempt."""
@@ -116,7 +118,8 @@ class Verdicts:
 
     def pause(self) -> float:
         """Return the length of the next pause in seconds; all callers share this pace."""
-        refused_for = running_loop().time() - self._refused_since
+        now = running_loop().time()
+        refused_for = now - self._refused_since
         pause = refused_for * _PAUSE_SHARE
         pause = max(pause, _SHORTEST_PAUSE)
         pause = min(pause, _LONGEST_PAUSE)
@@ -125,4 +128,5 @@ class Verdicts:
         return pause * factor
 
     def _is_accepted(self, version_id: str) -> bool:
-        return self.accepted is not None and self.accepted.version_id == version_id
+        accepted = self.accepted
+        return accepted is not None and accepted.version_id == version_id
