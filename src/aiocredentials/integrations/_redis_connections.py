@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, cast
 from weakref import WeakKeyDictionary, WeakSet
 
 from redis.asyncio.connection import AbstractConnection
@@ -22,10 +22,14 @@ from aiocredentials.rotation import connect_through_rotation, is_auth_error
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from datetime import timedelta
+    from typing import TypeAlias
 
     from redis.asyncio.retry import Retry
 
     from aiocredentials.integrations._redis_versions import VersionCredentials, Versions
+
+    Action: TypeAlias = Callable[[], Awaitable[None]]
+    Task: TypeAlias = asyncio.Task[Any]
 
 R = TypeVar("R")
 
@@ -39,6 +43,13 @@ _ONE_ATTEMPT = 1e-6
 _final: WeakSet[BaseException] = WeakSet()
 
 
+class Refusal(NamedTuple):
+    """The server that refused a login for a whole budget, and when, by the event loop's clock."""
+
+    server: object
+    time: float
+
+
 @dataclass(frozen=True)
 class ClientRotation:
     """The settings and the refusals that the connections of a client share."""
@@ -47,8 +58,8 @@ class ClientRotation:
     budget: float | timedelta
     stages: Sequence[str]
     reauthenticate: bool
-    refused: WeakKeyDictionary[asyncio.Task[Any], tuple[object, float]]
-    """The server that refused a task for a whole budget last, and when."""
+    refusals: WeakKeyDictionary[Task, Refusal]
+    """The last refusal that a task got for a whole budget."""
 
     async def log_in_through_rotation(
         self,
@@ -57,9 +68,8 @@ class ClientRotation:
     ) -> None:
         """Log in to a server by `log_in`; after a refusal, log in again with another version."""
         clock = asyncio.get_running_loop().time
-        task = cast("asyncio.Task[Any]", asyncio.current_task())
-        refused_by, refused_at = self.refused.get(task, (server, float("-inf")))
-        is_next = refused_by != server and clock() - refused_at < _NEXT_SERVER
+        task = cast("Task", asyncio.current_task())
+        is_next = self._is_next_server(server, self.refusals.get(task))
         budget = self.budget
         if is_next:
             budget = _ONE_ATTEMPT
@@ -74,13 +84,21 @@ class ClientRotation:
             if is_auth_error(error):
                 _final.add(error)
                 if not is_next:
-                    self.refused[task] = (server, clock())
+                    self.refusals[task] = Refusal(server, clock())
             raise
+
+    def _is_next_server(self, server: object, refusal: Refusal | None) -> bool:
+        """Return whether the task is trying the servers of a client one after the other."""
+        if refusal is None or refusal.server == server:
+            return False
+        now = asyncio.get_running_loop().time()
+        return now - refusal.time < _NEXT_SERVER
 
     def rotating_class(self, base: type[AbstractConnection]) -> type[Any]:
         """Return a class of connections that connect as those of `base` do, through rotations."""
         name = f"Rotating{base.__name__}"
-        return type(name, (_RotatingConnection, base), {"rotation": self})
+        bases = (_RotatingConnection, base)
+        return type(name, bases, {"rotation": self})
 
 
 class _UnchangedError(Exception):
@@ -118,7 +136,8 @@ class _RotatingConnection(AbstractConnection):
                 if error in _final:
                     raise
                 await self.disconnect()
-        await cast("Any", super()).connect()
+        base = cast("Any", super())
+        await base.connect()
 
     async def connect_check_health(
         self,
@@ -127,16 +146,18 @@ class _RotatingConnection(AbstractConnection):
     ) -> None:
         if not self.is_connected:
             connect = super().connect_check_health
-            await self._log_in(partial(connect, check_health, retry_socket_connect))
+            open_connection = partial(connect, check_health, retry_socket_connect)
+            await self._log_in(open_connection)
 
     async def _reauthenticate(self) -> None:
         secret = await self.rotation.versions.secret()
         if secret.version_id != self.version_id:
             connect = super().connect_check_health
+            open_connection = partial(connect, retry_socket_connect=False)
             with contextlib.suppress(_UnchangedError):
-                await self._log_in(partial(connect, retry_socket_connect=False))
+                await self._log_in(open_connection)
 
-    async def _log_in(self, open_connection: Callable[[], Awaitable[None]]) -> None:
+    async def _log_in(self, open_connection: Action) -> None:
         """Log in: on a new connection, or by AUTH if this one is open."""
 
         async def log_in(credentials: VersionCredentials) -> None:
@@ -157,7 +178,7 @@ class _RotatingConnection(AbstractConnection):
     async def _open_with(
         self,
         credentials: VersionCredentials,
-        open_connection: Callable[[], Awaitable[None]],
+        open_connection: Action,
     ) -> None:
         """Open the connection while redis-py asks this version for its credentials."""
         provider = self.credential_provider

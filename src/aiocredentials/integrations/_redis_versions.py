@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from redis.credentials import CredentialProvider
 
-from aiocredentials.rotation import RotatingSecret
-
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from aiocredentials import Secret
+    from aiocredentials.rotation import RotatingSecret
+
+    Refresh: TypeAlias = Callable[[], Awaitable[Secret]]
 
 _UNDECODED = "What decode made has no password: give the manager decode=RedisCredentials.from_text."
 
@@ -64,8 +65,10 @@ class Versions:
 
     def decoded(self, secret: Secret) -> VersionCredentials:
         version_id = secret.version_id
-        if self._last is not None and self._last.version_id == version_id:
-            return self._last
+        last = self._last
+        if last is not None and last.version_id == version_id:
+            return last
+        # The value of the secret is in no local variable, because a traceback may show it.
         arguments = _arguments_from(self._manager.decoded(secret))
         # The error is raised here, because the frame of the other function holds a value.
         if arguments is None:
@@ -81,7 +84,7 @@ class Versions:
 
     async def refresh(self, version_id: str) -> Secret:
         """Fetch the secret. A manager that can do so keeps the version until that has succeeded."""
-        refresh: Callable[[], Awaitable[Secret]] | None = getattr(self._manager, "refresh", None)
+        refresh: Refresh | None = getattr(self._manager, "refresh", None)
         if refresh is not None:
             return await refresh()
         self._manager.invalidate(if_version=version_id)

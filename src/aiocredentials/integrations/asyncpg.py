@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
     Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
+    Task: TypeAlias = asyncio.Task[Any]
 
 __all__ = ["connect", "create_pool"]
 
@@ -59,15 +60,21 @@ async def connect(
             by the caller, or by the environment as `PGHOST`. asyncpg would connect to this machine.
         Exception: the errors of `connect_through_rotation`. Needs secretsmanager:GetSecretValue.
     """
-    options = _options_without_login(dsn, options)
-    named = options.keys() | _options_in(dsn)
+    parts = _Dsn(dsn)
+    accepted = _options_without_login(parts, options)
+    named = accepted.keys() | parts.options()
 
     async def log_in(decoded: DatabaseCredentials) -> Connection:
         credentials = checked_credentials(decoded)
         server = server_options(credentials, named, ASYNCPG)
-        everything: dict[str, Any] = {**server, **options, "user": credentials.username}
+        everything: dict[str, Any] = {**server, **accepted}
         # No local variable holds the password: a traceback may show it.
-        return await asyncpg.connect(dsn, **everything, password=credentials.password)
+        return await asyncpg.connect(
+            dsn,
+            **everything,
+            user=credentials.username,
+            password=credentials.password,
+        )
 
     return await connect_through_rotation(manager, log_in, budget=budget, stages=stages)
 
@@ -101,7 +108,7 @@ async def create_pool(
     """
     if "connect" in options:
         raise ValueError("The adapter connects by itself: leave out connect=.")
-    options = _options_without_login(dsn, options)
+    options = _options_without_login(_Dsn(dsn), options)
     opening = _Opening()
 
     async def connect_for_pool(
@@ -109,7 +116,13 @@ async def create_pool(
         **options: Any,  # noqa: ANN401 (asyncpg's)
     ) -> Connection:
         opening.note_task()
-        connection = await connect(manager, dsn, budget=budget, stages=stages, **options)
+        connection = await connect(
+            manager,
+            dsn,
+            budget=budget,
+            stages=stages,
+            **options,
+        )
         opening.note_connection(connection)
         return connection
 
@@ -124,7 +137,8 @@ async def create_pool(
             await opening.open(pool)
             yield pool
     finally:
-        if opening.opened.is_set():
+        is_open = opening.opened.is_set()
+        if is_open:
             # If the caller is cancelled here, asyncpg cuts all connections. The pool isn't closed
             # completely first, as those of the other adapters are: asyncpg's waits without a limit.
             await pool.close()
@@ -139,7 +153,7 @@ class _Opening:
 
     def __init__(self) -> None:
         self.opened = asyncio.Event()
-        self._tasks: set[asyncio.Task[Any] | None] = set()
+        self._tasks: set[Task | None] = set()
         self._connections: list[Connection] = []
 
     def note_task(self) -> None:
@@ -166,7 +180,8 @@ class _Opening:
         """End the tasks, except for the one that runs this, and terminate the connections."""
         try:
             this_task = asyncio.current_task()
-            tasks = [task for task in self._tasks if task and task is not this_task]
+            self._tasks.discard(this_task)
+            tasks = list(filter(None, self._tasks))
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -180,37 +195,44 @@ class _Opening:
         self._connections.clear()
 
 
-def _options_without_login(dsn: str | None, options: dict[str, Any]) -> dict[str, Any]:
+class _Dsn:
+    """The parts of a URL for PostgreSQL that decide about the login and the server."""
+
+    def __init__(self, dsn: str | None) -> None:
+        parts = urlsplit(dsn or "")
+        login, _, hosts = parts.netloc.rpartition("@")
+        self._user = login.strip(":")
+        self._hosts = hosts
+        self._path = parts.path.strip("/")
+        self._query = parse_qs(parts.query)
+
+    def login(self) -> dict[str, Any]:
+        """Return user and password; asyncpg reads both from the query as well."""
+        return {
+            "user": self._user or self._query.get("user"),
+            "password": self._query.get("password"),
+        }
+
+    def options(self) -> set[str]:
+        """Return the names of asyncpg's options that the URL has."""
+        named = set(self._query)
+        hosts = self._hosts
+        if not hosts:
+            in_query = self._query.get("host", [""])
+            hosts = in_query[-1]
+        if hosts:
+            named.add("host")
+
+        ports = map(_PORT_AT_END.search, hosts.split(","))
+        if any(ports):
+            named.add("port")
+        if self._path or "dbname" in self._query:
+            named.add("database")
+        return named
+
+
+def _options_without_login(dsn: _Dsn, options: dict[str, Any]) -> dict[str, Any]:
     """Return asyncpg's options; reject a login in them and in the dsn."""
-    parts = urlsplit(dsn or "")
-    query = parse_qs(parts.query)
-    login_part = parts.netloc.rpartition("@")[0]
-    user = login_part.strip(":")
-    login = {
-        "user": user or query.get("user"),
-        "password": query.get("password"),
-    }
     where = "the arguments and of the dsn"
-    options_without_login(login, where)
+    options_without_login(dsn.login(), where)
     return options_without_login(options, where)
-
-
-def _options_in(dsn: str | None) -> set[str]:
-    """Return the names of asyncpg's options that a dsn has."""
-    parts = urlsplit(dsn or "")
-    query = parse_qs(parts.query)
-    named = set(query)
-
-    hosts = parts.netloc.rpartition("@")[2]
-    if not hosts:
-        in_query = query.get("host", [""])
-        hosts = in_query[-1]
-    if hosts:
-        named.add("host")
-    if any(_PORT_AT_END.search(host) for host in hosts.split(",")):
-        named.add("port")
-
-    path = parts.path.strip("/")
-    if path or "dbname" in query:
-        named.add("database")
-    return named

@@ -127,7 +127,12 @@ async def create_pool(
 
     connector = _Connector(manager, budget, stages)
     bridging_class = _bridging_class(connection_class, connector, conninfo, kwargs)
-    pool = _Pool(connector, connection_class=bridging_class, open=False, **options)
+    pool = _Pool(
+        connector,
+        connection_class=bridging_class,
+        open=False,
+        **options,
+    )
     opened = asyncio.Event()
 
     async def renew(_: Secret) -> None:
@@ -180,8 +185,9 @@ class _Connector:
         """
         try:
             async with self._attempts.interruptible(at_once=self._closed):
-                own = await _resolved(kwargs) or {}
-                options = _options_without_login(await _resolved(conninfo), {**own, **more})
+                own_options = await _resolved(kwargs) or {}
+                text = await _resolved(conninfo)
+                options = _options_without_login(text, {**own_options, **more})
                 connection = await self._connect_through_rotation(connect, options)
         except InterruptedWaitError:
             raise PoolClosed("The pool was closed while it connected.") from None
@@ -213,7 +219,7 @@ class _Connector:
 
     @asynccontextmanager
     async def failure_instead_of_timeout(self) -> AsyncGenerator[None]:
-        """Wrap a caller's wait for connections: if it fails, raise a copy of the failure's error."""
+        """Wrap a caller's wait for connections: if it fails, raise a copy of the last error."""
         try:
             async with self._callers.interruptible():
                 yield
@@ -225,7 +231,8 @@ class _Connector:
             self._raise_failure(error)
 
     def _raise_failure(self, error: Exception) -> NoReturn:
-        raise _copy_without_traceback(cast("Exception", self._failure)) from error
+        failure = cast("Exception", self._failure)
+        raise _copy_without_traceback(failure) from error
 
     def close(self) -> None:
         """End the attempts to connect: each may need the whole budget, and closing doesn't wait."""
@@ -270,7 +277,9 @@ def _bridging_class(
     async def connect(_: str = "", **more: Any) -> Connection:  # noqa: ANN401
         return await connector.connect(base.connect, conninfo, kwargs, more)
 
-    return type(base.__name__, (base,), {"connect": staticmethod(connect)})
+    name = base.__name__
+    methods = {"connect": staticmethod(connect)}
+    return type(name, (base,), methods)
 
 
 async def _resolved(value: ValueOrCallable[R]) -> R:
@@ -290,9 +299,13 @@ async def _log_in(
 ) -> Connection:
     credentials = checked_credentials(decoded)
     server = server_options(credentials, options, PSYCOPG)
-    everything = {**server, **options, "user": credentials.username}
     # No local variable holds the password: a traceback may show it.
-    return await connect(**everything, password=credentials.password)
+    return await connect(
+        **server,
+        **options,
+        user=credentials.username,
+        password=credentials.password,
+    )
 
 
 def _check_in_advance(
@@ -319,7 +332,9 @@ def _options_without_login(conninfo: str, options: Options) -> dict[str, Any]:
 def _is_transient(error: Exception) -> bool:
     if isinstance(error, CredentialsError):
         return error.transient
-    return isinstance(error, OperationalError) and not is_auth_error(error)
+    if not isinstance(error, OperationalError):
+        return False
+    return not is_auth_error(error)
 
 
 def _copy_without_traceback(error: Exception) -> Exception:

@@ -8,7 +8,7 @@ redis-py doesn't report a refusal to a provider.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from weakref import WeakKeyDictionary
 
 from redis.asyncio import ConnectionPool, Redis, RedisCluster
@@ -95,7 +95,7 @@ class RotatingCredentialProvider(CredentialProvider):
             raise RedisError(f"There are no credentials for Redis. {error}") from error
 
     def _seems_refused(self, version_id: str) -> bool:
-        """Note a request; return whether it is a reason to fetch the secret, or to wait for that."""
+        """Note a request; return whether to fetch the secret, or to wait for a fetch."""
         now = asyncio.get_running_loop().time()
         is_new = version_id != self._version_id
         is_alone = now - self._asked >= _TOGETHER
@@ -110,23 +110,28 @@ class RotatingCredentialProvider(CredentialProvider):
             return False
         if self._is_refetching():
             return True
-        is_suspicious = is_alone or now - self._burst >= _REFETCH_PAUSE
-        return is_suspicious and now - self._refetched >= self._pause
+        burst_lasts = now - self._burst
+        is_suspicious = is_alone or burst_lasts >= _REFETCH_PAUSE
+        since_refetch = now - self._refetched
+        return is_suspicious and since_refetch >= self._pause
 
     def _is_refetching(self) -> bool:
-        refetching = self._refetching
-        return refetching is not None and refetching.get_loop() is asyncio.get_running_loop()
+        if self._refetching is None:
+            return False
+        its_loop = self._refetching.get_loop()
+        return its_loop is asyncio.get_running_loop()
 
     async def _refetch(self, secret: Secret) -> Secret:
-        """Return the result of a fetch, which all requests meanwhile share; or the known version."""
-        if self._refetching is not None and self._is_refetching():
-            await asyncio.wait([self._refetching])
+        """Return the result of a fetch that concurrent requests share; or the known version."""
+        refetching = self._refetching
+        if refetching is not None and self._is_refetching():
+            await asyncio.wait([refetching])
             return await self._versions.secret()
 
         loop = asyncio.get_running_loop()
         pause = max(self._pause * 2, _REFETCH_PAUSE)
         self._pause = min(pause, _LONGEST_REFETCH_PAUSE)
-        refetching: asyncio.Future[None] = loop.create_future()
+        refetching = loop.create_future()
         self._refetching = refetching
         try:
             async with asyncio.timeout(_REFETCH_LIMIT):
@@ -178,20 +183,27 @@ def use_credentials(
     """
     _check_client(client)
     versions = Versions(manager)
-    rotation = ClientRotation(versions, budget, stages, reauthenticate, WeakKeyDictionary())
+    rotation = ClientRotation(
+        versions,
+        budget,
+        stages,
+        reauthenticate,
+        refusals=WeakKeyDictionary(),
+    )
     provider = RotatingCredentialProvider(manager)
     if isinstance(client, RedisCluster):
         _use_in_cluster(client, rotation, provider)
     else:
-        pool = cast("ConnectionPool", getattr(client, "connection_pool", client))
+        pool: Any = getattr(client, "connection_pool", client)
         _use_in_pool(pool, rotation, provider)
     return client
 
 
 def _check_client(client: object) -> None:
     if not isinstance(client, (Redis, RedisCluster, ConnectionPool)):
-        kind = f"{type(client).__module__}.{type(client).__qualname__}"
-        raise TypeError(f"The client is a {kind}: give one of redis.asyncio, such as its Redis.")
+        cls = type(client)
+        name = f"{cls.__module__}.{cls.__qualname__}"
+        raise TypeError(f"The client is a {name}: give one of redis.asyncio, such as its Redis.")
 
 
 def _use_in_cluster(
@@ -204,7 +216,8 @@ def _use_in_cluster(
     for node in cluster.startup_nodes:
         node.connection_class = rotation.rotating_class(node.connection_class)
         node.connection_kwargs["credential_provider"] = provider
-    options["connection_class"] = rotation.rotating_class(options["connection_class"])
+    connection_class = options["connection_class"]
+    options["connection_class"] = rotation.rotating_class(connection_class)
     options["credential_provider"] = provider
 
 

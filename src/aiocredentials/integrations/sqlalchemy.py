@@ -26,6 +26,7 @@ from aiocredentials.rotation import OTHER_STAGES, connect_through_rotation, rota
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
     from datetime import timedelta
+    from typing import TypeAlias
 
     from sqlalchemy.engine.interfaces import Dialect
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
     from aiocredentials import DatabaseCredentials, Secret
     from aiocredentials.rotation import RotatingSecret
+
+    Connect: TypeAlias = Callable[..., Awaitable[Any]]
+    Options: TypeAlias = Mapping[str, Any]
 
 __all__ = ["create_async_engine"]
 
@@ -72,15 +76,18 @@ async def create_async_engine(
         Exception: connecting raises the errors of `connect_through_rotation`. Needs
             secretsmanager:GetSecretValue.
     """
-    if not {"creator", "async_creator"}.isdisjoint(options):
+    if "creator" in options or "async_creator" in options:
         raise ValueError("The adapter connects by itself: leave out creator= and async_creator=.")
     login = _Login(manager, budget, stages)
     # It is like the creator that SQLAlchemy makes for async_creator. But SQLAlchemy's own leaves
     # out the options in the URL and in connect_args.
     engine: AsyncEngine = sqlalchemy_asyncio.create_async_engine(
-        url, creator=lambda: login.connect(engine.dialect), **options
+        url,
+        creator=lambda: login.connect(engine.dialect),
+        **options,
     )
-    login.set_options(engine, options.get("connect_args", {}))
+    connect_args = options.get("connect_args", {})
+    login.set_options(engine, connect_args)
     entries = _entries_of(engine)
 
     async def renew(_: Secret) -> None:
@@ -122,15 +129,19 @@ class _Login:
         self._arguments: Sequence[str] = ()
         self._options: dict[str, Any] = {}
 
-    def set_options(self, engine: AsyncEngine, connect_args: Mapping[str, Any]) -> None:
-        """Keep the caller's options; raise `ValueError` for a driver or option that isn't allowed."""
+    def set_options(self, engine: AsyncEngine, connect_args: Options) -> None:
+        """Keep the caller's options.
+
+        Raises:
+            ValueError: for another driver, and for a login.
+        """
         driver = engine.dialect.driver
         if driver not in _DRIVERS:
             drivers = " or ".join(_DRIVERS)
             raise ValueError(f"The driver is {driver}: give a URL with {drivers}.")
 
-        arguments, in_url = engine.dialect.create_connect_args(engine.url)
         where = "the URL and of connect_args"
+        arguments, in_url = engine.dialect.create_connect_args(engine.url)
         self._arguments = arguments
         self._options = {
             **options_without_login(in_url, where),
@@ -138,29 +149,41 @@ class _Login:
         }
 
     def connect(self, dialect: Dialect) -> Any:  # noqa: ANN401 (a DBAPI's connection)
-        """Connect as the engine's creator: the dialect removes its own options from the driver's."""
+        """Connect, as the engine's creator.
+
+        The dialect removes its own options, and passes the others to the driver.
+        """
 
         async def connect_driver(*arguments: str, **options: Any) -> Any:  # noqa: ANN401
             return await self._connect_driver(dialect, arguments, options)
 
         dbapi: Any = dialect.dbapi
-        return dbapi.connect(*self._arguments, async_creator_fn=connect_driver, **self._options)
+        return dbapi.connect(
+            *self._arguments,
+            **self._options,
+            async_creator_fn=connect_driver,
+        )
 
     async def _connect_driver(
         self,
         dialect: Dialect,
         arguments: Sequence[str],
-        options: Mapping[str, Any],
+        options: Options,
     ) -> Any:  # noqa: ANN401 (a driver's connection)
         driver = _DRIVERS[dialect.driver]
 
         async def log_in(decoded: DatabaseCredentials) -> Any:  # noqa: ANN401
             credentials = checked_credentials(decoded)
             server = server_options(credentials, options, driver)
-            everything = {**server, **options, "user": credentials.username}
             connect = _connect_of(dialect)
             # No local variable holds the password: a traceback may show it.
-            return await connect(*arguments, **everything, password=credentials.password)
+            return await connect(
+                *arguments,
+                **server,
+                **options,
+                user=credentials.username,
+                password=credentials.password,
+            )
 
         async def connect_once() -> Any:  # noqa: ANN401
             return await connect_through_rotation(
@@ -173,7 +196,7 @@ class _Login:
         return await self.renewals.connect(connect_once)
 
 
-def _connect_of(dialect: Dialect) -> Callable[..., Awaitable[Any]]:
+def _connect_of(dialect: Dialect) -> Connect:
     """Return the driver's function.
 
     SQLAlchemy keeps the driver's module as an attribute that has its name.
@@ -182,5 +205,5 @@ def _connect_of(dialect: Dialect) -> Callable[..., Awaitable[Any]]:
     owner: Any = module
     if dialect.driver == "psycopg":
         owner = module.AsyncConnection
-    connect: Callable[..., Awaitable[Any]] = owner.connect
+    connect: Connect = owner.connect
     return connect
