@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from aiocredentials._loops import running_loop
 
@@ -26,13 +26,12 @@ class Budget:
             self._deadline = running_loop().time() + self.seconds
 
     def remaining(self) -> float:
-        """Return the seconds that are left; infinite before `start`."""
-        if self._deadline is None:
-            return float("inf")
-        return self._deadline - running_loop().time()
+        """Return the seconds that are left. Only for a budget that was started."""
+        now = running_loop().time()
+        return cast("float", self._deadline) - now
 
     def is_spent(self) -> bool:
-        """Return whether no time is left."""
+        """Return whether no time is left. Only for a budget that was started."""
         return self.remaining() <= 0
 
     async def wait_for(self, awaitable: Awaitable[R]) -> R | None:

@@ -145,10 +145,8 @@ def _has_name(message: str, pgconn: object, attribute: str) -> bool:
     """Return whether a message has the name that is an attribute of libpq's connection."""
     encoded: bytes = getattr(pgconn, attribute, b"")
     name = encoded.decode("utf-8", "replace")
-    if not name:
-        return False
     word = as_word(re.escape(name))
-    return bool(re.search(word, message))
+    return bool(name) and bool(re.search(word, message))
 
 
 def as_word(pattern: str) -> str:
@@ -180,9 +178,7 @@ def _is_about_the_host(exception: BaseException) -> bool:
     if isinstance(exception, CredentialsError):
         return False
     function = getattr(exception, "server_source_function", None)
-    if function == "ClientAuthentication":
-        return True
-    return "pg_hba.conf" in str(exception)
+    return function == "ClientAuthentication" or "pg_hba.conf" in str(exception)
 
 
 def remove_passwords(exception: BaseException) -> None:

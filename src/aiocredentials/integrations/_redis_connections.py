@@ -119,10 +119,8 @@ class _RotatingConnection(AbstractConnection):
 
     @retry.setter
     def retry(self, retry: Retry) -> None:
-        given: Any = retry
-        if not isinstance(given, _Retry):
-            given = _Retry(retry)
-        vars(self)["retry"] = given
+        is_ours = isinstance(cast("object", retry), _Retry)
+        vars(self)["retry"] = retry if is_ours else _Retry(retry)
 
     async def connect(self) -> None:
         # Pools call this for open connections too, each time that they lend one.
