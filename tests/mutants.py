@@ -48,6 +48,7 @@ TESTS = {
     "_rotation/refusals.py": ["test_refusals.py"],
     "_rotation/budget.py": ["test_rotation.py", "test_rotation_limits.py"],
     "_rotation/words.py": ["test_refusals.py"],
+    "_rotation/labels.py": ["test_rotation.py", "test_rotation_limits.py"],
     "_rotation/verdicts.py": ["test_rotation.py", "test_rotation_limits.py"],
     "_exceptions.py": ["test_refusals.py"],
     "_rotation/adapters.py": ["test_databases.py"],

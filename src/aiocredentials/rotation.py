@@ -1,6 +1,6 @@
 """Connect while a password is being rotated, and learn of each new version of a secret.
 
-`connect_through_rotation` makes a first attempt with the version that the server most likely
+`connect_through_rotation` first attempts to connect with the version that the server most likely
 accepts. If the server refuses its password, `_Connecting._retry_after_refusal` makes the further
 attempts.
 
@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Generic, NoReturn, TypeAlias, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from aiocredentials._arguments import seconds
-from aiocredentials._loops import PerLoop, running_loop
+from aiocredentials._loops import PerLoop
 from aiocredentials._rotation.budget import Budget
+from aiocredentials._rotation.labels import LabelledVersions
 from aiocredentials._rotation.news import RotatingSecret, rotations_watched, wait_for_news
 from aiocredentials._rotation.refusals import is_auth_error, remove_passwords
 from aiocredentials._rotation.verdicts import Verdicts
 from aiocredentials._rotation.words import text_for_log, words_of
-from aiocredentials.errors import CredentialsError, PoolClosedError, SecretFormatError
+from aiocredentials.errors import SecretFormatError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -49,10 +50,6 @@ Made: TypeAlias = tuple[R] | None
 logger = logging.getLogger("aiocredentials")
 
 OTHER_STAGES = ("AWSPENDING", "AWSPREVIOUS")
-
-# The versions with other staging labels are fetched again after so many seconds, or when AWSCURRENT
-# has moved.
-_LABELS_PAUSE = 15.0
 
 # The verdicts for a manager live as long as the manager.
 _verdicts_of: WeakKeyDictionary[object, PerLoop[Verdicts]] = WeakKeyDictionary()
@@ -145,8 +142,8 @@ class _Connecting(Generic[C, R]):
         self._manager = manager
         self._connect = connect
         self._is_auth_error = is_auth_error
-        self._other_labels = stages
         self._budget = budget
+        self._versions = LabelledVersions(manager, stages, budget)
 
         self._tried: set[str] = set()
         """The versions that were tried in this round of a search."""
@@ -155,10 +152,6 @@ class _Connecting(Generic[C, R]):
         self._refusal: Exception | None = None
         self._refused: Secret | None = None
         """The version that the server refused last."""
-
-        self._labels_asked_for = ""
-        """The version that was the current one when other staging labels were last asked for."""
-        self._labels_asked_at = float("-inf")
 
         self._cancelled_before = _cancellations()
 
@@ -242,14 +235,14 @@ class _Connecting(Generic[C, R]):
 
         for version_id in self._refused_here:
             self._manager.invalidate(if_version=version_id)
-        current = await self._labelled(None)
+        current = await self._versions.fetch(None)
         if current is not None:
             made = await self._try(current)
             if made is not None:
                 return made
 
-        for label in self._labels_to_ask(current):
-            secret = await self._labelled(label)
+        for label in self._versions.labels_to_ask(current):
+            secret = await self._versions.fetch(label)
             if secret is None:
                 continue
             # A version that is AWSPENDING may be malformed. That is no reason to end the search.
@@ -273,7 +266,7 @@ class _Connecting(Generic[C, R]):
         """Connect with a version, and note the server's verdict."""
         number = self._verdicts.begin_attempt()
         try:
-            # No local variable holds the credentials: a traceback may show it.
+            # No local variable holds the credentials, because a traceback may show them.
             connection = await self._connect(self._manager.decoded(secret))
         except Exception as error:
             remove_passwords(error)
@@ -308,48 +301,6 @@ class _Connecting(Generic[C, R]):
                 words_of(error, secret),
             )
 
-    # Versions with staging labels
-
-    async def _labelled(self, label: str | None) -> Secret | None:
-        """Return the version with a staging label, or the current version if the label is None.
-
-        Return None if there is no such version, or it is unavailable.
-        """
-        manager = self._manager
-        try:
-            if label is None:
-                current = manager.secret()
-                return await self._budget.wait_for(current)
-            labelled = manager.secret(version_stage=label)
-            return await self._budget.wait_for(labelled)
-        except PoolClosedError:
-            raise
-        except CredentialsError as error:
-            if label is None and not error.transient:
-                raise
-            if error.transient:
-                # There was no answer, so the next round asks again.
-                self._labels_asked_at = float("-inf")
-            return None
-
-    def _labels_to_ask(self, current: Secret | None) -> Sequence[str]:
-        """Return the other staging labels, or none if they were asked for a moment ago."""
-        now = running_loop().time()
-        version_id = ""
-        known_labels: Sequence[str] = ()
-        if current is not None:
-            version_id = current.version_id
-            known_labels = current.version_stages
-
-        since_asked = now - self._labels_asked_at
-        is_recent = since_asked < _LABELS_PAUSE
-        if is_recent and version_id == self._labels_asked_for:
-            return ()
-        self._labels_asked_for = version_id
-        self._labels_asked_at = now
-        # The current version needn't be fetched by its other labels as well.
-        return [label for label in self._other_labels if label not in known_labels]
-
     def _give_up(self) -> NoReturn:
         """Raise the last refusal, with a note that names the versions that were tried."""
         # The traceback of the error holds this object, so this object must not hold the error.
@@ -365,12 +316,12 @@ class _Connecting(Generic[C, R]):
         secret = cast("Secret", self._refused)
         name = secret.name
         region = secret.region
-        seconds = self._budget.seconds
+        limit = self._budget.seconds
         version_ids = map(repr, self._refused_here)
         tried = ", ".join(version_ids)
         return (
             f"Secret {name!r} in {region!r}: "
-            f"for {seconds:g} s the server refused each version that was tried: {tried}. "
+            f"for {limit:g} s the server refused each version that was tried: {tried}. "
             "Compare its user and password with the server's."
         )
 

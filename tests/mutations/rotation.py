@@ -24,14 +24,8 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "no other labels",
         "rotation.py",
-        "        for label in self._labels_to_ask(current):",
+        "        for label in self._versions.labels_to_ask(current):",
         "        for label in ():",
-    ),
-    (
-        "a label of the current version is asked",
-        "rotation.py",
-        "            known_labels = current.version_stages",
-        "            known_labels = ()",
     ),
     (
         "a swallowed cancellation is lost",
@@ -76,18 +70,6 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "        if False:",
     ),
     (
-        "a label that isn't allowed ends the search",
-        "rotation.py",
-        "            if label is None and not error.transient:",
-        "            if not error.transient:",
-    ),
-    (
-        "AWS's absence ends the search",
-        "rotation.py",
-        "            if label is None and not error.transient:",
-        "            if label is None:",
-    ),
-    (
         "a label that can't be read ends the search",
         "rotation.py",
         "            with contextlib.suppress(SecretFormatError):",
@@ -98,24 +80,6 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "rotation.py",
         "        if version_id in self._tried:\n            return None\n",
         "",
-    ),
-    (
-        "labels are asked in each round",
-        "rotation.py",
-        "        if is_recent and version_id == self._labels_asked_for:",
-        "        if False:",
-    ),
-    (
-        "labels are asked once",
-        "rotation.py",
-        "        if is_recent and version_id == self._labels_asked_for:",
-        "        if self._labels_asked_for:",
-    ),
-    (
-        "an unanswered label is taken for absent",
-        "rotation.py",
-        '                self._labels_asked_at = float("-inf")\n            return None',
-        "                pass\n            return None",
     ),
     (
         "refusals are never logged",
@@ -159,6 +123,43 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "_rotation/budget.py",
         "            if not limit.expired():\n                raise\n",
         "",
+    ),
+    # _rotation/labels.py
+    (
+        "a label of the current version is asked",
+        "_rotation/labels.py",
+        "            known_labels = current.version_stages",
+        "            known_labels = ()",
+    ),
+    (
+        "a label that isn't allowed ends the search",
+        "_rotation/labels.py",
+        "            if label is None and not error.transient:",
+        "            if not error.transient:",
+    ),
+    (
+        "AWS's absence ends the search",
+        "_rotation/labels.py",
+        "            if label is None and not error.transient:",
+        "            if label is None:",
+    ),
+    (
+        "labels are asked in each round",
+        "_rotation/labels.py",
+        "        if is_recent and version_id == self._asked_for:",
+        "        if False:",
+    ),
+    (
+        "labels are asked once",
+        "_rotation/labels.py",
+        "        if is_recent and version_id == self._asked_for:",
+        "        if self._asked_for:",
+    ),
+    (
+        "an unanswered label is taken for absent",
+        "_rotation/labels.py",
+        '                self._asked_at = float("-inf")\n            return None',
+        "                pass\n            return None",
     ),
     # _rotation/verdicts.py
     (
@@ -250,7 +251,11 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "what acting raises ends the watching",
         "_rotation/news.py",
         "        except Exception:\n            logger.exception(",
-        "        except LookupError as error:\n            raise PoolClosedError from error\n            logger.exception(",
+        (
+            "        except LookupError as error:\n"
+            "            raise PoolClosedError from error\n"
+            "            logger.exception("
+        ),
     ),
     (
         "watching goes on after its block",

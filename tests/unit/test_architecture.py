@@ -50,7 +50,7 @@ INSIDE: dict[str, list[set[str]]] = {
         {"responses", "session"},
         {"gateway", "pooled"},
     ],
-    "_rotation": [{"__init__", "budget", "news", "refusals", "waits"}, {"adapters", "verdicts", "words"}],
+    "_rotation": [{"__init__", "budget", "news", "refusals", "waits"}, {"adapters", "labels", "verdicts", "words"}],
     "integrations": [{"_redis_versions"}, {"_redis_connections"}, {"redis"}],
     "doctor": [{"probe"}, {"diagnosis"}, {"report"}, {"__init__"}, {"cli"}],
 }

@@ -165,7 +165,7 @@ class _RotatingConnection(AbstractConnection):
                 # Nothing was tried, so no verdict of the server is to be noted.
                 raise _UnchangedError
             else:
-                # No local variable holds the password: a traceback may show it.
+                # No local variable holds the password, because a traceback may show it.
                 await self.send_command("AUTH", *credentials.get_credentials(), check_health=False)
                 await self.read_response()
             self.version_id = credentials.version_id

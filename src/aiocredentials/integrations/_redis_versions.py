@@ -68,7 +68,7 @@ class Versions:
         last = self._last
         if last is not None and last.version_id == version_id:
             return last
-        # The value of the secret is in no local variable, because a traceback may show it.
+        # No local variable holds the credentials, because a traceback may show them.
         arguments = _arguments_from(self._manager.decoded(secret))
         # The error is raised here, because the frame of the other function holds a value.
         if arguments is None:

@@ -68,7 +68,7 @@ async def connect(
         credentials = checked_credentials(decoded)
         server = server_options(credentials, named, ASYNCPG)
         everything: dict[str, Any] = {**server, **accepted}
-        # No local variable holds the password: a traceback may show it.
+        # No local variable holds the password, because a traceback may show it.
         return await asyncpg.connect(
             dsn,
             **everything,
@@ -139,8 +139,8 @@ async def create_pool(
     finally:
         is_open = opening.opened.is_set()
         if is_open:
-            # If the caller is cancelled here, asyncpg cuts all connections. The pool isn't closed
-            # completely first, as those of the other adapters are: asyncpg's waits without a limit.
+            # If this is cancelled, asyncpg terminates all connections. `close_completely`, by which
+            # the other adapters close, would wait without a limit for connections in use.
             await pool.close()
 
 

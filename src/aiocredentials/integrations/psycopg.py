@@ -299,7 +299,7 @@ async def _log_in(
 ) -> Connection:
     credentials = checked_credentials(decoded)
     server = server_options(credentials, options, PSYCOPG)
-    # No local variable holds the password: a traceback may show it.
+    # No local variable holds the password, because a traceback may show it.
     return await connect(
         **server,
         **options,

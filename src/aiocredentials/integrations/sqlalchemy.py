@@ -176,7 +176,7 @@ class _Login:
             credentials = checked_credentials(decoded)
             server = server_options(credentials, options, driver)
             connect = _connect_of(dialect)
-            # No local variable holds the password: a traceback may show it.
+            # No local variable holds the password, because a traceback may show it.
             return await connect(
                 *arguments,
                 **server,
