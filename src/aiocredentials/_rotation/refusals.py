@@ -175,10 +175,9 @@ def _is_about_the_host(exception: BaseException) -> bool:
     That error has an SQLSTATE of class 28 too. asyncpg keeps the name of the server's function,
     which is the same in each language. The name of the file is never translated.
     """
-    if isinstance(exception, CredentialsError):
-        return False
     function = getattr(exception, "server_source_function", None)
-    return function == "ClientAuthentication" or "pg_hba.conf" in str(exception)
+    about_the_host = function == "ClientAuthentication" or "pg_hba.conf" in str(exception)
+    return about_the_host and not isinstance(exception, CredentialsError)
 
 
 def remove_passwords(exception: BaseException) -> None:
