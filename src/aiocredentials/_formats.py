@@ -1,7 +1,7 @@
-"""How secrets write down credentials: AWS's JSON for databases, and what people keep for Redis.
+"""Read credentials as secrets write them: AWS's JSON for databases, and several formats for Redis.
 
-The functions here hold what a secret says. So none of them raises anything whose traceback would
-have it: each returns what it found, or a sentence on what is wrong.
+The functions here hold the value of a secret. So none of them raises an error, because its
+traceback would have the value: each returns what it found, or a sentence that says what is wrong.
 """
 
 from __future__ import annotations
@@ -13,26 +13,55 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
+    from typing import TypeAlias
 
-_DATABASE_KEYS = ("username", "password", "engine", "host", "port", "dbname")
+    Data: TypeAlias = Mapping[str, object]
+    Fields: TypeAlias = dict[str, Any]
+    HostAndPort: TypeAlias = tuple[str, int | None]
+    # A sentence says why nothing was found.
+    Reading: TypeAlias = "Found | str"
 
-# What secrets call the password for Redis, in this order.
+_LOGIN_KEYS = ("username", "password")
+_DATABASE_KEYS = (*_LOGIN_KEYS, "engine", "host", "port", "dbname")
+
+# The keys for the password of Redis, the preferred one first.
 _REDIS_PASSWORDS = ("password", "token", "auth_token")
+_REDIS_KEYS = ("username", *_REDIS_PASSWORDS)
 
-# What secrets of other formats call a key, in lower case and without separators → what it is
-# called here. Such a key isn't read. A sentence names it where the right one is missing.
-_OTHER_NAMES = {
-    other: name
-    for name, *others in (
-        ("username", "user", "username", "login", "userid", "uid", "dbuser", "dbusername"),
-        ("password", "pass", "password", "passwd", "pwd", "authtoken", "dbpassword", "dbpass"),
-        ("host", "host", "hostname", "server", "servername", "endpoint", "address", "url", "uri"),
-        ("host", "dbhost", "dbhostname"),
-        ("dbname", "dbname", "database", "databasename", "db", "initialdatabase"),
-    )
-    for other in others
+# A key in secrets of other formats, in lower case and without separators → our key. Such a key is
+# not read, but the error names it if our key is missing.
+_OUR_KEYS = {
+    "user": "username",
+    "username": "username",
+    "login": "username",
+    "userid": "username",
+    "uid": "username",
+    "dbuser": "username",
+    "dbusername": "username",
+    "pass": "password",
+    "password": "password",
+    "passwd": "password",
+    "pwd": "password",
+    "authtoken": "password",
+    "dbpassword": "password",
+    "dbpass": "password",
+    "host": "host",
+    "hostname": "host",
+    "server": "host",
+    "servername": "host",
+    "endpoint": "host",
+    "address": "host",
+    "url": "host",
+    "uri": "host",
+    "dbhost": "host",
+    "dbhostname": "host",
+    "dbname": "dbname",
+    "database": "dbname",
+    "databasename": "dbname",
+    "db": "dbname",
+    "initialdatabase": "dbname",
 }
-_LONGEST_NAME = 24
+_LONGEST_KEY = 24
 
 _LAST_PORT = 65535
 _A_PORT = f"a whole number from 1 to {_LAST_PORT}"
@@ -44,30 +73,33 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Found:
-    """What was read from a secret. It has no repr of its own, so no frame shows a value."""
+    """The fields that were read from a secret.
+
+    It has the repr of every object, so a frame that holds it shows no value.
+    """
 
     __slots__ = ("fields", "other_names")
 
-    def __init__(self, fields: dict[str, Any], other_names: str = "") -> None:
+    def __init__(self, fields: Fields, other_names: str = "") -> None:
         self.fields = fields
         """The arguments for the class of credentials."""
         self.other_names = other_names
-        """Which keys look like those that are missing, in words."""
+        """Which keys look like those that are missing, as part of a sentence."""
 
 
 class Format(NamedTuple):
-    """How a kind of credentials is read: each function returns a sentence if it can't be."""
+    """Two functions that read one kind of credentials; each returns a sentence if it can't."""
 
-    read_text: Callable[[str], Found | str]
-    """Of a secret's text."""
-    read: Callable[[Mapping[str, object]], Found | str]
-    """Of the mapping that JSON is, or of one that means the same."""
+    read_text: Callable[[str], Reading]
+    """Reads the text of a secret."""
+    read: Callable[[Data], Reading]
+    """Reads the mapping in a secret's JSON, or another mapping with the same keys."""
 
 
 # Databases
 
 
-def read_database_text(text: str) -> Found | str:
+def read_database_text(text: str) -> Reading:
     """Read AWS's JSON."""
     try:
         data = json.loads(text)
@@ -78,56 +110,79 @@ def read_database_text(text: str) -> Found | str:
     return read_database(cast("dict[str, object]", data))
 
 
-def read_database(data: Mapping[str, object]) -> Found | str:
+def read_database(data: Data) -> Reading:
     """Read the keys of AWS's JSON."""
-    found = _present(data, _DATABASE_KEYS)
-    other_names = _other_names(data, [name for name in _DATABASE_KEYS if name not in found])
-    if missing := [name for name in ("username", "password") if name not in found]:
-        return _missing(" and no ".join(map(repr, missing)), other_names)
+    fields = _filled(data, _DATABASE_KEYS)
+    absent = [key for key in _DATABASE_KEYS if key not in fields]
+    other_names = _other_names(data, absent)
 
-    for name, value in found.items():
-        is_port = name == "port"
-        found[name] = port_of(value) if is_port else _unicode(value)
-        if found[name] is None:
-            return f"The secret's {name!r} isn't {_A_PORT if is_port else _A_TEXT}."
-    if "host" not in found:
-        return Found(found, other_names)
+    missing = [key for key in _LOGIN_KEYS if key not in fields]
+    if missing:
+        keys = " and no ".join(map(repr, missing))
+        return _missing_keys(keys, other_names)
 
-    place = _host_and_port(found["host"])
-    if place is None:
+    for key, value in fields.items():
+        if key == "port":
+            expected = _A_PORT
+            fields[key] = port_of(value)
+        else:
+            expected = _A_TEXT
+            fields[key] = _unicode(value)
+        if fields[key] is None:
+            return f"The secret's {key!r} isn't {expected}."
+
+    wrong = _separate_port(fields)
+    return wrong or Found(fields, other_names)
+
+
+def _separate_port(fields: Fields) -> str | None:
+    """Move a port at the end of the host to its own field; return a sentence if it can't."""
+    if "host" not in fields:
+        return None
+    address = _host_and_port(fields["host"])
+    if address is None:
         return (
             "The secret's 'host' is no host: keep a name, an IP address or the path of a socket "
             "in it, and the port as 'port'."
         )
-    host, port = place
-    if port not in {None, found.get("port", port)}:
-        return "The secret's 'host' ends in a port that isn't its 'port'."
-    found["host"] = host
-    found["port"] = port or found.get("port")
-    return Found(found, other_names)
-
-
-def _host_and_port(host: str) -> tuple[str, int | None] | None:
-    """Return the host without brackets, and the port at its end; None where it isn't a host.
-
-    The path of a socket may have colons, as Google's Cloud SQL does.
-    """
-    if host.startswith("/") or is_ipv6(host):
-        return host, None
-
-    match = _HOST_AND_PORT.fullmatch(host)
-    name = match[1] if match else host
-    port = port_of(match[2]) if match else None
-    if match and port is None:
+    host, port = address
+    fields["host"] = host
+    if port is None:
         return None
-    if name.startswith("[") and name.endswith("]"):
-        address = name[1:-1]
-        return (address, port) if is_ipv6(address) else None
-    return None if ":" in name else (name, port)
+    if port != fields.setdefault("port", port):
+        return "The secret's 'host' ends in a port that isn't its 'port'."
+    return None
+
+
+def _host_and_port(text: str) -> HostAndPort | None:
+    """Return the host without brackets, and the port at its end; None if the text isn't a host.
+
+    The path of a socket may have colons, as those of Google's Cloud SQL do.
+    """
+    is_path = text.startswith("/")
+    if is_path or is_ipv6(text):
+        return text, None
+
+    host = text
+    port = None
+    match = _HOST_AND_PORT.fullmatch(text)
+    if match:
+        host = match[1]
+        port = port_of(match[2])
+        if port is None:
+            return None
+
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+        if not is_ipv6(host):
+            return None
+    elif ":" in host:
+        return None
+    return host, port
 
 
 def is_ipv6(text: str) -> bool:
-    """Whether this is an IPv6 address, without brackets."""
+    """Return whether a text is an IPv6 address, without brackets."""
     try:
         IPv6Address(text)
     except ValueError:
@@ -136,22 +191,27 @@ def is_ipv6(text: str) -> bool:
 
 
 def port_of(value: object) -> int | None:
-    """Return the port that a number or its digits say; None for anything else."""
+    """Return the port that is a number or a string of its digits; None for any other object."""
     if isinstance(value, str) and _PORT.fullmatch(value):
         value = int(value)
-    return value if type(value) is int and 1 <= value <= _LAST_PORT else None
+    if type(value) is not int:
+        return None
+    is_port = 1 <= value <= _LAST_PORT
+    return value if is_port else None
 
 
 # Redis
 
 
-def read_redis_text(text: str) -> Found | str:
+def read_redis_text(text: str) -> Reading:
     """Read a JSON object, or a token."""
-    token = (_unicode(text) or "").strip()
+    unicode_text = _unicode(text) or ""
+    token = unicode_text.strip()
     if not token:
         return "The secret is empty, or isn't Unicode text."
     if not token.startswith("{"):
-        return _no_token(token) or Found({"password": token})
+        wrong = _wrong_in_token(token)
+        return wrong or Found({"password": token})
     try:
         data = json.loads(token)
     except (ValueError, RecursionError):
@@ -159,27 +219,37 @@ def read_redis_text(text: str) -> Found | str:
     return read_redis(data)
 
 
-def read_redis(data: Mapping[str, object]) -> Found | str:
+def read_redis(data: Data) -> Reading:
     """Read the keys of a JSON object."""
-    given = _present(data, ("username", *_REDIS_PASSWORDS))
-    key = next((name for name in _REDIS_PASSWORDS if name in given), None)
-    if key is None:
+    filled = _filled(data, _REDIS_KEYS)
+    password_keys = [key for key in _REDIS_PASSWORDS if key in filled]
+    if not password_keys:
         keys = ", no ".join(map(repr, _REDIS_PASSWORDS))
-        return _missing(keys, _other_names(data, ["password"]))
+        other_names = _other_names(data, ["password"])
+        return _missing_keys(keys, other_names)
 
-    for name in given.keys() & {"username", key}:
-        if _unicode(given[name]) is None:
-            return f"The secret's {name!r} isn't {_A_TEXT}."
-    if _URL.match(given[key]):
-        return f"The secret's {key!r} is a URL: keep the password alone in it."
-    return Found({"password": given[key], "username": given.get("username")})
+    password_key = password_keys[0]
+    password = filled[password_key]
+    username = filled.get("username", "")
+    if _unicode(username) is None:
+        return f"The secret's 'username' isn't {_A_TEXT}."
+    if _unicode(password) is None:
+        return f"The secret's {password_key!r} isn't {_A_TEXT}."
+    if _URL.match(password):
+        return f"The secret's {password_key!r} is a URL: keep the password alone in it."
+    fields = {
+        "password": password,
+        "username": username or None,
+    }
+    return Found(fields)
 
 
-def _no_token(text: str) -> str | None:
-    """Say why a text that isn't an object isn't a token either; None if it may be one."""
+def _wrong_in_token(text: str) -> str | None:
+    """Say why a text that isn't an object isn't a token either; None if it may be a token."""
     if _URL.match(text):
         return "The secret is a URL: keep the password, or JSON with 'username' and 'password'."
-    if len(text.splitlines()) > 1:
+    lines = text.splitlines()
+    if len(lines) > 1:
         return "The secret has several lines, and a token has one."
     try:
         data = json.loads(text)
@@ -187,7 +257,8 @@ def _no_token(text: str) -> str | None:
         return None
 
     # A token may be made of digits.
-    if type(data) in {int, float}:
+    is_number = type(data) in {int, float}
+    if is_number:
         return None
     return "The secret is JSON, but not an object: keep the token without quotes or brackets."
 
@@ -195,33 +266,59 @@ def _no_token(text: str) -> str | None:
 # Both
 
 
-def _present(data: Mapping[str, object], names: Collection[str]) -> dict[str, Any]:
-    """Return what there is by these names: null and the empty string are nothing."""
-    given = {name: data.get(name) for name in names}
-    return {name: value for name, value in given.items() if value not in (None, "")}
+def _filled(data: Data, keys: Collection[str]) -> Fields:
+    """Return those of the keys that are neither missing nor null nor empty, with their values."""
+    filled: Fields = {}
+    for key in keys:
+        value = data.get(key)
+        if value not in (None, ""):
+            filled[key] = value
+    return filled
 
 
-def _missing(keys: str, other_names: str) -> str:
-    also = f"; {other_names}" if other_names else ""
-    return f"The secret has no {keys}, or an empty one{also}."
+def _missing_keys(keys: str, other_names: str) -> str:
+    sentence = f"The secret has no {keys}, or an empty one"
+    if other_names:
+        sentence = f"{sentence}; {other_names}"
+    return f"{sentence}."
 
 
-def _other_names(data: Mapping[str, object], missing: Collection[str]) -> str:
-    """Say which keys look like those that are missing; no other key's name is in that."""
-    found = {_meant(key): key for key in data if key not in _DATABASE_KEYS}
-    pairs = [f"{found[name]!r}, not {name!r}" for name in missing if name in found]
-    return f"it has {', and '.join(pairs)}" if pairs else ""
+def _other_names(data: Data, absent: Collection[str]) -> str:
+    """Say which keys look like those that are absent; no other key of the secret is named."""
+    similar: dict[str | None, str] = {}
+    for other in data:
+        if other not in _DATABASE_KEYS:
+            our_key = _our_key_for(other)
+            similar[our_key] = other
+
+    pairs: list[str] = []
+    for key in absent:
+        if key in similar:
+            other = similar[key]
+            pairs.append(f"{other!r}, not {key!r}")
+    if not pairs:
+        return ""
+    return "it has " + ", and ".join(pairs)
 
 
-def _meant(key: object) -> str | None:
-    """Return by what name a key is read here, if it is one of those that others use."""
-    if not isinstance(key, str) or len(key) > _LONGEST_NAME:
+def _our_key_for(other: object) -> str | None:
+    """Return the key of ours that a key of another format stands for, if there is one."""
+    if not isinstance(other, str):
         return None
-    return _OTHER_NAMES.get(key.lower().replace("_", "").replace("-", ""))
+    if len(other) > _LONGEST_KEY:
+        return None
+    spelling = other.lower()
+    spelling = spelling.replace("_", "")
+    spelling = spelling.replace("-", "")
+    return _OUR_KEYS.get(spelling)
 
 
 def _unicode(value: object) -> str | None:
-    return value if isinstance(value, str) and not _SURROGATE.search(value) else None
+    if not isinstance(value, str):
+        return None
+    if _SURROGATE.search(value):
+        return None
+    return value
 
 
 DATABASE = Format(read_database_text, read_database)

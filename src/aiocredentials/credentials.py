@@ -1,4 +1,4 @@
-"""What secrets say, with types: `DatabaseCredentials` and `RedisCredentials`.
+"""Credentials with types: `DatabaseCredentials` and `RedisCredentials`.
 
 The format for databases is AWS's: "JSON structure of AWS Secrets Manager secrets", in the Secrets
 Manager user guide.
@@ -7,31 +7,42 @@ Manager user guide.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, TypedDict, TypeVar, cast
+from typing import NamedTuple, Self, TypedDict
 from urllib.parse import quote
 
-from aiocredentials._formats import DATABASE, REDIS, Format, Found, is_ipv6, port_of
-from aiocredentials._pydantic_errors import OUR_TYPE
-from aiocredentials.errors import SecretFormatError, make_error
+from aiocredentials._formats import DATABASE, REDIS, is_ipv6, port_of
+from aiocredentials._masked_credentials import MaskedCredentials
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
-# Engine → scheme, and the port that AWS's page gives where the secret has none. The names with "aurora" aren't on that
-# page: the RDS API calls the engines so, and AWS's own rotation functions take them.
+class _Engine(NamedTuple):
+    """How URLs name the server of an engine, and the port that AWS documents for it."""
+
+    scheme: str
+    port: int
+
+
+_POSTGRESQL = _Engine("postgresql", 5432)
+_MYSQL = _Engine("mysql", 3306)
+# AWS's page doesn't have the names with "aurora". The RDS API calls the engines so, and AWS's own
+# rotation functions accept them.
 _ENGINES = {
-    "postgres": ("postgresql", 5432), "aurora-postgresql": ("postgresql", 5432), "redshift": ("redshift", 5439),
-    "mysql": ("mysql", 3306), "aurora-mysql": ("mysql", 3306), "mariadb": ("mariadb", 3306),
-    "mongo": ("mongodb", 27017), "oracle": ("oracle", 1521), "sqlserver": ("mssql", 1433),
-}  # fmt: skip
+    "postgres": _POSTGRESQL,
+    "aurora-postgresql": _POSTGRESQL,
+    "redshift": _Engine("redshift", 5439),
+    "mysql": _MYSQL,
+    "aurora-mysql": _MYSQL,
+    "mariadb": _Engine("mariadb", 3306),
+    "mongo": _Engine("mongodb", 27017),
+    "oracle": _Engine("oracle", 1521),
+    "sqlserver": _Engine("mssql", 1433),
+}
 
 # SQLAlchemy's schemes have underscores, which RFC 3986 doesn't allow.
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+._-]*")
-_MASK = "password=***"
 
-# A UnicodeEncodeError would hold the text. A secret that was read has no surrogates; an object made by hand may.
+# A UnicodeEncodeError would hold the text. A secret that was read has no surrogates, but an object
+# that was made by hand may have some.
 _quoted = partial(quote, safe="", errors="surrogatepass")
 
 
@@ -49,132 +60,16 @@ class _RedisFields(TypedDict):
     username: str | None
 
 
-F = TypeVar("F", bound="_DatabaseFields | _RedisFields")
+class DatabaseCredentials(MaskedCredentials[_DatabaseFields]):
+    """The credentials in a database secret.
 
+    Pass `DatabaseCredentials.from_json` to a manager, as `decode=`. Only the attribute `password`
+    and the method `as_dsn()` return the password. The repr masks it, and serializers either refuse
+    the object or write its repr. The object can't be changed or pickled, and a copy is the same
+    object. Other keys of the secret, such as `masterarn`, are for rotation and are dropped.
 
-class _Credentials(Generic[F]):
-    """What all credentials here share: fields that can't be changed, and a mask for the password.
-
-    It is no dataclass, because serializers write each field of every dataclass that they meet.
-    """
-
-    __slots__ = ("_other_names", "_values")
-
-    _format: ClassVar[Format]
-    _values: Callable[[], F]
-    _other_names: str
-
-    def _keep(self, values: F) -> None:
-        # A function holds the values: what dumps the slots of an object can print none of them.
-        object.__setattr__(self, "_values", lambda: values)
-        object.__setattr__(self, "_other_names", "")
-
-    @classmethod
-    def _made(cls, found: Found | str) -> Self:
-        """Make the object. Raises `SecretFormatError` if what was found is a sentence."""
-        if isinstance(found, str):
-            raise make_error(SecretFormatError, found)
-        made = cls(**found.fields)
-        object.__setattr__(made, "_other_names", found.other_names)
-        return made
-
-    def __repr__(self) -> str:
-        shown = {name: f"{name}={value!r}" for name, value in self._values().items()}
-        shown["password"] = _MASK
-        return f"{type(self).__qualname__}({', '.join(shown.values())})"
-
-    def __dir__(self) -> list[str]:
-        """Leave the password out: what dumps all attributes finds their names here."""
-        return [name for name in super().__dir__() if name not in {"password", "_values"}]
-
-    def __eq__(self, other: object) -> bool:
-        if type(other) is not type(self):
-            return NotImplemented
-        return self._values() == other._values()
-
-    def __hash__(self) -> int:
-        return hash(tuple(self._values().values()))
-
-    def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise AttributeError(f"{type(self).__name__} can't be changed: make another one.")
-
-    def __delattr__(self, name: str) -> NoReturn:
-        self.__setattr__(name, None)
-
-    def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, memo: object) -> Self:
-        return self
-
-    def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError(f"{type(self).__name__} can't be pickled, because it has a password.")
-
-    # For pydantic, which alone calls these, and whose core is there then.
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: object, handler: object) -> dict[str, Any]:
-        """Let it be a field: made of an object of this class, a secret's text, or its mapping.
-
-        A dump for Python has the object itself, and one for JSON has its repr.
-        """
-        from pydantic_core import core_schema  # noqa: PLC0415 (not everybody has it)
-
-        text = core_schema.str_schema()
-        dump = core_schema.plain_serializer_function_ser_schema(
-            cls._masked,
-            return_schema=text,
-            when_used="json",
-        )
-        schema = core_schema.no_info_plain_validator_function(cls._validated, serialization=dump)
-        return {**schema}
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, schema: object, handler: object) -> dict[str, object]:
-        if getattr(handler, "mode", None) == "serialization":
-            return {"title": cls.__name__, "type": "string"}
-        return {"title": cls.__name__, "type": ["object", "string"], "writeOnly": True}
-
-    @classmethod
-    def _validated(cls, given: object) -> Self:
-        if isinstance(given, cls):
-            return given
-        found: Found | str
-        if isinstance(given, str) and _MASK in given:
-            found = "This is a dump, which has a mask in place of the password."
-        elif isinstance(given, str):
-            found = cls._format.read_text(given)
-        elif isinstance(given, Mapping):
-            found = cls._format.read(cast("Mapping[str, object]", given))
-        else:
-            found = f"This is neither {cls.__name__} nor the text or the mapping of a secret."
-        if not isinstance(found, str):
-            return cls._made(found)
-
-        from pydantic_core import PydanticCustomError, ValidationError  # noqa: PLC0415 (as above)
-
-        # Pydantic wants a literal: the sentence has no placeholders that an input could fill.
-        sentence: Any = found
-        kind = PydanticCustomError(OUR_TYPE, sentence)
-        # An error of this class says itself what its input was: a mask.
-        raise ValidationError.from_exception_data(cls.__name__, [{"type": kind, "input": "***"}])
-
-    @classmethod
-    def _masked(cls, field: object) -> str:
-        # Only `model_construct` puts anything else into a field.
-        return repr(field) if isinstance(field, cls) else "***"
-
-
-class DatabaseCredentials(_Credentials[_DatabaseFields]):
-    """What a database secret says. Give `DatabaseCredentials.from_json` to a manager, as `decode=`.
-
-    Its repr masks the password, and so does all that is written of it: serializers refuse it, or
-    write its repr. The attribute `password` and `as_dsn()` are what gives the password away. It
-    can't be changed or pickled, and a copy is the same object. Other keys of the secret, such as
-    `masterarn`, are for rotation and aren't kept.
-
-    It can be a field of a pydantic model, which takes an object, the JSON of a secret, or a mapping
-    with its keys.
+    It can be a field of a pydantic model, which accepts an object, the JSON of a secret, or a
+    mapping with its keys.
     """
 
     __slots__ = ()
@@ -191,7 +86,7 @@ class DatabaseCredentials(_Credentials[_DatabaseFields]):
         port: int | None = None,
         dbname: str | None = None,
     ) -> None:
-        self._keep(
+        self._set_fields(
             {
                 "username": username,
                 "password": password,
@@ -214,7 +109,7 @@ class DatabaseCredentials(_Credentials[_DatabaseFields]):
 
     @property
     def engine(self) -> str | None:
-        """The database's kind, by AWS's name for it, such as "postgres"."""
+        """The kind of database, by AWS's name for it, such as "postgres"."""
         return self._values()["engine"]
 
     @property
@@ -237,19 +132,19 @@ class DatabaseCredentials(_Credentials[_DatabaseFields]):
         """Read a secret's text.
 
         `username` and `password` must be there, and not empty; a secret that RDS manages for a
-        master user has nothing else. The others may be missing, null or empty: then they are None.
+        master user has no other keys. The others may be missing, null or empty: then they are None.
         `port` is a whole number or a string of its digits, from 1 to 65535. A port at the end of
         `host`, as in "db.example:5432", is read as `port`, and an IPv6 address loses its brackets.
 
         Raises:
-            SecretFormatError: It names the key that is wrong and shows no value. Where `username`
-                or `password` is missing, it names a key that looks like it, such as `user`.
-                `as_dsn()` does so for `host`.
+            SecretFormatError: if a key is missing or wrong. The error names the key and shows no
+                value. If `username` or `password` is missing, it names a similar key, such as
+                `user`. `as_dsn()` does so for `host`.
         """
-        found = cls._format.read_text(text)
-        # This frame is in the traceback of what may be raised below.
+        reading = cls._format.read_text(text)
+        # This frame is in the traceback of the error that may be raised below.
         del text
-        return cls._made(found)
+        return cls._made_from(reading)
 
     def as_dsn(
         self,
@@ -259,57 +154,94 @@ class DatabaseCredentials(_Credentials[_DatabaseFields]):
         port: int | None = None,
         dbname: str | None = None,
     ) -> str:
-        """Return a URL such as `postgresql://user:password@host:5432/dbname`. It holds the password: don't log it.
+        """Return a URL such as `postgresql://user:password@host:5432/dbname`.
 
-        What is given here goes before what the secret says. All parts are percent-encoded, an IPv6 host is put in
-        brackets, and options can be added at the end: `+ "?sslmode=verify-full"`. Without `scheme` the engine chooses:
-        postgresql for postgres, mongodb for mongo, mssql for sqlserver, the engine's own name for mysql, mariadb,
-        oracle and redshift; Aurora's are postgresql and mysql. A port that is missing is the engine's usual one. Raises
-        `ValueError` for a scheme or host that is missing, and for a scheme, host or port that can't be part of a URL.
+        It holds the password, so don't log it. All parts are percent-encoded, an IPv6 host is put
+        in brackets, and options can be added at the end: `+ "?sslmode=verify-full"`.
+
+        Args:
+            scheme: the part before `://`. Without it, the secret's engine decides: postgresql for
+                postgres, mongodb for mongo, mssql for sqlserver, and the engine's own name for
+                mysql, mariadb, oracle and redshift; Aurora's are postgresql and mysql.
+            host: used instead of the secret's host.
+            port: used instead of the secret's port. If neither is there, it is the usual port of
+                the engine.
+            dbname: used instead of the secret's database; "" for none.
+
+        Raises:
+            ValueError: if scheme or host is missing, or if scheme, host or port can't be part of a
+                URL.
         """
-        usual_scheme, usual_port = _ENGINES.get(self.engine or "", (None, None))
-        scheme = usual_scheme if scheme is None else scheme
-        host = self.host if host is None else host
-        port = next((each for each in (port, self.port, usual_port) if each is not None), None)
-        dbname = self.dbname if dbname is None else dbname
+        url_scheme = self._scheme_for_url(scheme)
+        server = self._host_for_url(host)
+        server += self._port_for_url(port)
+        path = self.dbname if dbname is None else dbname
+        if path:
+            server = f"{server}/{_quoted(path)}"
+        return f"{url_scheme}://{_quoted(self.username)}:{_quoted(self.password)}@{server}"
+
+    def _scheme_for_url(self, scheme: str | None) -> str:
+        engine = _ENGINES.get(self.engine or "")
+        if scheme is None and engine is not None:
+            scheme = engine.scheme
         if scheme is None:
+            engines = ", ".join(_ENGINES)
             raise ValueError(
-                f"The secret's engine isn't one of {', '.join(_ENGINES)}: give scheme='postgresql' or so."
+                f"The secret's engine isn't one of {engines}: give scheme='postgresql' or so."
             )
         if not _SCHEME.fullmatch(scheme):
             raise ValueError(
                 "scheme isn't that of a URL: give it without '://', such as 'postgresql+asyncpg'."
             )
+        return scheme
+
+    def _host_for_url(self, host: str | None) -> str:
+        host = self.host if host is None else host
         if not host:
             raise ValueError(self._no_host_message)
-        if (place := _place(host)) is None:
-            raise ValueError(
-                "host has a colon and isn't an IPv6 address: give it without its port, which is port=."
-            )
-        if port is not None and port_of(port) is None:
+        bare = host.removeprefix("[").removesuffix("]")
+        is_socket = host.startswith("/")
+        if is_socket or ":" not in bare:
+            return _quoted(bare)
+        if is_ipv6(bare):
+            # The % before the zone of an address is quoted, as RFC 6874 demands.
+            return f"[{quote(bare, safe=':')}]"
+        raise ValueError(
+            "host has a colon and isn't an IPv6 address: give it without its port, which is port=."
+        )
+
+    def _port_for_url(self, port: int | None) -> str:
+        """Return the port and the colon before it; the empty string if there is no port."""
+        engine = _ENGINES.get(self.engine or "")
+        if port is None:
+            port = self.port
+        if port is None and engine is not None:
+            port = engine.port
+        if port is None:
+            return ""
+        if port_of(port) is None:
             raise ValueError(
                 "port isn't a whole number from 1 to 65535: give a correct one as port=."
             )
-        place += ("" if port is None else f":{port}") + (f"/{_quoted(dbname)}" if dbname else "")
-        return f"{scheme}://{_quoted(self.username)}:{_quoted(self.password)}@{place}"
+        return f":{port}"
 
     @property
     def _no_host_message(self) -> str:
-        """What is wrong where a host is needed and neither the secret nor the caller names one."""
+        """The message of the error if neither the secret nor the caller names a host."""
         reason = self._other_names or "those that RDS manages for master users never do"
         return f"The secret names no host; {reason}: give host=."
 
 
-class RedisCredentials(_Credentials[_RedisFields]):
-    """What a secret for Redis or Valkey says.
+class RedisCredentials(MaskedCredentials[_RedisFields]):
+    """The credentials in a secret for Redis or Valkey.
 
-    Give `RedisCredentials.from_text` to a manager, as `decode=`. Its repr masks the password, and
-    so does all that is written of it: serializers refuse it, or write its repr. The attribute
-    `password` is what gives the password away. It can't be changed or pickled, and a copy is the
-    same object. Without a username, the server takes the password for the user `default`.
+    Pass `RedisCredentials.from_text` to a manager, as `decode=`. Only the attribute `password`
+    returns the password. The repr masks it, and serializers either refuse the object or write its
+    repr. The object can't be changed or pickled, and a copy is the same object. Without a username,
+    the server checks the password of the user `default`.
 
-    It can be a field of a pydantic model, which takes an object, the text of a secret, or a mapping
-    with its keys.
+    It can be a field of a pydantic model, which accepts an object, the text of a secret, or a
+    mapping with its keys.
     """
 
     __slots__ = ()
@@ -317,7 +249,7 @@ class RedisCredentials(_Credentials[_RedisFields]):
     _format = REDIS
 
     def __init__(self, *, password: str, username: str | None = None) -> None:
-        self._keep({"password": password, "username": username})
+        self._set_fields({"password": password, "username": username})
 
     @property
     def password(self) -> str:
@@ -331,27 +263,19 @@ class RedisCredentials(_Credentials[_RedisFields]):
 
     @classmethod
     def from_text(cls, text: str) -> Self:
-        """Read a secret's text: a JSON object, or nothing but the token.
+        """Read a secret's text: a JSON object, or only the token.
 
-        An object has the password as `password`, `token` or `auth_token`; where there are several,
-        the first of these. Its `username` may be missing, null or empty. Other keys, such as
-        ElastiCache's `user_arn`, aren't kept. Text that doesn't begin with `{` is the token itself;
-        spaces and line ends around it don't belong to it.
+        An object has the password as `password`, `token` or `auth_token`; if it has several, the
+        first of these is used. Its `username` may be missing, null or empty. Other keys, such as
+        ElastiCache's `user_arn`, are dropped. Text that doesn't begin with `{` is the token itself,
+        without the spaces and line ends around it.
 
         Raises:
-            SecretFormatError: It names the key that is wrong and shows no value. A text that can't
-                be a token is refused, too: a URL, several lines, and JSON other than an object or a
-                number.
+            SecretFormatError: if a key is missing or wrong, or if the text can't be a token: a URL,
+                several lines, and JSON other than an object or a number. The error names the key
+                and shows no value.
         """
-        found = cls._format.read_text(text)
-        # This frame is in the traceback of what may be raised below.
+        reading = cls._format.read_text(text)
+        # This frame is in the traceback of the error that may be raised below.
         del text
-        return cls._made(found)
-
-
-def _place(host: str) -> str | None:
-    bare = host.removeprefix("[").removesuffix("]")
-    if ":" not in bare or host.startswith("/"):
-        return _quoted(bare)
-    # What can be quoted in an address is the % of a zone, as RFC 6874 wants it.
-    return f"[{quote(bare, safe=':')}]" if is_ipv6(bare) else None
+        return cls._made_from(reading)

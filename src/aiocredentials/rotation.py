@@ -1,7 +1,12 @@
-"""Act on a rotation: connect while a password is being changed, and learn of each new version.
+"""Connect while a password is being rotated, and learn of each new version of a secret.
 
-No database library is imported here: a connection is what `connect` returns, an authentication
-error what `is_auth_error` recognizes. The adapters in `aiocredentials.integrations` build on this.
+`connect_through_rotation` first attempts to connect with the version that the server most likely
+accepts. If the server refuses its password, `_Connecting._retry_after_refusal` makes the further
+attempts.
+
+No database library is imported here: a connection is the object that `connect` returns, and an
+authentication error is an error that `is_auth_error` recognizes. The adapters in
+`aiocredentials.integrations` are built on this module.
 """
 
 from __future__ import annotations
@@ -9,17 +14,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
-from collections import deque
-from itertools import count
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, NoReturn, TypeAlias, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from aiocredentials._arguments import seconds
-from aiocredentials._loops import PerLoop, running_loop
+from aiocredentials._loops import PerLoop
+from aiocredentials._rotation.budget import Budget
+from aiocredentials._rotation.labels import LabelledVersions
 from aiocredentials._rotation.news import RotatingSecret, rotations_watched, wait_for_news
-from aiocredentials._rotation.refusals import is_auth_error, one_line, remove_passwords, words_of
-from aiocredentials.errors import CredentialsError, PoolClosedError, SecretFormatError
+from aiocredentials._rotation.refusals import is_auth_error, remove_passwords
+from aiocredentials._rotation.verdicts import Verdicts
+from aiocredentials._rotation.words import text_for_log, words_of
+from aiocredentials.errors import SecretFormatError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -37,113 +43,16 @@ __all__ = [
 
 C = TypeVar("C")
 R = TypeVar("R")
-R2 = TypeVar("R2")
+
+# The result of an attempt: the connection, or None if the server refused the version.
+Made: TypeAlias = tuple[R] | None
 
 logger = logging.getLogger("aiocredentials")
 
 OTHER_STAGES = ("AWSPENDING", "AWSPREVIOUS")
 
-# Between two rounds of attempts there is a pause, in seconds. It is a share of the time for which
-# the server has refused everything. So no caller waits longer than one and a half times as long as
-# a window is open, and a server that refuses for good sees about 20 logins in the first minute.
-_SHORTEST_PAUSE = 0.2
-_LONGEST_PAUSE = 15.0
-_PAUSE_SHARE = 0.5
-_PAUSE_SPREAD = 0.75
-# Other labels are asked for again after so many seconds, or when AWSCURRENT has moved.
-_LABELS_PAUSE = 15.0
-# Refusals that are more seconds apart don't belong together.
-_STREAK_GAP = 2 * _LONGEST_PAUSE
-# How many versions are remembered whose refusal was logged.
-_LOGGED = 16
-
-
-class _Known:
-    """What the attempts for one manager, in one event loop, have found out."""
-
-    def __init__(self) -> None:
-        self.searching = asyncio.Lock()
-        self.current: Secret | None = None
-        """The version that was the current one when the secret was last read."""
-        self.findings = 0
-        """How often it was found out which version the server accepts."""
-        self.accepted: Secret | None = None
-        """The version that it accepted last."""
-        self._accepted_by = -1
-        self._refused: set[str] = set()
-        """The versions that it refused, and hasn't accepted since."""
-        self._refusals = False
-        self._refused_since = float("-inf")
-        self._refused_last = float("-inf")
-        self._logged: deque[str] = deque(maxlen=_LOGGED)
-        self._attempts = count()
-
-    async def likely(self, manager: RotatingSecret[Any]) -> Secret:
-        """Return the current version; or the accepted one, if the current one was refused."""
-        current = await manager.secret()
-        self.current = current
-        accepted = self.accepted
-        # Other refused versions are of no use any more: there would be one per rotation, as long as
-        # the process lives.
-        useful = (current.version_id, accepted.version_id if accepted else "")
-        self._refused.intersection_update(useful)
-        if accepted is None or accepted.version_id in self._refused:
-            return current
-        return accepted if current.version_id in self._refused else current
-
-    def begin(self) -> int:
-        """Number an attempt."""
-        return next(self._attempts)
-
-    def refuse(self, secret: Secret, attempt: int) -> bool:
-        """Note that the server refused a version; return whether that must be logged.
-
-        It is old news if the server accepted this version in a later attempt.
-        """
-        version_id = secret.version_id
-        is_accepted = self.accepted is not None and self.accepted.version_id == version_id
-        if is_accepted and attempt <= self._accepted_by:
-            return False
-        self._refused.add(version_id)
-        self._refusals = True
-
-        now = running_loop().time()
-        if now - self._refused_last > _STREAK_GAP:
-            self._refused_since = now
-        self._refused_last = now
-
-        is_news = version_id not in self._logged
-        if is_news:
-            self._logged.append(version_id)
-        return is_news
-
-    def accept(self, secret: Secret, attempt: int) -> None:
-        """Note that the server accepted a version. An attempt that began earlier has no news."""
-        if attempt < self._accepted_by:
-            return
-        version_id = secret.version_id
-        is_other = self.accepted is None or self.accepted.version_id != version_id
-        # It is a finding as well that the server accepts the same version as before, while it
-        # refuses another one: `likely` returns this one from now on.
-        self.findings += is_other or self._refusals
-        self._refusals = False
-        self._refused_last = float("-inf")
-        self.accepted = secret
-        self._accepted_by = attempt
-        self._refused.discard(version_id)
-        if version_id in self._logged:
-            self._logged.remove(version_id)
-
-    def pause(self) -> float:
-        """Return how long the next pause is, in seconds. All callers share this pace."""
-        refused_for = running_loop().time() - self._refused_since
-        pause = min(max(refused_for * _PAUSE_SHARE, _SHORTEST_PAUSE), _LONGEST_PAUSE)
-        # It spreads a fleet, nothing more.
-        return pause * random.uniform(_PAUSE_SPREAD, 1.0)  # noqa: S311
-
-
-# By manager, and so as long as it lives.
-_known: WeakKeyDictionary[object, PerLoop[_Known]] = WeakKeyDictionary()
+# The verdicts for a manager live as long as the manager.
+_verdicts_of: WeakKeyDictionary[object, PerLoop[Verdicts]] = WeakKeyDictionary()
 
 
 async def connect_through_rotation(
@@ -154,236 +63,277 @@ async def connect_through_rotation(
     is_auth_error: Callable[[BaseException], bool] = is_auth_error,
     stages: Sequence[str] = OTHER_STAGES,
 ) -> R:
-    """Return what `connect(credentials)` returns, also while a rotation is under way.
+    """Return the result of `connect(credentials)`, also while a rotation is under way.
 
-    If the server refuses the credentials, that version is forgotten and the secret is fetched anew.
-    While the current version is refused as well, the versions with other staging labels are tried:
-    a rotation changes the server before it moves AWSCURRENT, or after. Between rounds of attempts
-    there is a pause, which ends at once when a new version is fetched. It grows with the time for
-    which the server has refused every version: about 20 logins in the first minute, half of that in
-    each later one. One caller at a time searches and the others wait for its finding, so any number
-    of connections that fail together cost one refresh per version.
+    If the server refuses the credentials, their version is invalidated and the secret is fetched
+    again. If the server refuses the current version too, the versions with other staging labels are
+    tried: some rotations change the server before they move AWSCURRENT, others afterwards. Between
+    two rounds of attempts there is a pause, which ends at once when a new version is fetched. The
+    pause grows with the time for which the server has refused every version: about 20 logins in the
+    first minute, half of that in each later minute. One caller at a time searches, and the others
+    wait for its finding. So any number of connections that fail together cost one refresh per
+    version.
 
-    The credentials always are of one version, user and password alike. The first refusal of a
-    version is logged as a warning, with the server's words.
+    User and password always come from the same version. The first refusal of a version is logged as
+    a warning, with the server's words.
+
+    Example:
+        ```python
+        async def connect(credentials: DatabaseCredentials) -> Connection:
+            return await driver.connect(
+                host="db.example",
+                user=credentials.username,
+                password=credentials.password,
+            )
+
+        connection = await connect_through_rotation(manager, connect, budget=30)
+        ```
 
     Args:
-        manager: whose secret it is.
-        connect: makes a connection, or raises.
+        manager: the manager of the secret.
+        connect: makes a connection from the credentials, or raises.
         budget: how long the search may take from the first refusal, in seconds or as a `timedelta`.
-            An attempt that has begun isn't cut.
-        is_auth_error: whether an error of `connect` is a refusal of user or password. An error that
-            isn't is raised at once.
-        stages: the other staging labels to try; `()` leaves them out.
+            An attempt that has begun is not interrupted.
+        is_auth_error: returns whether an error of `connect` means that the server refused user or
+            password. Any other error is raised at once.
+        stages: the other staging labels to try; `()` for none.
 
     Returns:
-        What `connect` returned.
+        The result of `connect`.
 
     Raises:
-        Exception: what `connect` raises. If the budget is spent, the last refusal, with a note on
-            what was tried.
-        CredentialsError: if the secret is unavailable. Needs secretsmanager:GetSecretValue; a label
-            for which that isn't allowed is passed over.
-        TypeError: if `budget` is no duration.
+        Exception: the error of `connect`. If the budget is spent, it is the last refusal, with a
+            note that names the versions that were tried.
+        CredentialsError: if the secret is unavailable. Needs secretsmanager:GetSecretValue; a
+            staging label for which that isn't allowed is skipped.
+        TypeError: if `budget` isn't a duration.
         ValueError: if `budget` isn't positive.
     """
-    limit = seconds(budget, "budget")
-    per_loop = _known.get(manager) or _known.setdefault(manager, PerLoop(_Known))
-    known = per_loop.get()
-    return await _Connecting(known, manager, connect, is_auth_error, stages, limit=limit).run()
+    budget_in_seconds = seconds(budget, "budget")
+    per_loop = _verdicts_of.get(manager)
+    if per_loop is None:
+        per_loop = _verdicts_of.setdefault(manager, PerLoop(Verdicts))
+
+    connecting = _Connecting(
+        per_loop.get(),
+        manager,
+        connect,
+        is_auth_error,
+        stages,
+        budget=Budget(budget_in_seconds),
+    )
+    return await connecting.run()
 
 
 class _Connecting(Generic[C, R]):
-    """One call of `connect_through_rotation`.
-
-    An attempt returns the connection as a tuple of one, or None if it was refused.
-    """
+    """One call of `connect_through_rotation`."""
 
     def __init__(
         self,
-        known: _Known,
+        verdicts: Verdicts,
         manager: RotatingSecret[C],
         connect: Callable[[C], Awaitable[R]],
         is_auth_error: Callable[[BaseException], bool],
         stages: Sequence[str],
         *,
-        limit: float,
+        budget: Budget,
     ) -> None:
-        self._known = known
+        self._verdicts = verdicts
         self._manager = manager
         self._connect = connect
         self._is_auth_error = is_auth_error
-        self._stages = stages
-        self._limit = limit
-        self._deadline: float | None = None
-        self._refused: dict[str, None] = {}
+        self._budget = budget
+        self._versions = LabelledVersions(manager, stages, budget)
+
+        self._tried: set[str] = set()
+        """The versions that were tried in this round of a search."""
+        self._refused_here: dict[str, None] = {}
+        """The versions that the server refused in this call, in their order."""
         self._refusal: Exception | None = None
-        self._where = ""
-        self._labels_of = ""
-        self._labels_at = float("-inf")
-        self._task = cast("asyncio.Task[object]", asyncio.current_task())
-        self._cancelled_before = self._task.cancelling()
+        self._refused: Secret | None = None
+        """The version that the server refused last."""
+
+        self._cancelled_before = _cancellations()
 
     async def run(self) -> R:
-        known = self._known
-        if known.searching.locked():
-            # The version that is cached was forgotten, so this may wait for that search's fetch.
-            self._deadline = running_loop().time() + self._limit
+        """Attempt to connect until the server accepts a version, or the budget is spent."""
+        verdicts = self._verdicts
+        if verdicts.searching.locked():
+            # The caller that searches has invalidated the cached version, so this call may have to
+            # wait for the fetch of that search.
+            self._budget.start()
+
         while True:
-            findings = known.findings
-            secret = await self._in_time(known.likely(self._manager))
+            findings = verdicts.findings
+            likely_version = verdicts.likely_version(self._manager)
+            secret = await self._budget.wait_for(likely_version)
             if secret is None and self._refusal is not None:
                 self._give_up()
-            # If the time is up, what was current is tried once, so there is a refusal to raise.
-            if made := await self._attempt(secret or cast("Secret", known.current)):
+            # If the budget is spent before the first attempt, the current version is tried once.
+            # Then there is a refusal to raise.
+            version = secret or cast("Secret", verdicts.current)
+            made = await self._attempt(version)
+            if made is not None:
                 return made[0]
             if secret is None:
                 self._give_up()
-            if not await self._in_time(known.searching.acquire()):
-                self._give_up()
-            try:
-                # Else another caller has found something while this one tried, or waited.
-                if findings == known.findings:
-                    if made := await self._search(secret.version_id):
-                        return made[0]
-                    self._give_up()
-            finally:
-                known.searching.release()
-            if self._is_over():
-                self._give_up()
 
-    async def _in_time(self, awaitable: Awaitable[R2]) -> R2 | None:
-        """Return the result; None if the budget is spent first."""
-        limit = asyncio.timeout_at(self._deadline)
+            made = await self._retry_after_refusal(version, findings)
+            if made is not None:
+                return made[0]
+
+    async def _retry_after_refusal(self, version: Secret, findings: int) -> Made[R]:
+        """Search for a version that the server accepts, one caller at a time.
+
+        Return None if another caller found something while this one tried or waited: then `run`
+        begins again.
+        """
+        verdicts = self._verdicts
+        acquire = verdicts.searching.acquire()
+        is_acquired = await self._budget.wait_for(acquire)
+        if not is_acquired:
+            self._give_up()
         try:
-            async with limit:
-                return await awaitable
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            return None
+            if findings == verdicts.findings:
+                return await self._search(version)
+        finally:
+            verdicts.searching.release()
 
-    def _is_over(self) -> bool:
-        return self._deadline is not None and running_loop().time() >= self._deadline
+        if self._budget.is_spent():
+            self._give_up()
+        return None
 
-    async def _attempt(self, secret: Secret) -> tuple[R] | None:
-        number = self._known.begin()
-        try:
-            made = (await self._connect(self._manager.decoded(secret)),)
-        except Exception as error:
-            remove_passwords(error)
-            if not self._is_auth_error(error):
-                raise
-            # Before Python 3.12, asyncio.wait_for, by which drivers connect, may swallow a
-            # cancellation.
-            if self._task.cancelling() > self._cancelled_before:
-                raise asyncio.CancelledError from None
-            self._note_refusal(secret, number, error)
-            return None
-        self._known.accept(secret, number)
-        if self._refused:
-            logger.info("Secret %r: version %s is accepted", secret.name, _named(secret))
-        return made
-
-    def _note_refusal(self, secret: Secret, number: int, error: Exception) -> None:
-        self._refusal = error
-        self._refused[secret.version_id] = None
-        self._where = f"Secret {secret.name!r} in {secret.region!r}"
-        if self._deadline is None:
-            self._deadline = running_loop().time() + self._limit
-        if self._known.refuse(secret, number):
-            message = "Secret %r: the server refused version %s. It said: %s"
-            logger.warning(message, secret.name, _named(secret), words_of(error, secret))
-
-    async def _search(self, version_id: str) -> tuple[R] | None:
-        """Try the versions that there are, again and again, until one is accepted or time is up."""
-        clock = running_loop().time
-        deadline = cast("float", self._deadline)
-        tried = {version_id}
-        # News that have ended a pause end no other one, whatever becomes of them.
+    async def _search(self, refused: Secret) -> tuple[R]:
+        """Try all versions, again and again, until one is accepted or the budget is spent."""
+        self._tried = {refused.version_id}
+        # A version that has ended one pause doesn't end another one.
         heard: set[str] = set()
-        while not (made := await self._round(tried)):
-            pause = min(self._known.pause(), deadline - clock())
-            news = await wait_for_news(self._manager, pause, heard.union(self._refused))
-            if self._is_over():
-                break
+        while True:
+            made = await self._try_each_version()
+            if made is not None:
+                return made
+
+            pause = self._verdicts.pause()
+            remaining = self._budget.remaining()
+            pause = min(pause, remaining)
+            known = heard.union(self._refused_here)
+            news = await wait_for_news(self._manager, pause, known)
+            if self._budget.is_spent():
+                self._give_up()
             heard.update(news)
-            tried.clear()
-        return made
+            self._tried.clear()
 
-    async def _round(self, tried: set[str]) -> tuple[R] | None:
-        """Try each version once that isn't among those `tried`."""
-        accepted = self._known.accepted
-        if accepted is not None and accepted.version_id in self._refused:
-            # It is tried again if it is the current one.
-            accepted = None
-        if accepted is not None and (made := await self._try(accepted, tried)):
-            return made
+    async def _try_each_version(self) -> Made[R]:
+        """Try each version once that wasn't tried in this round."""
+        accepted = self._verdicts.accepted
+        # If the server refused the accepted version in this call, it is tried again only if it is
+        # the current one.
+        if accepted is not None and accepted.version_id not in self._refused_here:
+            made = await self._try(accepted)
+            if made is not None:
+                return made
 
-        for version_id in self._refused:
+        for version_id in self._refused_here:
             self._manager.invalidate(if_version=version_id)
-        current = await self._labelled(None)
-        if current is not None and (made := await self._try(current, tried)):
-            return made
+        current = await self._versions.fetch(None)
+        if current is not None:
+            made = await self._try(current)
+            if made is not None:
+                return made
 
-        for stage in self._stages_to_ask(current):
-            secret = await self._labelled(stage)
-            # The author of AWSPENDING may not have written it well: that isn't ours to raise.
+        for label in self._versions.labels_to_ask(current):
+            secret = await self._versions.fetch(label)
+            if secret is None:
+                continue
+            # A version that is AWSPENDING may be malformed. That is no reason to end the search.
             with contextlib.suppress(SecretFormatError):
-                if secret is not None and (made := await self._try(secret, tried)):
+                made = await self._try(secret)
+                if made is not None:
                     return made
         return None
 
-    async def _try(self, secret: Secret, tried: set[str]) -> tuple[R] | None:
-        if secret.version_id in tried or self._is_over():
+    async def _try(self, secret: Secret) -> Made[R]:
+        """Attempt to connect with a version, unless it was tried or the budget is spent."""
+        version_id = secret.version_id
+        if version_id in self._tried:
             return None
-        tried.add(secret.version_id)
+        if self._budget.is_spent():
+            return None
+        self._tried.add(version_id)
         return await self._attempt(secret)
 
-    def _stages_to_ask(self, current: Secret | None) -> Sequence[str]:
-        """Return the other labels, unless they were asked for a moment ago."""
-        now = running_loop().time()
-        version_id = current.version_id if current else ""
-        if version_id == self._labels_of and now - self._labels_at < _LABELS_PAUSE:
-            return ()
-        self._labels_of = version_id
-        self._labels_at = now
-        # The current version needn't be fetched by its other labels as well.
-        labels = current.version_stages if current else ()
-        return [stage for stage in self._stages if stage not in labels]
-
-    async def _labelled(self, stage: str | None) -> Secret | None:
-        """Return the version that has the label; None if there is none, or it is unavailable."""
-        manager = self._manager
+    async def _attempt(self, secret: Secret) -> Made[R]:
+        """Connect with a version, and note the server's verdict."""
+        number = self._verdicts.begin_attempt()
         try:
-            if stage is None:
-                return await self._in_time(manager.secret())
-            return await self._in_time(manager.secret(version_stage=stage))
-        except PoolClosedError:
-            raise
-        except CredentialsError as error:
-            if stage is None and not error.transient:
+            # No local variable holds the credentials, because a traceback may show them.
+            connection = await self._connect(self._manager.decoded(secret))
+        except Exception as error:
+            remove_passwords(error)
+            is_refusal = self._is_auth_error(error)
+            if not is_refusal:
                 raise
-            if error.transient:
-                # It wasn't answered, so the next round asks again.
-                self._labels_at = float("-inf")
+            # Before Python 3.12, asyncio.wait_for, by which drivers connect, may swallow a
+            # cancellation.
+            is_cancelled = _cancellations() > self._cancelled_before
+            if is_cancelled:
+                raise asyncio.CancelledError from None
+            self._note_refusal(secret, number, error)
             return None
 
+        self._verdicts.accept(secret, number)
+        if self._refused_here:
+            version = _version_of(secret)
+            logger.info("Secret %r: version %s is accepted", secret.name, version)
+        return (connection,)
+
+    def _note_refusal(self, secret: Secret, number: int, error: Exception) -> None:
+        self._refusal = error
+        self._refused_here[secret.version_id] = None
+        self._refused = secret
+        self._budget.start()
+        is_first = self._verdicts.refuse(secret, number)
+        if is_first:
+            logger.warning(
+                "Secret %r: the server refused version %s. It said: %s",
+                secret.name,
+                _version_of(secret),
+                words_of(error, secret),
+            )
+
     def _give_up(self) -> NoReturn:
-        # The traceback of what is raised holds this object.
-        refusal = self._refusal
+        """Raise the last refusal, with a note that names the versions that were tried."""
+        # The traceback of the error holds this object, so this object must not hold the error.
+        refusal = cast("Exception", self._refusal)
         self._refusal = None
-        assert refusal is not None  # only a refusal leads here  # noqa: S101
-        tried = ", ".join(map(repr, self._refused))
-        refusal.add_note(
-            f"{self._where}: for {self._limit:g} s the server refused each version that was tried: "
-            f"{tried}. Compare its user and password with the server's."
-        )
+        refusal.add_note(self._note())
         try:
             raise refusal
         finally:
             del refusal
 
+    def _note(self) -> str:
+        secret = cast("Secret", self._refused)
+        name = secret.name
+        region = secret.region
+        limit = self._budget.seconds
+        version_ids = map(repr, self._refused_here)
+        tried = ", ".join(version_ids)
+        return (
+            f"Secret {name!r} in {region!r}: "
+            f"for {limit:g} s the server refused each version that was tried: {tried}. "
+            "Compare its user and password with the server's."
+        )
 
-def _named(secret: Secret) -> str:
-    return f"{secret.version_id!r} ({one_line('/'.join(secret.version_stages))})"
+
+def _cancellations() -> int:
+    """Return how often the running task was cancelled."""
+    task = asyncio.current_task()
+    return cast("asyncio.Task[object]", task).cancelling()
+
+
+def _version_of(secret: Secret) -> str:
+    """Return a version's identifier and its staging labels, for the log."""
+    labels = text_for_log("/".join(secret.version_stages))
+    version_id = secret.version_id
+    return f"{version_id!r} ({labels})"

@@ -395,6 +395,20 @@ async def test_reauthenticate(rotating_redis: RotatingSecrets, redis_server: Red
             assert {each["id"] for each in now} == ids
 
 
+async def test_reauthenticate_only_after_a_change(
+    rotating_redis: RotatingSecrets, redis_server: RedisServer, redis_admin: Redis
+) -> None:
+    """While the version stays the same, an open connection that is lent again doesn't authenticate again."""
+    secret = await rotating_redis.create()
+    async with use_credentials(Redis(host=HOST, port=redis_server.port), secret.manager, reauthenticate=True) as client:
+        await client.ping()
+        await redis_admin.config_resetstat()
+        await client.ping()
+        stats = await redis_admin.info("commandstats")
+        assert stats["cmdstat_ping"]["calls"] == 1
+        assert not {"cmdstat_auth", "cmdstat_hello"} & stats.keys()
+
+
 async def test_reauthenticate_in_the_window(
     rotating_redis: RotatingSecrets, redis_server: RedisServer, redis_admin: Redis
 ) -> None:

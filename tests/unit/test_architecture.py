@@ -24,9 +24,9 @@ FOLDER = Path(aiocredentials.__file__).parent
 # From the bottom to the top. A module may import those of lower floors, and none of its own. So the
 # folder `_aws` knows nothing of the cache, and the folder `_cache` nothing of AWS.
 FLOORS: list[set[str]] = [
-    {"errors", "_identifiers"},
+    {"errors", "_exceptions", "_identifiers"},
     {"events", "_loops", "_arguments", "_formats", "_pydantic_errors"},
-    {"_secret"},
+    {"_secret", "_masked_credentials"},
     {"_aws", "_cache", "_decode", "credentials"},
     {"_reports", "_rotation"},
     {"_store", "rotation"},
@@ -54,11 +54,11 @@ INSIDE: dict[str, list[set[str]]] = {
         {"loop_clients"},
         {"pooled"},
     ],
-    "_rotation": [{"__init__", "news", "refusals"}, {"adapters"}],
-    # An adapter is one file, and imports no other adapter. The one for pydantic is three files.
+    "_rotation": [{"__init__", "budget", "news", "refusals", "waits"}, {"adapters", "labels", "verdicts", "words"}],
+    # An adapter imports no other adapter. Two are several files.
     "integrations": [
-        {"_settings_fields"},
-        {"_settings_build"},
+        {"_redis_versions", "_settings_fields"},
+        {"_redis_connections", "_settings_build"},
         {"__init__", "asyncpg", "fastapi", "opentelemetry", "psycopg", "pydantic_settings", "redis", "sqlalchemy"},
     ],
     "doctor": [{"probe"}, {"diagnosis"}, {"report"}, {"__init__"}, {"cli"}],
@@ -107,10 +107,14 @@ OWNERS = {
     "opentelemetry": {"integrations.opentelemetry"},
     "pydantic": {"integrations._settings_build", "integrations._settings_fields"},
     # Credentials can be fields of pydantic models: only pydantic calls the functions that import its core.
-    "pydantic_core": {"credentials"},
+    "pydantic_core": {"_masked_credentials"},
     "pydantic_settings": {"integrations.pydantic_settings", "integrations._settings_build"},
     "pytest": {"pytest_plugin"},
-    "redis": {"integrations.redis"},
+    "redis": {
+        "integrations._redis_connections",
+        "integrations._redis_versions",
+        "integrations.redis",
+    },
     "starlette": {"integrations.fastapi"},
     "werkzeug": {"testing._moto"},
     "asyncpg": {"integrations.asyncpg"},

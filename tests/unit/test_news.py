@@ -108,9 +108,7 @@ def test_watching(caplog: pytest.LogCaptureFixture) -> None:
 
     in_town(body)
     assert seen == ["v2", "v3", "v4"]
-    assert [record.message for record in caplog.records] == [
-        "What was to be done on a rotation of secret 'prod/db' failed"
-    ]
+    assert [record.message for record in caplog.records] == ["The action on a rotation of secret 'prod/db' failed"]
 
 
 def test_watching_sees_to_refreshing(caplog: pytest.LogCaptureFixture) -> None:

@@ -12,7 +12,8 @@ from urllib.parse import quote
 import pytest
 
 from aiocredentials import CredentialsError, Secret, errors, rotation
-from aiocredentials._rotation.refusals import is_auth_error, remove_passwords, words_of
+from aiocredentials._rotation.refusals import is_auth_error, remove_passwords
+from aiocredentials._rotation.words import words_of
 from leaks.canary import VALUE, leaked
 
 if TYPE_CHECKING:

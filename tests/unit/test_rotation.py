@@ -19,7 +19,7 @@ from aiocredentials import (
     SecretFormatError,
     SecretNotFoundError,
 )
-from aiocredentials.rotation import _known, connect_through_rotation
+from aiocredentials.rotation import _verdicts_of, connect_through_rotation
 from unit.town import FETCH, LOGIN, POLICY, Town, WrongPasswordError, in_town, managed, now
 from unit.virtual_time import run
 
@@ -163,7 +163,7 @@ def test_what_is_known_stays_small(order: str) -> None:
                 await connect_through_rotation(manager, town.login, budget=1)
             town.accepted["app"] = town.labels["AWSCURRENT"].password
         await connect_through_rotation(manager, town.login)
-        assert len(_known[manager].get()._refused) <= 2
+        assert len(_verdicts_of[manager].get()._refused) <= 2
 
     in_town(body)
 

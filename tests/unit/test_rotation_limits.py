@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from aiocredentials import CachePolicy, DatabaseCredentials, PoolClosedError, Secret
-from aiocredentials.rotation import _known, connect_through_rotation
+from aiocredentials.rotation import _verdicts_of, connect_through_rotation
 from unit.town import FETCH, LOGIN, POLICY, Town, WrongPasswordError, in_town, managed, now
 from unit.virtual_time import run
 
@@ -187,7 +187,7 @@ def test_aws_hangs_after_a_finding() -> None:
 
     async def body(town: Town, manager: AsyncCredentialsManager[DatabaseCredentials]) -> None:
         async def connect(_: DatabaseCredentials) -> str:
-            _known[manager].get().findings += 1
+            _verdicts_of[manager].get().findings += 1
             manager.invalidate()
             town.latency = 9
             raise WrongPasswordError
@@ -324,7 +324,7 @@ def test_a_version_is_logged_again_after_a_success(caplog: pytest.LogCaptureFixt
             await manager.refresh()
             with pytest.raises(WrongPasswordError):
                 await connect_through_rotation(manager, town.login, budget=0.1)
-        assert len(_known[manager].get()._logged) < 20
+        assert len(_verdicts_of[manager].get()._logged) < 20
 
     in_town(body)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import traceback
 from typing import TYPE_CHECKING
 
+from aiocredentials._exceptions import walk
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import FrameType
@@ -32,25 +34,24 @@ def field_of(error: object, name: str, default: object = None) -> object:
 
 
 def linked_errors(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and all errors that it was made from: causes, contexts, wrapped errors."""
-    pending: list[object] = [error]
-    seen: set[int] = set()
-    while pending:
-        link = pending.pop(0)
-        if not isinstance(link, BaseException) or id(link) in seen:
-            continue
-        seen.add(id(link))
-        yield link
+    """Yield an error and all errors that it was made from: causes, contexts, wrapped errors.
 
-        pending += [
-            # botocore wraps an error in this way.
-            field_of(link, "error"),
-            link.__cause__,
-            link.__context__,
-            # aiohttp wraps an error in these two ways.
-            getattr(link, "certificate_error", None),
-            getattr(link, "os_error", None),
-        ]
+    Unlike the search for a refused login (`_rotation.refusals`), this one follows contexts, because
+    botocore and aiohttp keep the reason of a failed request there.
+    """
+    return walk(error, _direct_origins)
+
+
+def _direct_origins(error: BaseException) -> list[object]:
+    return [
+        # botocore wraps an error in this way.
+        field_of(error, "error"),
+        error.__cause__,
+        error.__context__,
+        # aiohttp wraps an error in these two ways.
+        getattr(error, "certificate_error", None),
+        getattr(error, "os_error", None),
+    ]
 
 
 def reason_of_the_system(error: BaseException) -> str | None:
@@ -70,13 +71,9 @@ def frames(error: BaseException) -> Iterator[FrameType]:
 
     Contexts are left out, because a context may be an error that the caller handles by this call.
     """
-    link: BaseException | None = error
-    seen: set[int] = set()
-    while link is not None and id(link) not in seen:
-        seen.add(id(link))
+    for link in walk(error, lambda each: (each.__cause__,)):
         for frame, _ in traceback.walk_tb(link.__traceback__):
             yield frame
-        link = link.__cause__
 
 
 def is_about_credentials(error: BaseException) -> bool:

@@ -1,61 +1,103 @@
-"""What the adapters for databases have in common: whose login it is, which server, how to close."""
+"""What the adapters for databases share: credentials, options of a driver, renewal and closing.
+
+Each rule is here once: which credentials an adapter accepts, that it rejects a login that the
+caller gives beside the manager, and that it closes completely although its caller is cancelled.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
 from ipaddress import IPv6Address
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, cast
 
 from aiocredentials._loops import finish
 from aiocredentials.credentials import DatabaseCredentials
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Coroutine, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Container, Coroutine, Mapping, Sequence
+    from typing import TypeAlias
+
+    Options: TypeAlias = Mapping[str, Any]
 
 _UNDECODED = "This adapter needs a manager with decode=DatabaseCredentials.from_json."
 _WITH_PORT = "host has a colon and isn't an IPv6 address: give it without its port, which is port=."
-_LOGIN = ("user", "password")
-_SAY_A_HOST = ("host", "hostaddr", "service", "dsn")
-_PLACE = ("host", "hostaddr", "port", "dbname", "database")
+_LOGIN = {"user", "password"}
+_SERVER = {"host", "hostaddr", "port", "dbname", "database"}
+# Each of these options names a host, or may do so.
+_NAME_A_HOST = ("host", "hostaddr", "service", "dsn")
 
 
-def checked(credentials: object) -> DatabaseCredentials:
-    """Return what a manager decoded, if an adapter can use it.
+class Driver(NamedTuple):
+    """How a driver names the server."""
+
+    database: str
+    """The option for the name of the database."""
+    variables: tuple[str, ...]
+    """The environment variables by which the driver finds a host."""
+
+
+ASYNCPG = Driver("database", ("PGHOST",))
+PSYCOPG = Driver("dbname", ("PGHOST", "PGHOSTADDR", "PGSERVICE"))
+
+
+class Closable(Protocol):
+    """A driver's connection."""
+
+    async def close(self) -> None:
+        """Close it."""
+        ...
+
+
+ConnectionT = TypeVar("ConnectionT", bound=Closable)
+
+
+def checked_credentials(credentials: object) -> DatabaseCredentials:
+    """Return the credentials that a manager decoded, if an adapter can use them.
 
     Raises:
-        TypeError: if it isn't `DatabaseCredentials`. An AttributeError would hold the value.
+        TypeError: if they aren't `DatabaseCredentials`. An AttributeError would hold the value.
     """
     if isinstance(credentials, DatabaseCredentials):
         return credentials
+    # The frame is in the traceback of the error.
     del credentials
     raise TypeError(_UNDECODED)
 
 
-def given(options: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Return a driver's options without those of login and place that are None or empty.
+def options_without_login(options: Options, where: str) -> dict[str, Any]:
+    """Return a driver's options without those of login and server that are None or empty.
 
     Raises:
         ValueError: if there are a user or a password, or a host that holds a port.
     """
-    may_be_empty = options.keys() - {*_LOGIN, *_PLACE}
-    found = {name: value for name, value in options.items() if value or name in may_be_empty}
-    if not found.keys().isdisjoint(_LOGIN):
+    accepted = dict(options)
+    for name in _LOGIN | _SERVER:
+        if not accepted.get(name):
+            accepted.pop(name, None)
+    has_login = not _LOGIN.isdisjoint(accepted)
+    if has_login:
         raise ValueError(f"User and password come from the secret: leave them out of {where}.")
 
-    host: object = found.get("host")
+    host: object = accepted.get("host")
     if isinstance(host, str):
-        found["host"] = ",".join(map(_bare, host.split(",")))
+        hosts = host.split(",")
+        bare_hosts = map(_bare, hosts)
+        accepted["host"] = ",".join(bare_hosts)
     elif isinstance(host, (list, tuple)):
-        found["host"] = [_bare(each) for each in cast("Sequence[str]", host)]
-    return found
+        several = cast("Sequence[str]", host)
+        bare_hosts = map(_bare, several)
+        accepted["host"] = list(bare_hosts)
+    return accepted
 
 
 def _bare(host: str) -> str:
     """Return a host without the brackets of an IPv6 address."""
-    bare = host.removeprefix("[").removesuffix("]")
-    # What begins so is a path of a Unix-domain socket, which may have any character.
-    if ":" not in bare or host.startswith(("/", "@")):
+    bare = host.removeprefix("[")
+    bare = bare.removesuffix("]")
+    # The path of a Unix-domain socket begins so, and may have any character.
+    is_path = host.startswith(("/", "@"))
+    if is_path or ":" not in bare:
         return bare
     try:
         IPv6Address(bare)
@@ -64,39 +106,65 @@ def _bare(host: str) -> str:
     return bare
 
 
-def place(
+def server_options(
     credentials: DatabaseCredentials,
-    options: Container[str],
-    *,
-    database: str,
-    variables: Sequence[str],
+    named: Container[str],
+    driver: Driver,
 ) -> dict[str, Any]:
-    """Return what the secret says of the server and the caller's options don't.
+    """Return the secret's host, port and database, except for those that the caller names.
 
     Args:
-        credentials: what the secret says.
-        options: the names of what the caller has said.
-        database: the driver's name for the database.
-        variables: the environment's variables by which the driver finds a host.
+        credentials: the credentials in the secret.
+        named: the names of the options that the caller has given.
+        driver: the driver that the options are for.
 
     Raises:
-        ValueError: if there is no host. The driver would go to this machine, with the password.
+        ValueError: if there is no host. The driver would send the password to this machine.
     """
-    found: dict[str, Any] = {
+    in_secret = {
         "host": credentials.host,
         "port": credentials.port,
-        database: credentials.dbname,
+        driver.database: credentials.dbname,
     }
-    found = {name: value for name, value in found.items() if value and name not in options}
+    options: dict[str, Any] = dict(in_secret)
+    for name, value in in_secret.items():
+        if not value or name in named:
+            del options[name]
 
-    is_said = any(name in options for name in _SAY_A_HOST)
-    if "host" not in found and not is_said and not any(map(os.environ.get, variables)):
+    if "host" not in options and not _is_host_named(named, driver):
         raise ValueError(credentials._no_host_message)  # noqa: SLF001 (the adapters share it)
-    return found
+    return options
 
 
-async def complete(closing: Coroutine[Any, Any, None]) -> None:
-    """Await what closes something; a cancellation meanwhile is passed on when that is done."""
+def _is_host_named(named: Container[str], driver: Driver) -> bool:
+    """Return whether the caller or the environment names a host."""
+    if any(name in named for name in _NAME_A_HOST):
+        return True
+    return any(os.environ.get(variable) for variable in driver.variables)
+
+
+class Renewals:
+    """Counts how often an adapter has replaced its connections because of a new version."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    async def connect(self, connect: Callable[[], Awaitable[ConnectionT]]) -> ConnectionT:
+        """Return a connection that isn't older than the last renewal.
+
+        A renewal can't replace a connection that is being made, because the pool doesn't have it
+        yet. Later the pool would take it for newer than the renewal.
+        """
+        while True:
+            count = self.count
+            connection = await connect()
+            if count == self.count:
+                return connection
+            await connection.close()
+
+
+async def close_completely(closing: Coroutine[Any, Any, None]) -> None:
+    """Await the coroutine that closes something; pass a cancellation on when that is done."""
     task = asyncio.create_task(closing)
     await finish([task])
     task.result()

@@ -1,4 +1,4 @@
-"""News of a secret: what is needed of a manager, and what is done when a new version is fetched."""
+"""News of a secret: wait for a new version, or act on each one while a block lasts."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ C_co = TypeVar("C_co", covariant=True)
 
 logger = logging.getLogger("aiocredentials")
 
-# How long a block waits for the watcher's first look at the secret, in seconds.
-_FIRST_LOOK = 2.0
-# Seconds until the versions of a manager whose `changes()` has failed are watched again.
+# How long a block waits for the watcher's first read of the secret, in seconds.
+_FIRST_READ = 2.0
+# Seconds until a manager whose `changes()` has failed is watched again.
 _WATCH_AGAIN = 60.0
 
 
 class RotatingSecret(Protocol[C_co]):
-    """What is needed of a manager: each `AsyncCredentialsManager` has it."""
+    """The methods of a manager that rotation needs: each `AsyncCredentialsManager` has them."""
 
     async def secret(self, *, version_stage: str | None = None) -> Secret:
         """Return the current version, or the one with another staging label."""
@@ -49,30 +49,38 @@ class RotatingSecret(Protocol[C_co]):
 async def wait_for_news(
     manager: RotatingSecret[Any],
     delay: float,
-    versions: Container[str],
+    known: Container[str],
 ) -> list[str]:
-    """Wait for a time, in seconds, or until any fetch brings a version that isn't among these.
+    """Wait until any caller fetches a version that isn't known, or until a delay is over.
 
-    Returns the id of that version, if there is one.
+    Args:
+        manager: the manager of the secret.
+        delay: how long to wait, in seconds.
+        known: the identifiers of the versions that aren't news.
+
+    Returns:
+        The identifier of the new version, if there is one.
     """
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(delay):
-            if found := await _news_of(manager, versions):
-                return found
+            news = await _news_of(manager, known)
+            if news:
+                return news
+            # No version can be waited for, so the rest of the delay passes.
             await asyncio.sleep(delay)
     return []
 
 
-async def _news_of(manager: RotatingSecret[Any], versions: Container[str]) -> list[str]:
-    """Wait for a version that isn't among these; return nothing if none can be waited for."""
+async def _news_of(manager: RotatingSecret[Any], known: Container[str]) -> list[str]:
+    """Wait for a version that isn't known; return nothing if none can be waited for."""
     try:
         async with aclosing(manager.changes()) as changes:
             async for secret in changes:
-                if secret.version_id not in versions:
+                if secret.version_id not in known:
                     return [secret.version_id]
     except PoolClosedError:
         raise
-    # A manager without a policy has no news, and one of the user's own may raise anything.
+    # A manager without a policy has no news, and the user's own manager may raise any error.
     except Exception:  # noqa: BLE001
         return []
     return []
@@ -82,18 +90,18 @@ async def _news_of(manager: RotatingSecret[Any], versions: Container[str]) -> li
 async def rotations_watched(
     manager: RotatingSecret[Any], act: Callable[[Secret], Awaitable[object]]
 ) -> AsyncGenerator[None]:
-    """Await `act(secret)` with each new version while the block lasts, to renew what is older.
+    """Await `act(secret)` for each new version while the block lasts, to replace older connections.
 
-    The block begins with a look at the secret, for which it waits 2 seconds at most: that version
-    isn't new, each later one is. What `act` raises is logged, and the watching goes on. It goes on
-    as well while the secret is unavailable. A manager that can't watch is logged as a warning: one
-    without a `policy` has nothing to compare with, and one of your own may raise. Needs
-    secretsmanager:GetSecretValue.
+    The block begins with a read of the secret, for which it waits 2 seconds at most: that version
+    isn't new, each later one is. An error of `act` is logged, and the watching continues. It also
+    continues while the secret is unavailable. A manager that can't watch is logged as a warning: a
+    manager without a `policy` has nothing to compare with, and your own manager may raise any
+    error. Needs secretsmanager:GetSecretValue.
     """
     watch = _Watch(manager, act)
     task = asyncio.create_task(watch.run(), name="aiocredentials.rotations_watched")
     try:
-        await watch.first_look()
+        await watch.first_read()
         yield
     finally:
         task.cancel()
@@ -111,65 +119,69 @@ class _Watch:
         self._manager = manager
         self._act = act
         self._seen: str | None = None
-        self._looked = asyncio.Event()
+        self._first_read_done = asyncio.Event()
         self._logged: set[type[Exception]] = set()
 
-    async def first_look(self) -> None:
-        """Wait until the secret was looked at, or can't be."""
+    async def first_read(self) -> None:
+        """Wait until the secret was read, or the read has failed or takes too long."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_FIRST_LOOK):
-                await self._looked.wait()
+            async with asyncio.timeout(_FIRST_READ):
+                await self._first_read_done.wait()
 
     async def run(self) -> None:
-        """Watch until the pool is closed, or this is cancelled."""
-        # It lets time pass, and waits for no state.
+        """Watch until the pool is closed, or the task is cancelled."""
+        # This lets time pass, and doesn't wait for a state.
         while await self._follow():  # noqa: ASYNC110
             await asyncio.sleep(_WATCH_AGAIN)
 
     async def _follow(self) -> bool:
-        """Follow the changes until they end; return whether to do so again."""
+        """Follow the changes until they end; return whether to follow them again."""
         try:
-            # Until nothing is done about a version: a version that comes in meanwhile is none of the changes' news.
-            while await self._look():
+            # `changes()` doesn't report a version that is fetched before it begins. So the secret
+            # is read until there was nothing to do about it.
+            while await self._read_once():
                 pass
             async with aclosing(self._manager.changes()) as changes:
                 async for secret in changes:
-                    await self._see(secret, is_new=secret.version_id != self._seen)
+                    is_new = secret.version_id != self._seen
+                    await self._see(secret, is_new=is_new)
         except PoolClosedError:
             return False
         except RuntimeError as error:
             logger.warning("Rotations aren't watched: %s", error)
             return False
-        # A manager of the user's own may raise anything.
+        # The user's own manager may raise any error.
         except Exception as error:  # noqa: BLE001
             if type(error) not in self._logged:
                 self._logged.add(type(error))
                 message = "Rotations aren't watched now, and will be again in %g s: %s"
                 logger.warning(message, _WATCH_AGAIN, error)
         finally:
-            self._looked.set()
+            self._first_read_done.set()
         return True
 
-    async def _look(self) -> bool:
-        """Compare the current version with the one that was seen last; return whether it is another one."""
+    async def _read_once(self) -> bool:
+        """Compare the current version with the one seen last; return whether it is new."""
         try:
             secret = await self._manager.secret()
         except PoolClosedError:
             raise
         except CredentialsError:
-            # That is the listener's; `changes()` goes on.
+            # The pool's listener learns of this error. `changes()` continues.
             return False
         finally:
-            self._looked.set()
+            self._first_read_done.set()
+
         is_new = self._seen not in {None, secret.version_id}
         await self._see(secret, is_new=is_new)
         return is_new
 
     async def _see(self, secret: Secret, *, is_new: bool) -> None:
+        """Remember a version, and act on it if it is new."""
         self._seen = secret.version_id
         if not is_new:
             return
         try:
             await self._act(secret)
         except Exception:
-            logger.exception("What was to be done on a rotation of secret %r failed", secret.name)
+            logger.exception("The action on a rotation of secret %r failed", secret.name)

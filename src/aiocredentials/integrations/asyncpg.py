@@ -10,17 +10,29 @@ from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 
-from aiocredentials._rotation.adapters import checked, given, place
+from aiocredentials._rotation.adapters import (
+    ASYNCPG,
+    checked_credentials,
+    options_without_login,
+    server_options,
+)
 from aiocredentials.rotation import OTHER_STAGES, connect_through_rotation, rotations_watched
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
     from datetime import timedelta
+    from typing import TypeAlias
 
     from aiocredentials import DatabaseCredentials, Secret
     from aiocredentials.rotation import RotatingSecret
 
+    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
+    Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
+    Task: TypeAlias = asyncio.Task[Any]
+
 __all__ = ["connect", "create_pool"]
+
+_PORT_AT_END = re.compile(r":\d+$")
 
 
 async def connect(
@@ -30,11 +42,11 @@ async def connect(
     budget: float | timedelta = 60.0,
     stages: Sequence[str] = OTHER_STAGES,
     **options: Any,  # noqa: ANN401 (asyncpg's)
-) -> asyncpg.Connection[asyncpg.Record]:
+) -> Connection:
     """Return a connection with the secret's user and password, as `asyncpg.connect` does.
 
-    The caller closes it. Host, port and database are those of `options` and `dsn`, each one the
-    secret's if they don't name it. An option that is None isn't given.
+    The caller closes it. Host, port and database are those of `options` and `dsn`. If they don't
+    name one of the three, it is the secret's. An option that is None counts as left out.
 
     Args:
         manager: a manager with `decode=DatabaseCredentials.from_json`.
@@ -44,19 +56,27 @@ async def connect(
         options: asyncpg's, without user and password.
 
     Raises:
-        ValueError: if the caller gives a user or a password, or if nobody names a host: the secret,
-            the caller, or the environment as `PGHOST`. asyncpg would go to this machine.
-        Exception: what `connect_through_rotation` raises. Needs secretsmanager:GetSecretValue.
+        ValueError: if the caller gives a user or a password, or if no host is named by the secret,
+            by the caller, or by the environment as `PGHOST`. asyncpg would connect to this machine.
+        Exception: the errors of `connect_through_rotation`. Needs secretsmanager:GetSecretValue.
     """
-    options = _given(dsn, options)
-    named = options.keys() | _named(dsn)
+    parts = _Dsn(dsn)
+    accepted = _options_without_login(parts, options)
+    named = accepted.keys() | parts.options()
 
-    async def attempt(credentials: DatabaseCredentials) -> asyncpg.Connection[asyncpg.Record]:
-        where = place(checked(credentials), named, database="database", variables=("PGHOST",))
-        said: dict[str, Any] = {**where, **options, "user": credentials.username}
-        return await asyncpg.connect(dsn, **said, password=credentials.password)
+    async def log_in(decoded: DatabaseCredentials) -> Connection:
+        credentials = checked_credentials(decoded)
+        server = server_options(credentials, named, ASYNCPG)
+        everything: dict[str, Any] = {**server, **accepted}
+        # No local variable holds the password, because a traceback may show it.
+        return await asyncpg.connect(
+            dsn,
+            **everything,
+            user=credentials.username,
+            password=credentials.password,
+        )
 
-    return await connect_through_rotation(manager, attempt, budget=budget, stages=stages)
+    return await connect_through_rotation(manager, log_in, budget=budget, stages=stages)
 
 
 @asynccontextmanager
@@ -67,11 +87,11 @@ async def create_pool(
     budget: float | timedelta = 60.0,
     stages: Sequence[str] = OTHER_STAGES,
     **options: Any,  # noqa: ANN401 (asyncpg's)
-) -> AsyncGenerator[asyncpg.Pool[asyncpg.Record]]:
-    """Open an `asyncpg.Pool` for the length of a block; its connections are made as by `connect`.
+) -> AsyncGenerator[Pool]:
+    """Open an `asyncpg.Pool` while a block lasts; it connects as `connect` does.
 
-    When a new version of the secret is fetched, older connections are replaced as they are next
-    acquired; a query that runs isn't touched. No version is missed that is fetched between the
+    When a new version of the secret is fetched, older connections are replaced when they are next
+    acquired. A query that runs isn't interrupted. No version is missed that is fetched between the
     first connection and the end of the block. Leaving the block waits, as asyncpg does, until all
     connections are released.
 
@@ -83,106 +103,136 @@ async def create_pool(
         options: those of `asyncpg.create_pool`, without `connect`, user and password.
 
     Raises:
-        Exception: what `connect` raises, if the first connections can't be made. Then none is left
-            open.
+        Exception: the errors of `connect`, if the first connections can't be made. Then no
+            connection is left open.
     """
     if "connect" in options:
         raise ValueError("The adapter connects by itself: leave out connect=.")
-    options = _given(dsn, options)
+    options = _options_without_login(_Dsn(dsn), options)
     opening = _Opening()
-    opened = asyncio.Event()
 
-    async def bridged(
+    async def connect_for_pool(
         dsn: str | None = None,
         **options: Any,  # noqa: ANN401 (asyncpg's)
-    ) -> asyncpg.Connection[asyncpg.Record]:
-        opening.began()
-        return opening.made(await connect(manager, dsn, budget=budget, stages=stages, **options))
+    ) -> Connection:
+        opening.note_task()
+        connection = await connect(
+            manager,
+            dsn,
+            budget=budget,
+            stages=stages,
+            **options,
+        )
+        opening.note_connection(connection)
+        return connection
 
     async def renew(_: Secret) -> None:
-        # What was connected before the pool was open is older as well.
-        await opened.wait()
+        # A connection that was made before the pool was open is older as well.
+        await opening.opened.wait()
         await pool.expire_connections()
 
-    pool = asyncpg.create_pool(dsn, connect=bridged, **options)
+    pool = asyncpg.create_pool(dsn, connect=connect_for_pool, **options)
     try:
         async with rotations_watched(manager, renew):
-            try:
-                await pool
-            except BaseException:
-                await opening.undo()
-                raise
-            opening.over()
-            opened.set()
+            await opening.open(pool)
             yield pool
     finally:
-        if opened.is_set():
+        is_open = opening.opened.is_set()
+        if is_open:
+            # If this is cancelled, asyncpg terminates all connections. `close_completely`, by which
+            # the other adapters close, would wait without a limit for connections in use.
             await pool.close()
 
 
 class _Opening:
-    """What is under way until a pool is open.
+    """The tasks and connections of a pool that isn't open yet.
 
-    When one of the first connections can't be made, asyncpg leaves the others alone.
+    If one of the first connections can't be made, asyncpg neither ends the tasks that make the
+    others nor closes these.
     """
 
     def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[Any] | None] | None = set()
-        self._connections: list[asyncpg.Connection[asyncpg.Record]] = []
+        self.opened = asyncio.Event()
+        self._tasks: set[Task | None] = set()
+        self._connections: list[Connection] = []
 
-    def began(self) -> None:
+    def note_task(self) -> None:
         """Note that the running task makes a connection."""
-        if self._tasks is not None:
+        if not self.opened.is_set():
             self._tasks.add(asyncio.current_task())
 
-    def made(
-        self,
-        connection: asyncpg.Connection[asyncpg.Record],
-    ) -> asyncpg.Connection[asyncpg.Record]:
+    def note_connection(self, connection: Connection) -> None:
         """Note a connection."""
-        if self._tasks is not None:
+        if not self.opened.is_set():
             self._connections.append(connection)
-        return connection
 
-    def over(self) -> None:
-        """Forget all: the pool is open, and what belongs to it is its own."""
-        self._tasks = None
-        self._connections.clear()
-
-    async def undo(self) -> None:
-        """End the tasks, but for the one that runs this, and cut the connections."""
+    async def open(self, pool: Pool) -> None:
+        """Open the pool; it owns its connections from then on."""
         try:
-            me = asyncio.current_task()
-            tasks = [task for task in self._tasks or () if task and task is not me]
+            await pool
+        except BaseException:
+            await self._undo()
+            raise
+        self.opened.set()
+        self._forget()
+
+    async def _undo(self) -> None:
+        """End the tasks, except for the one that runs this, and terminate the connections."""
+        try:
+            this_task = asyncio.current_task()
+            self._tasks.discard(this_task)
+            tasks = list(filter(None, self._tasks))
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         finally:
             for connection in self._connections:
                 connection.terminate()
-            self.over()
+            self._forget()
+
+    def _forget(self) -> None:
+        self._tasks.clear()
+        self._connections.clear()
 
 
-def _given(dsn: str | None, options: dict[str, Any]) -> dict[str, Any]:
-    parts = urlsplit(dsn or "")
-    query = parse_qs(parts.query)
-    user = parts.netloc.rpartition("@")[0].strip(":")
-    login = {"user": user or query.get("user"), "password": query.get("password")}
+class _Dsn:
+    """The parts of a URL for PostgreSQL that decide about the login and the server."""
+
+    def __init__(self, dsn: str | None) -> None:
+        parts = urlsplit(dsn or "")
+        login, _, hosts = parts.netloc.rpartition("@")
+        self._user = login.strip(":")
+        self._hosts = hosts
+        self._path = parts.path.strip("/")
+        self._query = parse_qs(parts.query)
+
+    def login(self) -> dict[str, Any]:
+        """Return user and password; asyncpg reads both from the query as well."""
+        return {
+            "user": self._user or self._query.get("user"),
+            "password": self._query.get("password"),
+        }
+
+    def options(self) -> set[str]:
+        """Return the names of asyncpg's options that the URL has."""
+        named = set(self._query)
+        hosts = self._hosts
+        if not hosts:
+            in_query = self._query.get("host", [""])
+            hosts = in_query[-1]
+        if hosts:
+            named.add("host")
+
+        ports = map(_PORT_AT_END.search, hosts.split(","))
+        if any(ports):
+            named.add("port")
+        if self._path or "dbname" in self._query:
+            named.add("database")
+        return named
+
+
+def _options_without_login(dsn: _Dsn, options: dict[str, Any]) -> dict[str, Any]:
+    """Return asyncpg's options; reject a login in them and in the dsn."""
     where = "the arguments and of the dsn"
-    given(login, where)
-    return given(options, where)
-
-
-def _named(dsn: str | None) -> set[str]:
-    """Return what a dsn says of the server, by the names of asyncpg's options."""
-    parts = urlsplit(dsn or "")
-    query = parse_qs(parts.query)
-    hosts = parts.netloc.rpartition("@")[2] or query.get("host", [""])[-1]
-    named = set(query)
-    if hosts:
-        named.add("host")
-    if any(re.search(r":\d+$", host) for host in hosts.split(",")):
-        named.add("port")
-    if "dbname" in query or parts.path.strip("/"):
-        named.add("database")
-    return named
+    options_without_login(dsn.login(), where)
+    return options_without_login(options, where)

@@ -6,14 +6,22 @@ import asyncio
 import copy
 import inspect
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from psycopg import AsyncConnection, OperationalError
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from aiocredentials import CredentialsError
-from aiocredentials._rotation.adapters import checked, complete, given, place
+from aiocredentials._rotation.adapters import (
+    PSYCOPG,
+    Renewals,
+    checked_credentials,
+    close_completely,
+    options_without_login,
+    server_options,
+)
+from aiocredentials._rotation.waits import InterruptedWaitError, Waits
 from aiocredentials.rotation import (
     OTHER_STAGES,
     connect_through_rotation,
@@ -31,14 +39,13 @@ if TYPE_CHECKING:
 
     R = TypeVar("R")
 
-    Connect: TypeAlias = Callable[..., Awaitable[AsyncConnection[Any]]]
-    # psycopg_pool 3.3 takes each of these.
-    Given: TypeAlias = R | Callable[[], R] | Callable[[], Awaitable[R]]
+    Connection: TypeAlias = AsyncConnection[Any]
+    Connect: TypeAlias = Callable[..., Awaitable[Connection]]
+    Options: TypeAlias = Mapping[str, Any]
+    # psycopg_pool 3.3 accepts each of these.
+    ValueOrCallable: TypeAlias = R | Callable[[], R] | Callable[[], Awaitable[R]]
 
 __all__ = ["connect", "create_pool"]
-
-# By any of these, libpq finds a server.
-_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGSERVICE")
 
 
 async def connect(
@@ -47,88 +54,90 @@ async def connect(
     *,
     budget: float | timedelta = 60.0,
     stages: Sequence[str] = OTHER_STAGES,
-    connection_class: type[AsyncConnection[Any]] = AsyncConnection,
+    connection_class: type[Connection] = AsyncConnection,
     **options: Any,  # noqa: ANN401 (psycopg's)
-) -> AsyncConnection[Any]:
+) -> Connection:
     """Return a connection with the secret's user and password, as `connection_class.connect` does.
 
-    The caller closes it. Host, port and database are those of `options` and `conninfo`, each one
-    the secret's if they don't name it. An option that is None isn't given.
+    The caller closes it. Host, port and database are those of `options` and `conninfo`. If they
+    don't name one of the three, it is the secret's. An option that is None counts as left out.
 
     Args:
         manager: a manager with `decode=DatabaseCredentials.from_json`.
         conninfo: psycopg's.
         budget: as for `connect_through_rotation`, in seconds or as a `timedelta`.
         stages: as for `connect_through_rotation`.
-        connection_class: psycopg's, or one of your own.
+        connection_class: psycopg's, or your own.
         options: psycopg's, without user and password.
 
     Raises:
-        ValueError: if the caller gives a user or a password, or if nobody names a host: the secret,
-            the caller, or the environment as `PGHOST`, `PGHOSTADDR` or `PGSERVICE`. libpq would go
-            to this machine.
-        Exception: what `connect_through_rotation` raises. Needs secretsmanager:GetSecretValue.
+        ValueError: if the caller gives a user or a password, or if no host is named by the secret,
+            by the caller, or by the environment as `PGHOST`, `PGHOSTADDR` or `PGSERVICE`. libpq
+            would connect to this machine.
+        Exception: the errors of `connect_through_rotation`. Needs secretsmanager:GetSecretValue.
     """
-    options = _given(conninfo, options)
+    accepted = _options_without_login(conninfo, options)
 
-    async def attempt(credentials: DatabaseCredentials) -> AsyncConnection[Any]:
-        return await _log_in(connection_class.connect, credentials, options)
+    async def log_in(credentials: DatabaseCredentials) -> Connection:
+        return await _log_in(connection_class.connect, credentials, accepted)
 
-    return await connect_through_rotation(manager, attempt, budget=budget, stages=stages)
+    return await connect_through_rotation(manager, log_in, budget=budget, stages=stages)
 
 
 @asynccontextmanager
 async def create_pool(
     manager: RotatingSecret[DatabaseCredentials],
-    conninfo: Given[str] = "",
+    conninfo: ValueOrCallable[str] = "",
     *,
     budget: float | timedelta = 60.0,
     stages: Sequence[str] = OTHER_STAGES,
-    connection_class: type[AsyncConnection[Any]] = AsyncConnection,
-    kwargs: Given[Mapping[str, Any] | None] = None,
+    connection_class: type[Connection] = AsyncConnection,
+    kwargs: ValueOrCallable[Options | None] = None,
     **options: Any,  # noqa: ANN401 (psycopg_pool's)
-) -> AsyncGenerator[AsyncConnectionPool[AsyncConnection[Any]]]:
-    """Open an `AsyncConnectionPool` for the length of a block; it connects as `connect` does.
+) -> AsyncGenerator[AsyncConnectionPool[Connection]]:
+    """Open an `AsyncConnectionPool` while a block lasts; it connects as `connect` does.
 
     It is open when `min_size` connections are made, at the latest after `timeout`, psycopg_pool's
     own option. When a new version of the secret is fetched, older connections are replaced: idle
-    ones at once, others as they come back. No version is missed that is fetched between the first
-    connection and the end of the block.
+    connections at once, others when they are returned. No version is missed that is fetched between
+    the first connection and the end of the block.
 
-    A caller of the pool gets the error that keeps it from connecting, where psycopg_pool has a
-    `PoolTimeout` for all: at once if it is the server's refusal after the `budget`, or a permanent
-    `CredentialsError`; an error that may pass when the caller's time is up. The pool goes on
-    trying, as psycopg_pool does.
+    psycopg_pool raises a `PoolTimeout` for any reason. This pool raises the error that keeps it
+    from connecting: a permanent `CredentialsError`, or the server's refusal after the `budget`, at
+    once; a transient error at the end of the caller's timeout. The pool continues to try, as
+    psycopg_pool does.
 
     Args:
         manager: a manager with `decode=DatabaseCredentials.from_json`.
-        conninfo: psycopg's, or a callable that returns it or an awaitable of it, for each
-            connection anew.
+        conninfo: psycopg's, or a callable that returns it or an awaitable of it, and is called for
+            each connection.
         budget: as for `connect_through_rotation`, in seconds or as a `timedelta`.
         stages: as for `connect_through_rotation`.
-        connection_class: psycopg's, or one of your own.
+        connection_class: psycopg's, or your own.
         kwargs: the options of each connection, without user and password; or a callable.
         options: those of the pool, without `open`: the block opens and closes it.
 
     Raises:
-        Exception: what `connect` raises.
+        ValueError: if the caller gives a user or a password, or `open=False`.
+        Exception: the errors of `connect`.
     """
     if options.pop("open", None) is False:
         raise ValueError("The block opens the pool, and closes it: leave out open=.")
-    if isinstance(conninfo, str):
-        # What is wrong in advance is raised at once, and not from an attempt to connect.
-        _given(conninfo, {})
-    if kwargs is not None and not callable(kwargs):
-        _given("", kwargs)
+    _check_in_advance(conninfo, kwargs)
 
-    bridge = _Bridge(manager, budget, stages)
-    bridged = _bridged(connection_class, bridge, conninfo, kwargs)
-    pool = _Pool(bridge, connection_class=bridged, open=False, **options)
+    connector = _Connector(manager, budget, stages)
+    bridging_class = _bridging_class(connection_class, connector, conninfo, kwargs)
+    pool = _Pool(
+        connector,
+        connection_class=bridging_class,
+        open=False,
+        **options,
+    )
     opened = asyncio.Event()
 
     async def renew(_: Secret) -> None:
-        bridge.renewals += 1
-        # What was connected before the pool was open is older as well.
+        connector.renewals.count += 1
+        # A connection that was made before the pool was open is older as well.
         await opened.wait()
         await pool.drain()
 
@@ -138,18 +147,11 @@ async def create_pool(
             opened.set()
             yield pool
     finally:
-        await complete(pool.close())
+        await close_completely(pool.close())
 
 
-class _ToldError(Exception):
-    """There is no use in waiting any longer."""
-
-
-class _Bridge:
-    """The way to the server, for one pool.
-
-    It knows what the last attempt failed with, and which callers wait for a connection.
-    """
+class _Connector:
+    """Connects for one pool, and passes the reason to callers if that fails."""
 
     def __init__(
         self,
@@ -160,176 +162,193 @@ class _Bridge:
         self._manager = manager
         self._budget = budget
         self._stages = stages
-        self.renewals = 0
-        """How often the connections were replaced because of a new version."""
+        self.renewals = Renewals()
         self._failure: Exception | None = None
-        self._failing = False
-        self._callers: set[asyncio.Timeout] = set()
-        self._attempts: set[asyncio.Timeout] = set()
+        """The error of the last attempt that failed."""
+        self._is_failing = False
+        """Whether no attempt has succeeded since."""
+        self._callers = Waits()
+        """The callers of the pool that wait for a connection."""
+        self._attempts = Waits()
         self._closed = False
 
     async def connect(
         self,
         connect: Connect,
-        conninfo: Given[str],
-        kwargs: Given[Mapping[str, Any] | None],
-        more: Mapping[str, Any],
-    ) -> AsyncConnection[Any]:
+        conninfo: ValueOrCallable[str],
+        kwargs: ValueOrCallable[Options | None],
+        more: Options,
+    ) -> Connection:
         """Make a connection for the pool.
 
-        If that fails for good, those that wait for one hear of it at once.
+        If that fails permanently, the callers that wait for a connection get the error at once.
         """
         try:
-            async with self._until_told(self._attempts):
-                found = await _resolved(kwargs) or {}
-                options = _given(await _resolved(conninfo), {**found, **more})
-                made = await self._newest(connect, options)
-        except _ToldError:
+            async with self._attempts.interruptible(at_once=self._closed):
+                own_options = await _resolved(kwargs) or {}
+                text = await _resolved(conninfo)
+                options = _options_without_login(text, {**own_options, **more})
+                connection = await self._connect_through_rotation(connect, options)
+        except InterruptedWaitError:
             raise PoolClosed("The pool was closed while it connected.") from None
         except Exception as error:
-            self._failed(error)
-            if not _may_pass(error):
-                self._tell(self._callers)
+            self._note_failure(error)
+            if not _is_transient(error):
+                self._callers.interrupt()
             raise
-        self._failing = False
-        return made
+        self._is_failing = False
+        return connection
 
-    async def _newest(self, connect: Connect, options: Mapping[str, Any]) -> AsyncConnection[Any]:
-        """Make a connection that isn't older than the last rotation that was acted on."""
-
-        async def attempt(credentials: DatabaseCredentials) -> AsyncConnection[Any]:
+    async def _connect_through_rotation(self, connect: Connect, options: Options) -> Connection:
+        async def log_in(credentials: DatabaseCredentials) -> Connection:
             try:
                 return await _log_in(connect, credentials, options)
             except Exception as error:
-                self._failed(error)
+                self._note_failure(error)
                 raise
 
-        while True:
-            renewals = self.renewals
-            made = await connect_through_rotation(
+        async def connect_once() -> Connection:
+            return await connect_through_rotation(
                 self._manager,
-                attempt,
+                log_in,
                 budget=self._budget,
                 stages=self._stages,
             )
-            if renewals == self.renewals:
-                return made
-            # The pool would take it for newer than the rotation.
-            await made.close()
+
+        return await self.renewals.connect(connect_once)
 
     @asynccontextmanager
-    async def caller(self) -> AsyncGenerator[None]:
-        """Wrap a wait for connections.
-
-        If it fails, it raises the cause, if there is one, as an exception of its own.
-        """
+    async def failure_instead_of_timeout(self) -> AsyncGenerator[None]:
+        """Wrap a caller's wait for connections: if it fails, raise a copy of the last error."""
         try:
-            async with self._until_told(self._callers):
+            async with self._callers.interruptible():
                 yield
-        except (PoolTimeout, _ToldError) as error:
-            if self._failure is None or (isinstance(error, PoolTimeout) and not self._failing):
+        except InterruptedWaitError as error:
+            self._raise_failure(error)
+        except PoolTimeout as error:
+            if not self._is_failing:
                 raise
-            raise _fresh(self._failure) from error
+            self._raise_failure(error)
+
+    def _raise_failure(self, error: Exception) -> NoReturn:
+        failure = cast("Exception", self._failure)
+        raise _copy_without_traceback(failure) from error
 
     def close(self) -> None:
-        """End the attempts to connect: each may take the whole budget, and closing doesn't wait."""
+        """End the attempts to connect: each may need the whole budget, and closing doesn't wait."""
         self._closed = True
-        self._tell(self._attempts)
+        self._attempts.interrupt()
 
-    @asynccontextmanager
-    async def _until_told(self, those: set[asyncio.Timeout]) -> AsyncGenerator[None]:
-        told = asyncio.timeout(0 if self._closed and those is self._attempts else None)
-        those.add(told)
-        try:
-            async with told:
-                yield
-        except TimeoutError as error:
-            raise (_ToldError() if told.expired() else error) from None
-        finally:
-            those.discard(told)
-
-    def _tell(self, those: set[asyncio.Timeout]) -> None:
-        now = asyncio.get_running_loop().time()
-        while those:  # each is told once: a second time is an error of asyncio's
-            those.pop().reschedule(now)
-
-    def _failed(self, error: Exception) -> None:
-        self._failure, self._failing = _fresh(error), True
+    def _note_failure(self, error: Exception) -> None:
+        self._failure = _copy_without_traceback(error)
+        self._is_failing = True
 
 
 class _Pool(AsyncConnectionPool[AsyncConnection[Any]]):
-    """A pool whose callers see why there is no connection."""
+    """A pool whose callers get the reason why there is no connection."""
 
-    def __init__(self, bridge: _Bridge, **options: Any) -> None:  # noqa: ANN401
-        self._bridge = bridge
+    def __init__(self, connector: _Connector, **options: Any) -> None:  # noqa: ANN401
+        self._connector = connector
         super().__init__(**options)
 
     # Each `timeout` is psycopg_pool's.
-    async def getconn(self, timeout: float | None = None) -> AsyncConnection[Any]:  # noqa: ASYNC109
-        async with self._bridge.caller():
+    async def getconn(self, timeout: float | None = None) -> Connection:  # noqa: ASYNC109
+        async with self._connector.failure_instead_of_timeout():
             return await super().getconn(timeout)
 
     async def wait(self, timeout: float = 30.0) -> None:  # noqa: ASYNC109
-        async with self._bridge.caller():
+        async with self._connector.failure_instead_of_timeout():
             await super().wait(timeout)
 
     async def close(self, timeout: float = 5.0) -> None:  # noqa: ASYNC109
-        self._bridge.close()
+        self._connector.close()
         await super().close(timeout)
 
 
-def _bridged(
-    base: type[AsyncConnection[Any]],
-    bridge: _Bridge,
-    conninfo: Given[str],
-    kwargs: Given[Mapping[str, Any] | None],
-) -> type[AsyncConnection[Any]]:
+def _bridging_class(
+    base: type[Connection],
+    connector: _Connector,
+    conninfo: ValueOrCallable[str],
+    kwargs: ValueOrCallable[Options | None],
+) -> type[Connection]:
     """Return the class that the pool makes connections of."""
 
-    # What the pool adds is `connect_timeout`, for a connection that somebody waits for.
-    async def connect(_: str = "", **more: Any) -> AsyncConnection[Any]:  # noqa: ANN401
-        return await bridge.connect(base.connect, conninfo, kwargs, more)
+    # The pool adds `connect_timeout` to a connection that a caller waits for.
+    async def connect(_: str = "", **more: Any) -> Connection:  # noqa: ANN401
+        return await connector.connect(base.connect, conninfo, kwargs, more)
 
-    return type(base.__name__, (base,), {"connect": staticmethod(connect)})
+    name = base.__name__
+    methods = {"connect": staticmethod(connect)}
+    return type(name, (base,), methods)
 
 
-async def _resolved(value: Given[R]) -> R:
-    """Return what psycopg_pool would make of a value, a callable or an async callable."""
-    found: Any = value() if callable(value) else value
-    if inspect.isawaitable(found):
-        found = await found
-    return cast("R", found)
+async def _resolved(value: ValueOrCallable[R]) -> R:
+    """Resolve a value, a callable or an async callable, as psycopg_pool does."""
+    resolved: Any = value
+    if callable(value):
+        resolved = value()
+    if inspect.isawaitable(resolved):
+        resolved = await resolved
+    return cast("R", resolved)
 
 
 async def _log_in(
-    connect: Connect, credentials: DatabaseCredentials, options: Mapping[str, Any]
-) -> AsyncConnection[Any]:
-    where = place(checked(credentials), options, database="dbname", variables=_VARIABLES)
-    login = {"user": credentials.username, "password": credentials.password}
-    return await connect(**where, **options, **login)
+    connect: Connect,
+    decoded: DatabaseCredentials,
+    options: Options,
+) -> Connection:
+    credentials = checked_credentials(decoded)
+    server = server_options(credentials, options, PSYCOPG)
+    # No local variable holds the password, because a traceback may show it.
+    return await connect(
+        **server,
+        **options,
+        user=credentials.username,
+        password=credentials.password,
+    )
 
 
-def _given(conninfo: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def _check_in_advance(
+    conninfo: ValueOrCallable[str],
+    kwargs: ValueOrCallable[Options | None],
+) -> None:
+    """Reject a login at once, and not by an error of each attempt to connect."""
+    if isinstance(conninfo, str):
+        _options_without_login(conninfo, {})
+    if kwargs is not None and not callable(kwargs):
+        _options_without_login("", kwargs)
+
+
+def _options_without_login(conninfo: str, options: Options) -> dict[str, Any]:
+    """Return psycopg's options; reject a login in them and in conninfo."""
     where = "the arguments and of conninfo"
-    return {**given(conninfo_to_dict(conninfo), where), **given(options, where)}
+    in_conninfo = conninfo_to_dict(conninfo)
+    return {
+        **options_without_login(in_conninfo, where),
+        **options_without_login(options, where),
+    }
 
 
-def _may_pass(error: Exception) -> bool:
+def _is_transient(error: Exception) -> bool:
     if isinstance(error, CredentialsError):
         return error.transient
-    return isinstance(error, OperationalError) and not is_auth_error(error)
+    if not isinstance(error, OperationalError):
+        return False
+    return not is_auth_error(error)
 
 
-def _fresh(error: Exception) -> Exception:
-    """Return a copy without a traceback, which grows with each raise and holds an attempt's frames.
+def _copy_without_traceback(error: Exception) -> Exception:
+    """Return a copy for one more caller.
 
-    To copy an error of psycopg takes what libpq knew from both, by which a refusal is recognized.
+    The traceback of an error that is raised again grows each time, and holds the attempt's frames.
+    Copying an error of psycopg removes libpq's facts from both, the original and the copy. They are
+    restored, because a refusal is recognized by them.
     """
-    facts = dict(vars(error))
+    attributes = dict(vars(error))
     try:
         fresh = copy.copy(error).with_traceback(None)
-    except Exception:  # noqa: BLE001 (a class that can't be copied may raise anything)
+    except Exception:  # noqa: BLE001 (a class that can't be copied may raise any error)
         return error
-    vars(error).update(facts)
-    vars(fresh).update(facts)
+    vars(error).update(attributes)
+    vars(fresh).update(attributes)
     return fresh

@@ -1,6 +1,6 @@
 """SQLAlchemy: an async engine whose connections have the current user and password.
 
-That holds also while these change.
+They have them also while these change.
 """
 
 from __future__ import annotations
@@ -12,12 +12,21 @@ from weakref import WeakSet
 from sqlalchemy import URL, event
 from sqlalchemy.ext import asyncio as sqlalchemy_asyncio
 
-from aiocredentials._rotation.adapters import checked, complete, given, place
+from aiocredentials._rotation.adapters import (
+    ASYNCPG,
+    PSYCOPG,
+    Renewals,
+    checked_credentials,
+    close_completely,
+    options_without_login,
+    server_options,
+)
 from aiocredentials.rotation import OTHER_STAGES, connect_through_rotation, rotations_watched
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
     from datetime import timedelta
+    from typing import TypeAlias
 
     from sqlalchemy.engine.interfaces import Dialect
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -26,13 +35,12 @@ if TYPE_CHECKING:
     from aiocredentials import DatabaseCredentials, Secret
     from aiocredentials.rotation import RotatingSecret
 
+    Connect: TypeAlias = Callable[..., Awaitable[Any]]
+    Options: TypeAlias = Mapping[str, Any]
+
 __all__ = ["create_async_engine"]
 
-# The drivers, the name that each has for the database, and where it finds a host by itself.
-_DRIVERS = {
-    "asyncpg": ("database", ("PGHOST",)),
-    "psycopg": ("dbname", ("PGHOST", "PGHOSTADDR", "PGSERVICE")),
-}
+_DRIVERS = {"asyncpg": ASYNCPG, "psycopg": PSYCOPG}
 
 
 @asynccontextmanager
@@ -44,12 +52,12 @@ async def create_async_engine(
     stages: Sequence[str] = OTHER_STAGES,
     **options: Any,  # noqa: ANN401 (SQLAlchemy's)
 ) -> AsyncGenerator[AsyncEngine]:
-    """Make an engine for the length of a block; it connects as the user that the secret names.
+    """Make an engine while a block lasts; it connects as the user that the secret names.
 
-    Making it connects to nothing, but looks at the secret, for 2 seconds at most. When a new
-    version is fetched, older connections are replaced as they are next checked out; one that is in
-    use isn't touched. No version is missed that is fetched between the first connection and the end
-    of the block. Then the engine is disposed of.
+    Making it opens no connection, but reads the secret, for which it waits 2 seconds at most. When
+    a new version is fetched, older connections are replaced when they are next checked out; a
+    connection that is in use isn't interrupted. No version is missed that is fetched between the
+    first connection and the end of the block. Then the engine is disposed of.
 
     Args:
         manager: a manager with `decode=DatabaseCredentials.from_json`.
@@ -62,42 +70,51 @@ async def create_async_engine(
 
     Raises:
         ValueError: for a user or a password in the URL or in `connect_args`, for another driver,
-            and for `creator` or `async_creator`. Connecting raises it if nobody names a host: the
-            secret, the URL, or the environment as `PGHOST` (for psycopg also `PGHOSTADDR` and
-            `PGSERVICE`). The driver would go to this machine.
-        Exception: connecting raises what `connect_through_rotation` raises. Needs
+            and for `creator` or `async_creator`. Connecting raises it if no host is named by the
+            secret, by the URL, or by the environment as `PGHOST` (for psycopg also `PGHOSTADDR` and
+            `PGSERVICE`). The driver would connect to this machine.
+        Exception: connecting raises the errors of `connect_through_rotation`. Needs
             secretsmanager:GetSecretValue.
     """
-    if not {"creator", "async_creator"}.isdisjoint(options):
+    if "creator" in options or "async_creator" in options:
         raise ValueError("The adapter connects by itself: leave out creator= and async_creator=.")
     login = _Login(manager, budget, stages)
-    # It is the creator that SQLAlchemy makes for async_creator, except that SQLAlchemy's own leaves
-    # out what the URL and connect_args say.
+    # It is like the creator that SQLAlchemy makes for async_creator. But SQLAlchemy's own leaves
+    # out the options in the URL and in connect_args.
     engine: AsyncEngine = sqlalchemy_asyncio.create_async_engine(
-        url, creator=lambda: login.connect(engine.dialect), **options
+        url,
+        creator=lambda: login.connect(engine.dialect),
+        **options,
     )
-    login.given(engine, options.get("connect_args", {}))
+    connect_args = options.get("connect_args", {})
+    login.set_options(engine, connect_args)
+    entries = _entries_of(engine)
+
+    async def renew(_: Secret) -> None:
+        login.renewals.count += 1
+        for entry in tuple(entries):
+            entry.invalidate(soft=True)
+
+    try:
+        async with rotations_watched(manager, renew):
+            yield engine
+    finally:
+        await close_completely(engine.dispose())
+
+
+def _entries_of(engine: AsyncEngine) -> WeakSet[ConnectionPoolEntry]:
+    """Return a set to which each connection's entry in the pool is added."""
     entries: WeakSet[ConnectionPoolEntry] = WeakSet()
 
     def note(_: object, entry: ConnectionPoolEntry) -> None:
         entries.add(entry)
 
     event.listen(engine.sync_engine, "connect", note)
-
-    async def expire(_: Secret) -> None:
-        login.renewals += 1
-        for entry in tuple(entries):
-            entry.invalidate(soft=True)
-
-    try:
-        async with rotations_watched(manager, expire):
-            yield engine
-    finally:
-        await complete(engine.dispose())
+    return entries
 
 
 class _Login:
-    """Connects for one engine: where the URL says, as the user that the secret names."""
+    """Connects for one engine: to the server in the URL, as the user that the secret names."""
 
     def __init__(
         self,
@@ -108,65 +125,85 @@ class _Login:
         self._manager = manager
         self._budget = budget
         self._stages = stages
-        self.renewals = 0
-        """How often the connections were replaced because of a new version."""
+        self.renewals = Renewals()
         self._arguments: Sequence[str] = ()
         self._options: dict[str, Any] = {}
 
-    def given(self, engine: AsyncEngine, connect_args: Mapping[str, Any]) -> None:
-        """Keep what the caller gave; raises `ValueError` for what can't be."""
+    def set_options(self, engine: AsyncEngine, connect_args: Options) -> None:
+        """Keep the caller's options.
+
+        Raises:
+            ValueError: for another driver, and for a login.
+        """
         driver = engine.dialect.driver
         if driver not in _DRIVERS:
             drivers = " or ".join(_DRIVERS)
             raise ValueError(f"The driver is {driver}: give a URL with {drivers}.")
-        self._arguments, options = engine.dialect.create_connect_args(engine.url)
+
         where = "the URL and of connect_args"
-        self._options = {**given(options, where), **given(connect_args, where)}
+        arguments, in_url = engine.dialect.create_connect_args(engine.url)
+        self._arguments = arguments
+        self._options = {
+            **options_without_login(in_url, where),
+            **options_without_login(connect_args, where),
+        }
 
     def connect(self, dialect: Dialect) -> Any:  # noqa: ANN401 (a DBAPI's connection)
-        """Be the engine's creator: the dialect takes its own options, and hands on the driver's."""
+        """Connect, as the engine's creator.
 
-        async def bridged(*arguments: str, **options: Any) -> Any:  # noqa: ANN401
-            return await self._newest(dialect, arguments, options)
+        The dialect removes its own options, and passes the others to the driver.
+        """
+
+        async def connect_driver(*arguments: str, **options: Any) -> Any:  # noqa: ANN401
+            return await self._connect_driver(dialect, arguments, options)
 
         dbapi: Any = dialect.dbapi
-        return dbapi.connect(*self._arguments, async_creator_fn=bridged, **self._options)
+        return dbapi.connect(
+            *self._arguments,
+            **self._options,
+            async_creator_fn=connect_driver,
+        )
 
-    async def _newest(
+    async def _connect_driver(
         self,
         dialect: Dialect,
         arguments: Sequence[str],
-        options: Mapping[str, Any],
+        options: Options,
     ) -> Any:  # noqa: ANN401 (a driver's connection)
-        """Make a connection that isn't older than the last rotation that was acted on."""
-        database, variables = _DRIVERS[dialect.driver]
+        driver = _DRIVERS[dialect.driver]
 
-        async def attempt(credentials: DatabaseCredentials) -> Any:  # noqa: ANN401
-            where = place(checked(credentials), options, database=database, variables=variables)
-            said = {**where, **options, "user": credentials.username}
+        async def log_in(decoded: DatabaseCredentials) -> Any:  # noqa: ANN401
+            credentials = checked_credentials(decoded)
+            server = server_options(credentials, options, driver)
             connect = _connect_of(dialect)
-            return await connect(*arguments, **said, password=credentials.password)
+            # No local variable holds the password, because a traceback may show it.
+            return await connect(
+                *arguments,
+                **server,
+                **options,
+                user=credentials.username,
+                password=credentials.password,
+            )
 
-        while True:
-            renewals = self.renewals
-            made = await connect_through_rotation(
+        async def connect_once() -> Any:  # noqa: ANN401
+            return await connect_through_rotation(
                 self._manager,
-                attempt,
+                log_in,
                 budget=self._budget,
                 stages=self._stages,
             )
-            if renewals == self.renewals:
-                return made
-            # The engine's pool hadn't an entry for it, which could have been marked as old.
-            await made.close()
+
+        return await self.renewals.connect(connect_once)
 
 
-def _connect_of(dialect: Dialect) -> Callable[..., Awaitable[Any]]:
+def _connect_of(dialect: Dialect) -> Connect:
     """Return the driver's function.
 
     SQLAlchemy keeps the driver's module as an attribute that has its name.
     """
     module: Any = getattr(dialect.dbapi, dialect.driver)
-    owner: Any = module.AsyncConnection if dialect.driver == "psycopg" else module
-    connect: Callable[..., Awaitable[Any]] = owner.connect
+    owner: Any = module
+    if dialect.driver == "psycopg":
+        owner = module.AsyncConnection
+    connect: Connect = owner.connect
     return connect
