@@ -14,7 +14,7 @@ from aiocredentials.doctor import Identity, cli as main, diagnose
 from aiocredentials.doctor.probe import Probe
 from aiocredentials.doctor.wording import CREDENTIALS_ADVICE
 from leaks.canary import TOKEN, VALUE, leaked
-from server.doctor_servers import KEY, SSO, IdentityStub, LoopbackSSO, Silence, aws, environment, sts
+from server.doctor_servers import KEY, SSO, IdentityStub, LoopbackSSO, Silence, environment, sts
 from server.tls_servers import Redirect, Response
 
 if TYPE_CHECKING:

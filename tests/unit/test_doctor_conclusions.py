@@ -187,6 +187,7 @@ async def test_aws_does_not_say(error: CredentialsError) -> None:
     may = report.permissions
     assert (may.get, may.batch, may.describe, may.decrypt) == ("unknown",) * 4
     (problem,) = report.problems
-    assert problem == (
-        f"AWS didn't answer for this secret ({type(error).__name__}). For the reason, see the problem of region eu-west-1."
+    kind = type(error).__name__
+    assert (
+        problem == f"AWS didn't answer for this secret ({kind}). For the reason, see the problem of region eu-west-1."
     )

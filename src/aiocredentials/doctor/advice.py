@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from aiocredentials.doctor.answers import is_about_the_secret, is_denied
 from aiocredentials.doctor.results import Contents
-from aiocredentials.doctor.wording import kms_denies, reason_and_advice_of, reason_of, utc
+from aiocredentials.doctor.wording import (
+    kms_denies,
+    minute_of,
+    reason_and_advice_of,
+    reason_of,
+    utc,
+)
 from aiocredentials.errors import SecretDecryptionError, SecretDeletedError, SecretNotFoundError
 
 if TYPE_CHECKING:
@@ -160,8 +166,7 @@ def _notes_on_rotation(description: SecretDescription) -> Iterator[str]:
     due = description.next_rotation_at
     if due is None or not description.rotation_enabled:
         return
-    due = utc(due)
     now = datetime.now(UTC)
-    if due < now:
-        latest = f"{due:%Y-%m-%d %H:%M} UTC"
+    if utc(due) < now:
+        latest = minute_of(due)
         yield f"The rotation is overdue: it was scheduled for {latest} at the latest."

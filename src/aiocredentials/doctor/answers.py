@@ -101,7 +101,7 @@ class Answers:
         return Permissions(
             get=self._permission_to_get(),
             batch=self._permission_to_batch(),
-            describe=_permission(self.described, is_allowed=self.description is not None),
+            describe=self._permission_to_describe(),
             decrypt=self._permission_to_decrypt(),
         )
 
@@ -114,8 +114,14 @@ class Answers:
         return _permission(self.got, is_allowed=is_allowed)
 
     def _permission_to_batch(self) -> Permission:
+        # DescribeSecret and BatchGetSecretValue are called together.
         was_called = self.described is not None
-        return _permission(self.batched, is_allowed=was_called and self.batched is None)
+        is_allowed = was_called and self.batched is None
+        return _permission(self.batched, is_allowed=is_allowed)
+
+    def _permission_to_describe(self) -> Permission:
+        is_allowed = self.description is not None
+        return _permission(self.described, is_allowed=is_allowed)
 
     def _permission_to_decrypt(self) -> Permission:
         if isinstance(self.got, Contents):

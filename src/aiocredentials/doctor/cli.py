@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import sys
+import traceback
 import warnings
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -48,10 +49,12 @@ def main() -> int:
         # The process was started with a closed standard output. Only the exit code can be reported.
         nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 (stays open)
         sys.stdout = nowhere
-    # The report shows what would be logged or warned of.
+
+    # The report has the facts that the library would log or warn of.
     logger = logging.getLogger("aiocredentials")
     logger.addHandler(logging.NullHandler())
     warnings.filterwarnings("ignore", ".* isn't encrypted: ", UserWarning)
+
     try:
         return run(sys.argv[1:])
     finally:
@@ -92,11 +95,11 @@ def _check(options: argparse.Namespace) -> None:
         # its parts, but a password ends at the last @.
         url = options.endpoint_url or ""
         after_login = url.rpartition("@")[2]
-        message = message.replace(_escaped(url), _escaped(after_login))
+        message = message.replace(_repr_text(url), _repr_text(after_login))
         options.refuse(message)
 
 
-def _escaped(text: str) -> str:
+def _repr_text(text: str) -> str:
     """Return a text as `repr` shows it, without the quotes."""
     return repr(text)[1:-1]
 
@@ -104,13 +107,10 @@ def _escaped(text: str) -> str:
 def _place_of(error: Exception) -> str:
     """Return the type of an error and the function and line that raised it."""
     kind = type(error).__name__
-    place = error.__traceback__
-    while place and place.tb_next:
-        place = place.tb_next
-    if place is None:
-        return kind
-    function = place.tb_frame.f_code.co_qualname
-    return f"{kind} in {function}, line {place.tb_lineno}"
+    places = list(traceback.walk_tb(error.__traceback__))
+    frame, line = places[-1]
+    function = frame.f_code.co_qualname
+    return f"{kind} in {function}, line {line}"
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -287,12 +287,12 @@ async def _spin(step: _Step) -> None:
 
 
 def _write(text: str) -> None:
-    """Write to standard output at once; its reader may have gone."""
+    """Write to standard output at once; its reader may have closed it."""
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
     except OSError as error:
-        # At its end Python would try to write the buffered text once more.
+        # Python would try to write the buffered text once more when the process ends.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         if error.errno != errno.EPIPE:

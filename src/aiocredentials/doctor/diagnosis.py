@@ -44,7 +44,7 @@ async def diagnose(
     *,
     region_name: str | None = None,
     endpoint_url: str | None = None,
-    timeout: float = 10.0,  # noqa: ASYNC109 (of each call; a caller's own would be of all)
+    timeout: float = 10.0,  # noqa: ASYNC109 (a caller's own timeout would limit all calls)
     regions: Sequence[str] | None = None,
     search: bool = True,
     show_keys: bool = False,
@@ -60,9 +60,8 @@ async def diagnose(
         region_name: The region of names; by default the one that a service would use.
         endpoint_url: The endpoint to ask instead of AWS's own.
         timeout: The limit of each call, in seconds.
-        regions: The other regions to search for a secret that its region doesn't have; by default
-            all of them.
-        search: Whether other regions are searched.
+        regions: The other regions to search; by default all of them.
+        search: Whether other regions are searched for a secret that its region doesn't have.
         show_keys: Whether all names of JSON keys are reported, also those that may be values.
         tell: Called with the present step, in the event loop.
 
@@ -70,11 +69,10 @@ async def diagnose(
         TypeError: An argument has a wrong type.
         ValueError: An argument is empty or malformed. Every other failure is part of the report.
     """
+    searched = regions if search else ()
     try:
         async with Probe(region_name, endpoint_url, timeout, show_keys=show_keys) as probe:
-            searched = regions if search else ()
-            examination = Examination(probe, searched, tell)
-            return await examination.report_on(secret_names)
+            return await Examination(probe, searched, tell).report_on(secret_names)
     except CredentialsError as error:
         return _report_without_session(error)
 
@@ -106,24 +104,23 @@ class Examination:
 
     async def report_on(self, secret_names: Iterable[str]) -> Report:
         """Load the credentials and examine the secrets, each of them once."""
+        probe = self._probe
         self._tell("loading AWS credentials")
-        identity = await self._probe.credentials()
+        identity = await probe.credentials()
         names = dict.fromkeys(secret_names)
         if identity.problem:
             secrets = list(map(self._unasked, names))
         else:
             examinations = map(self.examine, names)
             identity, secrets = await asyncio.gather(
-                self._probe.identity(identity),
+                probe.identity(identity),
                 asyncio.gather(*examinations),
             )
-        endpoints = await self.endpoints(names)
-        region = self._probe.region
         return Report(
             identity=identity,
-            region=region.name,
-            region_source=region.source,
-            endpoints=endpoints,
+            region=probe.region.name,
+            region_source=probe.region.source,
+            endpoints=await self.endpoints(names),
             secrets=tuple(secrets),
             problem=None,
         )
@@ -154,7 +151,11 @@ class Examination:
             by_value = isinstance(answers.described, AccessDeniedError)
             elsewhere = await self._search(name, by_value=by_value)
 
-        asked = Asked(name, region.name, region.source)
+        asked = Asked(
+            name=name,
+            region=region.name,
+            region_source=region.source,
+        )
         explanations = problems(asked, answers, elsewhere)
         return SecretReport(
             asked=name,
@@ -170,28 +171,30 @@ class Examination:
         )
 
     async def _answers_for(self, name: str) -> Answers:
-        got = await self._probe.get(name)
+        probe = self._probe
+        got = await probe.get(name)
         self._outcomes[name] = got
         if not is_about_the_secret(got):
             return Answers(got)
         described, batched = await asyncio.gather(
-            self._probe.describe(name),
-            self._probe.batch(name),
+            probe.describe(name),
+            probe.batch(name),
         )
         return Answers(got, described, batched)
 
     async def _search(self, name: str, *, by_value: bool) -> Elsewhere | None:
-        asked = self._probe.region_of(name)
+        probe = self._probe
+        asked = probe.region_of(name)
         regions = self._regions
         if regions is None:
-            regions = await self._probe.other_regions(asked)
+            regions = await probe.other_regions(asked)
 
         # A dict keeps the order, and each region once.
         others = dict.fromkeys(regions)
         others.pop(asked.name, None)
         if not others:
             return None
-        return await self._probe.search(
+        return await probe.search(
             name,
             list(others),
             by_value=by_value,
@@ -211,8 +214,9 @@ class Examination:
         return tuple(endpoints)
 
     async def _endpoint(self, names: Sequence[str]) -> Endpoint:
-        region = self._probe.region_of(names[0])
-        route = await self._probe.route(region)
+        probe = self._probe
+        region = probe.region_of(names[0])
+        route = await probe.route(region)
         # Without AWS credentials there are no outcomes.
         results = map(self._outcomes.get, names)
         outcomes = [result for result in results if result is not None]

@@ -40,7 +40,7 @@ async def load_credentials(
                     return replace(known, problem=_NOT_FOUND)
 
                 known = replace(known, method=str(credentials.method))
-                # No variable holds the secret key, because a traceback may show its frame.
+                # No variable holds the secret key, because a traceback may show its value.
                 key = (await credentials.get_frozen_credentials()).access_key or ""
                 return replace(known, key_ending=key[-4:])
     except Exception as error:  # noqa: BLE001 (whatever botocore raises)
@@ -55,7 +55,7 @@ def _why_not_loaded(
 ) -> str:
     if not isinstance(error, TimeoutError):
         error = map_opening_error(error, profile=profile)
-    reason = _reason_of(error, timeout)
+    reason = _explain(error, timeout)
     advice = CREDENTIALS_ADVICE
     if isinstance(error, AuthenticationError):
         advice = advice_of(error)
@@ -71,7 +71,7 @@ async def ask_sts(
     timeout: float,  # noqa: ASYNC109 (the text of the problem names it)
     known: Identity,
 ) -> Identity:
-    """Ask STS for our identity, which needs no permission, and which nothing depends on.
+    """Ask STS for our identity. It needs no permission, and no other check depends on it.
 
     Args:
         session: A session that has loaded its credentials.
@@ -92,10 +92,11 @@ async def ask_sts(
             opening = create("sts", region_name=region_name)
             async with asyncio.timeout(timeout), opening as client:
                 transport.transport_of(client)
-                answer: dict[str, Any] = await client.get_caller_identity()
-    except Exception as error:  # noqa: BLE001 (nothing depends on the identity)
-        reason = _reason_of(error, timeout)
-        return replace(known, problem=f"STS: {reason}")
+                answer = await client.get_caller_identity()
+    except Exception as error:  # noqa: BLE001 (no other check depends on the identity)
+        reason = _explain(error, timeout)
+        problem = f"STS: {reason}"
+        return replace(known, problem=problem)
     return replace(
         known,
         account=answer.get("Account"),
@@ -103,7 +104,7 @@ async def ask_sts(
     )
 
 
-def _reason_of(error: Exception, timeout: float) -> str:
+def _explain(error: Exception, timeout: float) -> str:
     if isinstance(error, TimeoutError):
         return f"no answer within {timeout:g} s."
 

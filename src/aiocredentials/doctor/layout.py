@@ -21,6 +21,7 @@ _COLOURS = {
     "?": "33",
     "title": "1",
 }
+_END_OF_COLOUR = "\x1b[0m"
 
 _MARK_WIDTH = 4
 _LABEL_WIDTH = 14
@@ -68,6 +69,7 @@ class Layout:
             for line in self.wrapped(printable_title):
                 coloured_line = self._coloured(line, "title")
                 lines.append(coloured_line)
+
         for row in rows:
             lines += self._lines_of(row)
         lines.append("")
@@ -79,19 +81,18 @@ class Layout:
         text = printable(row.text, self.encoding)
         if self.width is None or self.width >= _LEAST_WIDTH:
             indent = _TEXT_COLUMN
-            first, *others = self.wrapped(text, indent)
+            beginning, *others = self.wrapped(text, indent)
             label = row.label.ljust(_LABEL_WIDTH)
-            first = label + first
-            first = first.rstrip()
+            first = label + beginning
         else:
             indent = _NARROW_COLUMN
             first = row.label
             others = self.wrapped(text, indent)
 
-        lines = [f"  {mark}  {first}"]
-        for other in others:
-            spaces = " " * indent
-            lines.append(spaces + other)
+        line = f"  {mark}  {first}"
+        lines = [line.rstrip()]
+        spaces = " " * indent
+        lines += [spaces + other for other in others]
         return lines
 
     def wrapped(self, text: str, indent: int = 0) -> list[str]:
@@ -102,8 +103,8 @@ class Layout:
         available = max(self.width - indent, 1)
         lines = [""]
         for word in text.split():
-            longer_line = f"{lines[-1]} {word}"
-            longer_line = longer_line.lstrip()
+            line = lines[-1]
+            longer_line = f"{line} {word}".lstrip()
             if columns(longer_line) <= available:
                 lines[-1] = longer_line
             else:
@@ -117,15 +118,17 @@ class Layout:
         colour = _COLOURS.get(mark)
         if not self.colours or colour is None:
             return text
-        return f"\x1b[{colour}m{text}\x1b[0m"
+        start = f"\x1b[{colour}m"
+        return start + text + _END_OF_COLOUR
 
 
 def _pieces_of(word: str, width: int) -> list[str]:
     """Break a word that is longer than a line into pieces that fit."""
     pieces = [""]
     for character in word:
-        longer_piece = pieces[-1] + character
-        if pieces[-1] and columns(longer_piece) > width:
+        piece = pieces[-1]
+        longer_piece = piece + character
+        if piece and columns(longer_piece) > width:
             pieces.append(character)
         else:
             pieces[-1] = longer_piece
@@ -134,7 +137,8 @@ def _pieces_of(word: str, width: int) -> list[str]:
 
 def columns(text: str) -> int:
     """Return how many columns of a terminal a printable text takes."""
-    return sum(map(_columns_of, text))
+    widths = map(_columns_of, text)
+    return sum(widths)
 
 
 def _columns_of(character: str) -> int:
@@ -159,7 +163,7 @@ def harmless(text: str) -> str:
 
 
 def printable(text: str, encoding: str = "utf-8") -> str:
-    """Escape characters that a terminal hides, obeys or can't show."""
+    """Escape the characters that a terminal hides, obeys or can't show."""
     characters = map(_escaped, text)
     escaped = "".join(characters)
     data = escaped.encode(encoding, "backslashreplace")
@@ -167,7 +171,8 @@ def printable(text: str, encoding: str = "utf-8") -> str:
 
 
 def _escaped(character: str) -> str:
-    # Controls, bidirectional ones too, zero-width characters and lone surrogates aren't printable.
+    # Controls, zero-width characters, lone surrogates and the characters that change the direction
+    # of text aren't printable for Python.
     is_invisible = _INVISIBLE.match(character)
     if is_invisible or not character.isprintable():
         code = character.encode("unicode_escape")

@@ -41,11 +41,11 @@ async def find_route(
     session: AioSession,
     region: Region,
     endpoint_url: str | None,
-    timeout: float,  # noqa: ASYNC109 (the caller has no better limit)
+    timeout: float,  # noqa: ASYNC109 (`diagnose` has one limit for each call)
 ) -> Route | None:
     """Return the route of a region's requests; None if no client can be made.
 
-    Then the error of a call has a better explanation.
+    In that case the error of a call explains the reason better.
 
     Args:
         session: The session that makes the clients.
@@ -55,7 +55,7 @@ async def find_route(
     """
     from aiocredentials._aws import transport  # noqa: PLC0415 (300 ms, loaded in a thread by now)
 
-    # Nothing is sent, so any keys will do: without credentials there is a route, too.
+    # No request is sent, so any keys will do. So there is a route without credentials, too.
     keys = dict.fromkeys(("aws_access_key_id", "aws_secret_access_key"), "unused")
     create = cast("Callable[..., Any]", session.create_client)
     opening = create(
@@ -98,7 +98,7 @@ def _source_of(
 async def failed_step(route: Route, error: CredentialsError) -> str | None:
     """Return the step that fails: `dns`, `refused`, `timeout`, `tls`, `proxy` or `no answer`.
 
-    The steps are taken once more, one by one, because the error of a retried request is that of its
+    Each step is tried once more by itself, because the error of a retried request is that of its
     last attempt only. None for a URL that can't be split into its parts.
     """
     reason = reason_of(error)
@@ -113,11 +113,12 @@ async def failed_step(route: Route, error: CredentialsError) -> str | None:
         return None
 
     step = await _failed_connection(parts.hostname, port)
-    # With a proxy, the name and the connection are the proxy's.
-    is_of_proxy = route.proxy if step else "Proxy" in reason
-    if is_of_proxy:
+    if step is None and "Proxy" not in reason:
+        return "no answer"
+    # With a proxy, the host name and the connection are the proxy's.
+    if step is None or route.proxy:
         return "proxy"
-    return step or "no answer"
+    return step
 
 
 async def _failed_connection(host: str | None, port: int) -> str | None:

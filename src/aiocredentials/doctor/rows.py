@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from aiocredentials.doctor.layout import Row
 from aiocredentials.doctor.results import UNKNOWN
-from aiocredentials.doctor.wording import utc
+from aiocredentials.doctor.wording import minute_of, utc
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -65,7 +65,7 @@ _FAILURES = {
     "proxy": "the connection through the proxy failed",
     "no answer": "connected, but no answer",
 }
-# The units of an age, in seconds.
+# The units of a time span, in seconds.
 _UNITS = {
     "day": 86400,
     "hour": 3600,
@@ -172,9 +172,7 @@ def _existence_of(secret: SecretReport) -> str:
     if not secret.found:
         return "no"
     known = secret.contents or secret.description
-    if known is None:
-        return "yes"
-    return f"yes, {known.arn}"
+    return f"yes, {known.arn}" if known else "yes"
 
 
 def _rows_of_permissions(permissions: Permissions) -> Rows:
@@ -206,7 +204,7 @@ def _rows_of_contents(contents: Contents, now: datetime) -> Rows:
         value += f" with {number} (names hidden because they may be secrets: --keys shows them)"
     yield Row("value", value)
 
-    created = _time(contents.created_at, now)
+    created = _time_and_age(contents.created_at, now)
     version = f"{contents.version_id}, created {created}"
     yield Row("version", version)
 
@@ -219,13 +217,13 @@ def _rows_of_description(description: SecretDescription, now: datetime) -> Rows:
         text = f"{version} {label_list}"
         yield Row("labels", text)
 
-    changed = _time(description.changed_at, now)
+    changed = _time_and_age(description.changed_at, now)
     yield Row("changed", changed)
 
     rotation = "off"
     if description.rotation_enabled:
-        last = _time(description.rotated_at, now)
-        following = _time(description.next_rotation_at, now)
+        last = _time_and_age(description.rotated_at, now)
+        following = _time_and_age(description.next_rotation_at, now)
         rotation = f"on; last {last}; next {following}"
     yield Row("rotation", rotation)
 
@@ -253,25 +251,27 @@ def _rows_of_elsewhere(elsewhere: Elsewhere) -> Rows:
         yield Row("elsewhere", text)
 
 
-def _time(time: datetime | None, now: datetime) -> str:
+def _time_and_age(time: datetime | None, now: datetime) -> str:
     """Return a time and its distance from now."""
     if time is None:
         return "at an unknown time"
 
-    utc_time = utc(time)
-    seconds = (now - utc_time).total_seconds()
-    distance = _distance(abs(seconds))
-    age = f"{distance} ago"
+    age = now - utc(time)
+    seconds = age.total_seconds()
+    span = _span_of(abs(seconds))
+    minute = minute_of(time)
     if seconds < 0:
-        age = f"in {distance}"
-    return f"{utc_time:%Y-%m-%d %H:%M} UTC ({age})"
+        return f"{minute} (in {span})"
+    return f"{minute} ({span} ago)"
 
 
-def _distance(seconds: float) -> str:
-    units = (unit for unit, size in _UNITS.items() if seconds >= size)
-    unit = next(units, "second")
-    size = _UNITS.get(unit, 1)
-    return counted(int(seconds // size), unit)
+def _span_of(seconds: float) -> str:
+    """Return the number of the largest whole units in a time."""
+    for unit, size in _UNITS.items():
+        count = int(seconds // size)
+        if count:
+            return counted(count, unit)
+    return counted(int(seconds), "second")
 
 
 def counted(number: int, noun: str) -> str:

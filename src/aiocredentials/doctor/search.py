@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from aiocredentials._aws.regions import Region
 from aiocredentials._aws.requests import SecretRequest, region_of
@@ -21,9 +21,12 @@ from aiocredentials.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from aiocredentials._aws.gateway import Gateway
+
+    # The result of each region.
+    Results: TypeAlias = Mapping[str, str]
 
 # The limits of a search: for one region, and for all of them together.
 REGION_SECONDS = 5.0
@@ -36,9 +39,8 @@ _ABSENT = "absent"
 _REFUSED = "refused"
 _SILENT = "silent"
 
-# The result that an error stands for. A region that the account hasn't enabled rejects its
-# credentials.
-_RESULTS: dict[type[CredentialsError], str] = {
+# The result that an error means. A region that the account hasn't enabled rejects its credentials.
+_RESULTS_BY_ERROR: Mapping[type[CredentialsError], str] = {
     SecretNotFoundError: _ABSENT,
     SecretDeletedError: _DELETED,
     AccessDeniedError: _REFUSED,
@@ -65,11 +67,13 @@ class Search:
 
         async def search_in(region: str) -> None:
             async with self.calls:
-                results[region] = await self._result_in(region)
+                result = await self._result_in(region)
+                results[region] = result
             self._tell_progress(results)
 
+        deadline = asyncio.timeout(SEARCH_SECONDS)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(SEARCH_SECONDS), asyncio.TaskGroup() as group:
+            async with deadline, asyncio.TaskGroup() as group:
                 for region in regions:
                     group.create_task(search_in(region))
 
@@ -82,11 +86,12 @@ class Search:
             silent=_regions_with(_SILENT, results),
         )
 
-    def _tell_progress(self, results: dict[str, str]) -> None:
-        regions = f"{len(results)} other regions"
+    def _tell_progress(self, results: Results) -> None:
+        total = len(results)
         silent = _regions_with(_SILENT, results)
-        done = len(results) - len(silent)
-        self.tell(f"searching {regions} for {self.secret_name}, {done} done")
+        done = total - len(silent)
+        progress = f"{total} other regions for {self.secret_name}, {done} done"
+        self.tell(f"searching {progress}")
 
     async def _result_in(self, region: str) -> str:
         name = name_in(self.secret_name)
@@ -96,7 +101,9 @@ class Search:
             is_deleted = await self._is_deleted(request)
         except CredentialsError as error:
             return _result_of(error)
-        return _DELETED if is_deleted else _FOUND
+        if is_deleted:
+            return _DELETED
+        return _FOUND
 
     async def _is_deleted(self, request: SecretRequest) -> bool:
         """Whether a secret is scheduled for deletion. Raises if the region doesn't have it."""
@@ -109,17 +116,18 @@ class Search:
 
 
 def _result_of(error: CredentialsError) -> str:
-    # KMS is asked for a secret that exists.
+    # KMS is asked only for a secret that exists.
     if kms_denies(error):
         return _FOUND
-    for cls, result in _RESULTS.items():
+    for cls, result in _RESULTS_BY_ERROR.items():
         if isinstance(error, cls):
             return result
     return _SILENT
 
 
-def _regions_with(result: str, results: dict[str, str]) -> tuple[str, ...]:
-    return tuple(region for region, each in results.items() if each == result)
+def _regions_with(wanted: str, results: Results) -> tuple[str, ...]:
+    regions = [region for region, result in results.items() if result == wanted]
+    return tuple(regions)
 
 
 def name_in(secret_name: str) -> str:

@@ -1,7 +1,7 @@
-"""The words of a report that are made of others' words: errors, URLs and times.
+"""The parts of a report's text that come from errors, URLs and times.
 
-The reports name the secret, the region and the advice in fields of their own, so the reason of an
-error is taken without them.
+A report names the secret and the region in other places, so the reason of an error comes without
+them.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ CREDENTIAL_SOURCES = (
     "or the role of the instance, container or function."
 )
 CREDENTIALS_ADVICE = f"Correct or renew the AWS credentials of this process: {CREDENTIAL_SOURCES}"
+_RUN_THE_DOCTOR = "aiocredentials doctor"
 
 # Secrets Manager's words when KMS denies access; the code is AccessDeniedException then too.
 _KMS_DENIES = re.compile(r"access to kms|\bkms:[a-z]", re.IGNORECASE)
@@ -33,23 +34,22 @@ def reason_of(error: CredentialsError) -> str:
     """Return what happened, without the secret, the region and the advice."""
     message = _message_of(error)
     if error.code and message:
-        sentence = message.rstrip(".") + "."
-        return without_logins(f"{error.code}: {sentence}")
-
-    reason: str | None = vars(error).get("_what")
-    if not reason:
-        text = str(error)
-        reason = text.removesuffix(error.advice)
-        reason = reason.strip()
+        sentence = message.rstrip(".")
+        reason = f"{error.code}: {sentence}."
+    else:
+        text = str(error).removesuffix(error.advice)
+        reason = vars(error).get("_what") or text.strip()
     return without_logins(reason)
 
 
 def advice_of(error: CredentialsError) -> str:
     """Return what to do about an error."""
-    # The library's own advice on credentials is to run the doctor. The doctor needs another one.
-    if isinstance(error, AuthenticationError) and "aiocredentials doctor" in error.advice:
+    advice = error.advice
+    is_about_credentials = isinstance(error, AuthenticationError)
+    # The library's own advice on credentials is to run the doctor. The doctor has better advice.
+    if is_about_credentials and _RUN_THE_DOCTOR in advice:
         return CREDENTIALS_ADVICE
-    return error.advice
+    return advice
 
 
 def reason_and_advice_of(error: CredentialsError) -> str:
@@ -66,14 +66,16 @@ def kms_denies(error: CredentialsError) -> bool:
     if not isinstance(error, AccessDeniedError):
         return False
     message = _message_of(error)
-    return _KMS_DENIES.search(message) is not None
+    match = _KMS_DENIES.search(message)
+    return match is not None
 
 
 def _message_of(error: CredentialsError) -> str:
     """Return AWS's message; an empty text if AWS didn't answer."""
     response = getattr(error, "response", {})
     details = response.get("Error", {})
-    return str(details.get("Message", ""))
+    message = details.get("Message", "")
+    return str(message)
 
 
 def without_logins(text: str) -> str:
@@ -89,3 +91,9 @@ def utc(time: datetime) -> datetime:
         return time.astimezone(UTC)
     except OverflowError:
         return time.replace(tzinfo=UTC)
+
+
+def minute_of(time: datetime) -> str:
+    """Return a time in UTC, to the minute."""
+    utc_time = utc(time)
+    return f"{utc_time:%Y-%m-%d %H:%M} UTC"
