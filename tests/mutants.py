@@ -58,8 +58,9 @@ TESTS = {
     "_pydantic_errors.py": ["test_decode.py"],
     "_formats.py": ["test_credentials.py", "test_redis_credentials.py"],
     "_secret.py": ["test_secret.py"],
-    "doctor/probe.py": ["test_doctor.py", "../server/test_doctor.py"],
-    "doctor/report.py": ["test_doctor.py"],
+    "doctor/probe.py": ["../server/test_doctor_secrets.py"],
+    "doctor/layout.py": ["test_doctor_report.py"],
+    "doctor/wording.py": ["test_doctor_wording.py"],
     "events.py": ["test_events.py"],
     "_pool.py": ["test_events.py"],
 }

@@ -37,7 +37,7 @@ ELSEWHERE = {
     "tutorial.md": "test_tutorial.py",
     "how-to/frameworks.md": "integrations/test_frameworks.py",
     "how-to/testing.md": "kit/test_how_to.py",
-    "how-to/doctor.md": "server/test_doctor.py",
+    "how-to/doctor.md": "server/test_doctor_page.py",
 }
 # What else a page asks for: fixtures, each of which says what the page's blocks have to have in the place of what.
 FIXTURES = {

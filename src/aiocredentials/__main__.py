@@ -1,4 +1,4 @@
-"""`python -m aiocredentials doctor NAME...`."""
+"""The entry point of `python -m aiocredentials doctor NAME...`."""
 
 import sys
 

@@ -8,24 +8,25 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MUTATIONS: Sequence[tuple[str, str, str, str]] = [
-    # doctor/probe.py
+    # doctor/wording.py
     (
         "a password in an error",
-        "doctor/probe.py",
-        "return without_password(what)",
-        "return what",
+        "doctor/wording.py",
+        "return without_logins(reason)",
+        "return reason",
     ),
+    # doctor/probe.py
     (
         "keys that may be tokens are shown",
         "doctor/probe.py",
-        "(show_keys or all(map(is_field_name, names)))",
+        "show_keys or all(map(is_field_name, key_names))",
         "True",
     ),
-    # doctor/report.py
+    # doctor/layout.py
     (
         "invisible characters are printed",
-        "doctor/report.py",
-        " and not _INVISIBLE.match(character)",
-        "",
+        "doctor/layout.py",
+        "is_invisible or not character.isprintable()",
+        "not character.isprintable()",
     ),
 ]

@@ -61,7 +61,13 @@ INSIDE: dict[str, list[set[str]]] = {
         {"_redis_connections", "_settings_build"},
         {"__init__", "asyncpg", "fastapi", "opentelemetry", "psycopg", "pydantic_settings", "redis", "sqlalchemy"},
     ],
-    "doctor": [{"probe"}, {"diagnosis"}, {"report"}, {"__init__"}, {"cli"}],
+    "doctor": [
+        {"results", "field_names", "wording"},
+        {"identity", "route", "search", "answers", "layout"},
+        {"probe", "advice", "endpoints", "rows"},
+        {"diagnosis", "report"},
+        {"__init__", "cli"},
+    ],
 }
 # What sees what users see, and these, and nothing else of the package.
 TOP = {"testing", "pytest_plugin", "doctor", "integrations", "__main__"}
@@ -74,7 +80,11 @@ PUBLIC = {"__init__", "errors", "events", "rotation"}
 # The adapters for databases share what other code has no use for.
 ALSO = {
     "pytest_plugin": {"_store"},
+    "doctor.endpoints": {"_aws"},
+    "doctor.identity": {"_aws"},
     "doctor.probe": {"_aws"},
+    "doctor.route": {"_aws"},
+    "doctor.search": {"_aws"},
     "__main__": {"doctor"},
     "integrations.asyncpg": {"_rotation"},
     "integrations.psycopg": {"_rotation"},

@@ -1,25 +1,31 @@
-"""What keeps this process from reading its secrets: `diagnose` asks AWS, and returns a `Report`.
+"""Why this process can't read its secrets: `diagnose` asks AWS, and returns a `Report`.
 
 `python -m aiocredentials doctor NAME...` prints the same on the command line.
 """
 
-from aiocredentials.doctor.diagnosis import (
+from aiocredentials.doctor.diagnosis import diagnose
+from aiocredentials.doctor.results import (
     FINE,
     UNKNOWN,
     WRONG,
+    Contents,
+    Elsewhere,
     Endpoint,
+    Identity,
     Permission,
     Permissions,
     Report,
     SecretReport,
-    diagnose,
 )
 
 __all__ = [
     "FINE",
     "UNKNOWN",
     "WRONG",
+    "Contents",
+    "Elsewhere",
     "Endpoint",
+    "Identity",
     "Permission",
     "Permissions",
     "Report",

@@ -11,26 +11,29 @@ import os
 import shutil
 import signal
 import sys
+import traceback
 import warnings
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, NoReturn
 
 from aiocredentials import AsyncCredentialsManager
-from aiocredentials.doctor.diagnosis import UNKNOWN, diagnose
-from aiocredentials.doctor.report import as_json, as_text, columns, harmless, printable
+from aiocredentials.doctor.diagnosis import diagnose
+from aiocredentials.doctor.layout import fitting, harmless, printable
+from aiocredentials.doctor.report import as_json, as_text
+from aiocredentials.doctor.results import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from aiocredentials.doctor.diagnosis import Report
+    from aiocredentials.doctor.results import Report
 
 _EXIT_CODES = """\
 exit codes:
   0    every secret can be read
-  1    at least one can't: it doesn't exist, or is denied, not decrypted or scheduled for deletion
+  1    a secret is missing, denied, not decrypted, or scheduled for deletion
   2    the command line is wrong
-  3    at least one is unknown: no AWS credentials, AWS not reached, or no usable answer
+  3    a secret is unknown: no AWS credentials, no connection, or no usable answer
   130  interrupted (Ctrl-C)
 """
 _INTERRUPTED = 130
@@ -46,9 +49,12 @@ def main() -> int:
         # The process was started with a closed standard output. Only the exit code can be reported.
         nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 (stays open)
         sys.stdout = nowhere
-    # The report shows what would be logged or warned of.
-    logging.getLogger("aiocredentials").addHandler(logging.NullHandler())
+
+    # The report has the facts that the library would log or warn of.
+    logger = logging.getLogger("aiocredentials")
+    logger.addHandler(logging.NullHandler())
     warnings.filterwarnings("ignore", ".* isn't encrypted: ", UserWarning)
+
     try:
         return run(sys.argv[1:])
     finally:
@@ -63,8 +69,18 @@ def run(arguments: Sequence[str]) -> int:
         SystemExit: For `--help` and `--version`, and for wrong arguments.
     """
     options = _parser().parse_args(arguments)
+    _check(options)
     try:
-        # A service couldn't use these arguments either.
+        return _run(options)
+    except Exception as error:  # noqa: BLE001 (the text of an unforeseen error could show anything)
+        bug = _place_of(error)
+        sys.stderr.write(f"The doctor failed: {bug}. Please report this as a bug.\n")
+        return UNKNOWN
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Reject arguments that a service couldn't use either."""
+    try:
         for name in options.names:
             AsyncCredentialsManager(
                 name,
@@ -74,27 +90,34 @@ def run(arguments: Sequence[str]) -> int:
                 policy=None,
             )
     except ValueError as error:
-        # A malformed URL can't be split into its parts, but a password ends at the last @.
+        message = str(error)
+        # The message repeats the URL with escaped characters. A malformed URL can't be split into
+        # its parts, but a password ends at the last @.
         url = options.endpoint_url or ""
-        message = str(error).replace(repr(url)[1:-1], repr(url.rpartition("@")[2])[1:-1])
+        after_login = url.rpartition("@")[2]
+        message = message.replace(_repr_text(url), _repr_text(after_login))
         options.refuse(message)
-    try:
-        return _run(options)
-    except Exception as error:  # noqa: BLE001 (the text of an unforeseen error could show anything)
-        place = error.__traceback__
-        while place and place.tb_next:
-            place = place.tb_next
-        where = f" in {place.tb_frame.f_code.co_qualname}, line {place.tb_lineno}" if place else ""
-        bug = f"{type(error).__name__}{where}"
-        sys.stderr.write(f"The doctor failed: {bug}. Please report this as a bug.\n")
-        return UNKNOWN
+
+
+def _repr_text(text: str) -> str:
+    """Return a text as `repr` shows it, without the quotes."""
+    return repr(text)[1:-1]
+
+
+def _place_of(error: Exception) -> str:
+    """Return the type of an error and the function and line that raised it."""
+    kind = type(error).__name__
+    places = list(traceback.walk_tb(error.__traceback__))
+    frame, line = places[-1]
+    function = frame.f_code.co_qualname
+    return f"{kind} in {function}, line {line}"
 
 
 def _run(options: argparse.Namespace) -> int:
     is_terminal = sys.stdout.isatty()
-    may_colour = os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
-    fancy = is_terminal and may_colour and not options.json
-    report = asyncio.run(_diagnose(options, fancy=fancy))
+    is_fancy = is_terminal and _may_colour() and not options.json
+    diagnosis = _diagnose(options, fancy=is_fancy)
+    report = asyncio.run(diagnosis)
     if options.json:
         text = as_json(report)
     else:
@@ -102,13 +125,19 @@ def _run(options: argparse.Namespace) -> int:
         width = _terminal_width() - 1 if is_terminal else None
         text = as_text(
             report,
-            colours=fancy,
+            colours=is_fancy,
             now=datetime.now(UTC),
             width=width,
             encoding=_encoding(),
         )
     _write(f"{text}\n")
     return report.exit_code
+
+
+def _may_colour() -> bool:
+    if os.environ.get("NO_COLOR"):
+        return False
+    return os.environ.get("TERM") != "dumb"
 
 
 def _encoding() -> str:
@@ -132,22 +161,41 @@ def _parser() -> argparse.ArgumentParser:
         prog="aiocredentials",
         description="Credentials from AWS Secrets Manager for asyncio services.",
     )
-    parser.add_argument("--version", action="version", version=version("aiocredentials"))
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=version("aiocredentials"),
+    )
+    commands = parser.add_subparsers(
+        title="commands",
+        metavar="COMMAND",
+        required=True,
+    )
     doctor = commands.add_parser(
         "doctor",
-        help="find out why a secret can't be read; no value is shown",
-        description="Find out why a secret can't be read: which AWS identity asks, in which "
-        "region, which permissions it has, and which other region has the secret. The value is "
-        "fetched but never shown.",
+        help="report why a secret can't be read; no value is shown",
+        description="Report why a secret can't be read: the AWS identity, the region, the "
+        "permissions, and the other regions that have the secret. The value is fetched but never "
+        "shown.",
         epilog=_EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    doctor.add_argument("names", nargs="+", metavar="NAME", help="name or ARN of a secret")
+    _add_arguments(doctor)
+    doctor.set_defaults(refuse=doctor.error)
+    return parser
+
+
+def _add_arguments(doctor: argparse.ArgumentParser) -> None:
+    doctor.add_argument(
+        "names",
+        nargs="+",
+        metavar="NAME",
+        help="name or ARN of a secret",
+    )
     doctor.add_argument(
         "--region",
         metavar="REGION",
-        help="region of names; an ARN has its own region",
+        help="region of the secrets that are passed by name; an ARN contains its region",
     )
     doctor.add_argument(
         "--endpoint-url",
@@ -168,27 +216,35 @@ def _parser() -> argparse.ArgumentParser:
         type=_list,
         help="regions to search for a secret that its own region doesn't have (default: all)",
     )
-    where.add_argument("--no-search", action="store_true", help="don't search other regions")
+    where.add_argument(
+        "--no-search",
+        action="store_true",
+        help="don't search other regions",
+    )
     doctor.add_argument(
         "--keys",
         action="store_true",
-        help="show all names of JSON keys, also those that may be secret values themselves",
+        help="show the names of all JSON keys, including names that may be secrets themselves",
     )
-    doctor.add_argument("--json", action="store_true", help="print one JSON object")
-    doctor.set_defaults(refuse=doctor.error)
-    return parser
+    doctor.add_argument(
+        "--json",
+        action="store_true",
+        help="print the report as one JSON object",
+    )
 
 
 def _list(text: str) -> list[str]:
-    items = [item.strip() for item in text.split(",") if item.strip()]
+    parts = [part.strip() for part in text.split(",")]
+    items = list(filter(None, parts))
     if not items:
         raise argparse.ArgumentTypeError("separate regions by commas, as in eu-west-1,eu-west-2")
     return items
 
 
 async def _diagnose(options: argparse.Namespace, *, fancy: bool) -> Report:
-    step = ["starting"]
-    asking = diagnose(
+    """Diagnose; on a fancy terminal, show a spinner with the present step."""
+    step = _Step()
+    diagnosis = diagnose(
         options.names,
         region_name=options.region,
         endpoint_url=options.endpoint_url,
@@ -196,37 +252,49 @@ async def _diagnose(options: argparse.Namespace, *, fancy: bool) -> Report:
         regions=options.regions,
         search=not options.no_search,
         show_keys=options.keys,
-        tell=lambda text: step.__setitem__(0, text),
+        tell=step.set,
     )
     if not fancy:
-        return await asking
+        return await diagnosis
+
     spinner = asyncio.create_task(_spin(step))
     try:
-        return await asking
+        return await diagnosis
     finally:
         spinner.cancel()
         _write(_CLEAR)
 
 
-async def _spin(step: list[str]) -> None:
+class _Step:
+    """The present step of the diagnosis, which the spinner shows."""
+
+    def __init__(self, text: str = "starting") -> None:
+        self.text = text
+
+    def set(self, text: str) -> None:
+        self.text = text
+
+
+async def _spin(step: _Step) -> None:
     frames = itertools.cycle("|/-\\")
     while True:
         width = _terminal_width()
-        line = printable(f"{next(frames)} {step[0]}"[:width], _encoding())
-        while columns(line) >= width:
-            line = line[:-1]
-        _write(f"{_CLEAR}{line}")
+        frame = next(frames)
+        line = f"{frame} {step.text}"
+        line = printable(line[:width], _encoding())
+        _write(f"{_CLEAR}{fitting(line, width)}")
         await asyncio.sleep(_FRAME_SECONDS)
 
 
 def _write(text: str) -> None:
-    """Write to standard output at once; its reader may have gone."""
+    """Write to standard output at once; its reader may have closed it."""
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
     except OSError as error:
-        # Python would try to write the text in the buffer once more at its end: let it go nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Python would try to write the buffered text once more when the process ends.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
         if error.errno != errno.EPIPE:
             sys.stderr.write(f"The report can't be written: {error.strerror}.\n")
 

@@ -1,0 +1,137 @@
+"""The data classes of a report. None of them holds a secret's value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime  # noqa: TC003 (`typing.get_type_hints` needs it)
+from typing import Final, Literal, TypeAlias
+
+from aiocredentials import SecretDescription  # noqa: TC001 (`typing.get_type_hints` needs it)
+
+# The exit codes. 2 is the exit code of a wrong command line.
+FINE: Final = 0
+WRONG: Final = 1
+UNKNOWN: Final = 3
+
+Permission: TypeAlias = Literal["allowed", "denied", "unknown"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Our identity in AWS, the source of the credentials, and why something of this is unknown."""
+
+    account: str | None = None
+    arn: str | None = None
+    method: str | None = None
+    """botocore's name for the source of the credentials, such as "env" or "sso"."""
+    profile: str | None = None
+    key_ending: str | None = None
+    """The last four characters of the access key id; None if no credentials could be loaded."""
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """The current version of a secret, without its value."""
+
+    arn: str
+    version_id: str
+    created_at: datetime | None
+    kind: str
+    """The kind of the value: "JSON object", "plain text" or "binary"."""
+    keys: tuple[str, ...] | None
+    """The sorted names of a JSON object's keys; None for other values, and if they are hidden."""
+    key_count: int | None
+    """The number of a JSON object's keys; None for other values."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Elsewhere:
+    """The results of a search for a secret's name in other regions: the regions by their answer."""
+
+    name: str = ""
+    """The name that was searched: for an ARN, the name in it."""
+    found: tuple[str, ...] = ()
+    deleted: tuple[str, ...] = ()
+    """The regions where the secret is scheduled for deletion."""
+    absent: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+    """The regions that denied access, or that the account hasn't enabled."""
+    silent: tuple[str, ...] = ()
+    """The regions that didn't answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Permissions:
+    """The identity's permissions on one secret; unknown if no answer of AWS depends on them."""
+
+    get: Permission
+    """secretsmanager:GetSecretValue: every service needs it."""
+    batch: Permission
+    """secretsmanager:BatchGetSecretValue, for `prefetch`."""
+    describe: Permission
+    """secretsmanager:DescribeSecret, for `describe`."""
+    decrypt: Permission
+    """kms:Decrypt, if the secret is encrypted with a customer managed key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """The endpoint that one region's secrets were asked from, and whether it answered."""
+
+    region: str
+    region_source: str
+    """The setting that named the region: an argument, a variable, the profile, the secret's ARN."""
+    url: str | None
+    url_source: str | None
+    """The setting that named the URL; None for AWS's own."""
+    proxy: str | None
+    reachable: bool | None
+    """Whether something answered; None if nothing was sent."""
+    tls: bool | None
+    """Whether certificate and host name are valid; False without encryption, None if unknown."""
+    failure: str | None
+    """The step that failed: "dns", "refused", "timeout", "tls", "proxy" or "no answer"."""
+    problem: str | None
+    """Why the secrets of this region got no answer, and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretReport:
+    """The facts about one secret, without its value. None means unknown."""
+
+    asked: str
+    """The identifier that the caller passed."""
+    region: str
+    found: bool | None
+    permissions: Permissions
+    contents: Contents | None
+    description: SecretDescription | None
+    elsewhere: Elsewhere | None
+    """The answers of the other regions, if they were asked."""
+    problems: tuple[str, ...]
+    """Why a service can't read the secret, and what to do."""
+    notes: tuple[str, ...]
+    """Facts that keep no service from reading the secret."""
+    exit_code: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """The result of `diagnose`."""
+
+    identity: Identity
+    region: str | None
+    """The region of secrets whose identifier names none."""
+    region_source: str | None
+    endpoints: tuple[Endpoint, ...]
+    secrets: tuple[SecretReport, ...]
+    problem: str | None
+    """Why nothing could be asked at all."""
+
+    @property
+    def exit_code(self) -> int:
+        """0: every secret can be read; 1: at least one can't; 3: AWS didn't answer for one."""
+        if self.problem:
+            return UNKNOWN
+        return max((secret.exit_code for secret in self.secrets), default=FINE)
