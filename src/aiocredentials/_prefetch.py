@@ -71,7 +71,7 @@ class _Prefetch:
     async def run(self, secret_names: Sequence[str]) -> None:
         flights = self._store.cache.flights
         flights.check_open()
-        asked = flights.invalidations
+        asked = flights.invalidations.count
         wanted = [SecretRequest(name, region_of(name)) for name in secret_names]
         joined, missing = self._sorted(await self._located(wanted))
 
@@ -133,7 +133,7 @@ class _Prefetch:
         """Begin the batch calls for one region, and yield each request with its flight."""
         for start in range(0, len(requests), BATCH):
             batch = requests[start : start + BATCH]
-            flights = self._store.cache.start_many(batch, partial(self._fetch, batch))
+            flights = self._store.cache.flights.begin_batch(batch, partial(self._fetch, batch))
             yield from zip(batch, flights, strict=True)
 
     async def _fetch(self, batch: Sequence[SecretRequest]) -> dict[Hashable, Secret | Exception]:

@@ -147,13 +147,13 @@ async def test_counting_from_another_thread() -> None:
     for each in (reader, reader, other, other, other):
         await each.get()
     assert cache.reads(HIT) == 3
-    cache._entries = Interrupted(cache._entries, lambda: cache.invalidate("key"))
+    cache._table.by_key = Interrupted(cache._table.by_key, lambda: cache.invalidate("key"))
     assert cache.reads(HIT) == 3
     entry = cache.entry("other")
     assert entry is not None
     entry.leases = Interrupted(entry.leases, lambda: cache.invalidate("other"))
     assert cache.reads(HIT) == 3
-    cache._entries.clear()
+    cache._table.by_key.clear()
     assert cache.reads(HIT) == 3
 
 
@@ -279,7 +279,7 @@ async def test_an_old_fetch_that_nobody_wants() -> None:
     await asyncio.sleep(0.1)
     old.cancel()
     await asyncio.sleep(0.1)
-    assert (source.cancelled, cache.flight("key") is not None) == (1, True)
+    assert (source.cancelled, cache.flights.find("key") is not None) == (1, True)
     assert (await new, await reader.get(), source.fetches) == (2, 2, 2)
 
 
@@ -887,7 +887,7 @@ async def test_close() -> None:
         with pytest.raises(PoolClosedError, match="The pool is closed: make a new one"):
             await later
     with pytest.raises(PoolClosedError):
-        cache.start_many(["key"], dict)  # type: ignore[arg-type]
+        cache.flights.begin_batch(["key"], dict)  # type: ignore[arg-type]
     await cache.aclose()
     assert (len(cache), kept.lease.value, source.ended) == (0, None, source.fetches)
 
@@ -1042,9 +1042,9 @@ async def test_names_that_nobody_knew_were_one() -> None:
     call = asyncio.create_task(name.get())
     await asyncio.sleep(1)
     assert await arn.get() == 1
-    assert cache.flight("name") is not None
+    assert cache.flights.find("name") is not None
     cache.invalidate("arn")
-    assert cache.flight("name") is None
+    assert cache.flights.find("name") is None
     assert await call == 1
     entry = cache.entry("name")
     assert entry is not None
@@ -1061,7 +1061,7 @@ async def test_names_of_an_entry_that_was_evicted() -> None:
     call = asyncio.create_task(name.refresh())
     await asyncio.sleep(0.1)
     await Reader(cache, "other", Source(), PLAIN).get()
-    assert cache.flight("name") is cache.flight("arn") is not None
+    assert cache.flights.find("name") is cache.flights.find("arn") is not None
     cache.invalidate("name")
     assert (await call, cache.entry("name")) == (2, None)
 
@@ -1141,7 +1141,7 @@ async def test_the_task_is_held() -> None:
         await asyncio.get_running_loop().create_future()  # nobody else has it
         return 1
 
-    flight = cache.start("key", fetch)
+    flight = cache.flights.begin("key", fetch)
     await asyncio.sleep(0)
     (state,) = [state for _, state in cache.flights._loops.living()]
     assert list(state.tasks) == [flight.task]
@@ -1161,13 +1161,13 @@ async def test_eager_tasks() -> None:
     cache, slow = make(), Source()
 
     async def quick() -> int:
-        assert cache.flight("quick") is not None
+        assert cache.flights.find("quick") is not None
         return 7
 
     reader = Reader(cache, "quick", quick, PLAIN)
     assert await outcomes(reader.get() for _ in range(3)) == [7, 7, 7]
     assert await reader.refresh() == 7
-    assert (cache.fetches, cache.flight("quick")) == (2, None)
+    assert (cache.fetches, cache.flights.find("quick")) == (2, None)
     assert await outcomes(Reader(cache, "slow", slow, PLAIN).get() for _ in range(3)) == [1, 1, 1]
     call = asyncio.create_task(Reader(cache, "other", slow, PLAIN).get())
     call.cancel()
@@ -1298,11 +1298,11 @@ def test_least_recently_used(size: int, uses: list[tuple[str, int]]) -> None:
                 sources[key].error = None
                 await readers[key].get()
                 model.use(key)
-            valued = {key for key, entry in cache._entries.items() if entry.value is not None}
+            valued = {key for key, entry in cache._table.by_key.items() if entry.value is not None}
             assert valued == set(model.kept)
             assert len(cache) == len(model.kept)
-            assert len(cache._entries) <= 2 * size
-            assert max(len(cache._values.by_use), len(cache._blanks.by_use)) <= 2 * size + 66
+            assert len(cache._table.by_key) <= 2 * size
+            assert max(len(cache._table.values.by_use), len(cache._table.blanks.by_use)) <= 2 * size + 66
 
     asyncio.run(main())
 
@@ -1354,7 +1354,7 @@ async def test_evicted_while_a_listener_hears_of_it() -> None:
     for key in range(40):
         await Reader(cache, key, Source(takes=0), PLAIN).get()
         assert len(cache) <= 2
-        kept = {id(entry) for _, _, entry in cache._values.by_use if entry.shelf is cache._values}
+        kept = {id(entry) for _, _, entry in cache._table.values.by_use if entry.shelf is cache._table.values}
         assert len(kept) == len(cache)
     assert told.count("evicted") == 38
 
@@ -1366,7 +1366,7 @@ async def test_many_changes_of_few_keys() -> None:
     reader = Reader(cache, "key", Source(takes=0), PLAIN)
     for _ in range(500):
         await reader.refresh()
-        assert len(cache._values.by_use) <= 2 + 65
+        assert len(cache._table.values.by_use) <= 2 + 65
 
 
 # Forced refresh
@@ -1470,7 +1470,7 @@ async def test_one_fetch_for_many() -> None:
         await asyncio.sleep(5)
         return {"a": 1, "b": throttled(), "c": 3}
 
-    flights = cache.start_many(["a", "b", "c"], fetch)
+    flights = cache.flights.begin_batch(["a", "b", "c"], fetch)
     a, b = Reader(cache, "a", source, PLAIN), Reader(cache, "b", source, PLAIN)
     call = asyncio.create_task(b.get())
     assert await served(a) == (5.0, 1)
@@ -1489,7 +1489,7 @@ async def test_one_of_many_is_invalidated_or_given_up() -> None:
         await asyncio.sleep(5)
         return {"a": 1, "b": 2, "c": 3}
 
-    flights = cache.start_many(["a", "b", "c"], fetch)
+    flights = cache.flights.begin_batch(["a", "b", "c"], fetch)
     await asyncio.sleep(1)
     call = asyncio.create_task(Reader(cache, "c", source, PLAIN).get())
     await asyncio.sleep(1)
@@ -1509,7 +1509,7 @@ async def test_many_by_two_names() -> None:
     async def fetch() -> dict[Any, int | Exception]:
         return {"name": 2, "arn": 2}
 
-    first, second = cache.start_many(["name", "arn"], fetch)
+    first, second = cache.flights.begin_batch(["name", "arn"], fetch)
     assert first is second
     assert (await cache.flights.wait(first)).outcome == 2
     assert cache.fetches == 2
@@ -1523,7 +1523,7 @@ async def test_many_that_fail() -> None:
     async def fetch() -> dict[Any, int | Exception]:
         raise throttled()
 
-    flights = cache.start_many(["a", "b"], fetch)
+    flights = cache.flights.begin_batch(["a", "b"], fetch)
     assert [type((await cache.flights.wait(flight)).outcome) for flight in flights] == [ThrottledError] * 2
 
 
@@ -1588,13 +1588,13 @@ async def test_nothing_is_shown() -> None:
         return "hunter2"
 
     reader = Reader(cache, "key", fetch, PLAIN)
-    flight = cache.start("key", fetch)
+    flight = cache.flights.begin("key", fetch)
     call = asyncio.create_task(reader.get())
     await asyncio.sleep(0.5)
     waiters = list(flight.waiters)
     await call
     entry = cache.entry("key")
-    shown = repr([entry, reader, reader.lease, flight, flight.task, waiters, cache, cache._entries])
+    shown = repr([entry, reader, reader.lease, flight, flight.task, waiters, cache, cache._table.by_key])
     assert "hunter2" not in shown
     assert "<Entry 'key'>" in shown
     assert isinstance(entry, Entry)
