@@ -25,8 +25,32 @@ if TYPE_CHECKING:
     from aiocredentials._cache.entries import Entry
     from aiocredentials._cache.flight import Flight
     from aiocredentials._cache.outcomes import Watcher
+    from aiocredentials._cache.signatures import (
+        Clock,
+        GroupOf,
+        Keys,
+        KeysOf,
+        MarksOf,
+        Notify,
+        Random,
+        Report,
+        ShareOf,
+        VersionOf,
+    )
 
 V = TypeVar("V")
+
+
+def _only_key(key: Hashable, _: object) -> Keys:
+    return (key,)
+
+
+def _no_group(key: Hashable) -> Hashable:
+    return key
+
+
+def _no_listener(*_: object, **__: object) -> None:
+    pass
 
 
 class AsyncCache(Generic[V]):
@@ -37,11 +61,14 @@ class AsyncCache(Generic[V]):
         max_entries: How many values are kept at most. As many keys without a value are remembered
             besides.
         keys_of: Returns all keys of a value. The key that was asked is one of them; listeners know
-            the value by the first.
-        marks_of: Returns the marks of a value: an invalidation with one of them concerns it.
-        group_of: Returns what related keys have in common.
-        version_of: Returns an object that differs between two versions of a value.
-        share_of: Returns the share of the jitter that shortens the TTL of a value.
+            the value by the first. By default that is the only key.
+        marks_of: Returns the marks of a value: an invalidation with one of them concerns it. By
+            default these are its keys.
+        group_of: Returns what related keys have in common. By default no keys are related.
+        version_of: Returns an object that differs between two versions of a value. By default each
+            value is a version of its own.
+        share_of: Returns the share of the jitter that shortens the TTL of a value. By default it is
+            random.
         notify: Reports to the listener: it gets a word, a key, and the facts of the event. It is
             called without the lock.
         rng: Returns a random number from 0 to 1.
@@ -49,29 +76,30 @@ class AsyncCache(Generic[V]):
 
     def __init__(
         self,
-        clock: Callable[[], float],
+        clock: Clock,
         *,
         max_entries: int,
-        keys_of: Callable[[Hashable, V], tuple[Hashable, ...]] = lambda key, _: (key,),
-        marks_of: Callable[[Hashable, V], Iterable[Hashable]] | None = None,
-        group_of: Callable[[Hashable], Hashable] = lambda key: key,
-        version_of: Callable[[V], Hashable] = id,
-        share_of: Callable[[V], float] | None = None,
-        notify: Callable[..., None] = lambda *_, **__: None,
-        rng: Callable[[], float] = random.random,
+        keys_of: KeysOf[V] = _only_key,
+        marks_of: MarksOf[V] | None = None,
+        group_of: GroupOf = _no_group,
+        version_of: VersionOf[V] = id,
+        share_of: ShareOf[V] | None = None,
+        notify: Notify = _no_listener,
+        rng: Random = random.random,
     ) -> None:
         self.clock = clock
         self.misses = 0
+        """How many reads have waited for a fetch."""
         self.keys_of = keys_of
         self.notify = notify
         self._watchers: dict[Hashable, set[Watcher[V]]] = {}
-        self._table: Table[V] = Table(max_entries, group_of)
+        self._table = Table[V](max_entries, group_of)
 
         def random_share(_: V) -> float:
             return rng()
 
         invalidations = Invalidations()
-        self._outcomes: Outcomes[V] = Outcomes(
+        self._outcomes = Outcomes[V](
             self._table,
             invalidations,
             clock=clock,
@@ -83,7 +111,12 @@ class AsyncCache(Generic[V]):
             notify=notify,
             watchers_of=self._watchers_of,
         )
-        self.flights: Flights[V] = Flights(clock, invalidations, self._table.keys_of, self._record)
+        self.flights = Flights[V](
+            clock,
+            invalidations,
+            self._table.keys_of,
+            self._record,
+        )
         starts_anew(self)
 
     def __len__(self) -> int:
@@ -119,40 +152,56 @@ class AsyncCache(Generic[V]):
 
     def entry(self, key: Hashable) -> Entry[V] | None:
         """Return the entry of a key."""
-        return self._table.by_key.get(key)
+        return self._table.get(key)
 
     def related(self, group: Hashable) -> list[Hashable]:
         """Return the keys of all entries that belong to a group."""
         with bookkeeping:
             return self._table.keys_in(group)
 
-    def watch(self, key: Hashable, watcher: Watcher[V]) -> Callable[[], None]:
+    def watch(
+        self,
+        key: Hashable,
+        watcher: Watcher[V],
+    ) -> Callable[[], None]:
         """Let an object watch a key, and return a function that ends it.
 
         Raises `PoolClosedError` after close.
         """
         with bookkeeping:
             self.flights.check_open()
-            self._watchers.setdefault(key, set()).add(watcher)
+            watchers = self._watchers.setdefault(key, set())
+            watchers.add(watcher)
 
         def stop() -> None:
             with bookkeeping:
-                watchers = self._watchers.get(key, set())
-                watchers.discard(watcher)
-                if not watchers:
+                left = self._watchers.get(key, set())
+                left.discard(watcher)
+                if not left:
                     self._watchers.pop(key, None)
 
         return stop
 
-    def invalidate(self, *keys: Hashable, marks: Iterable[Hashable] | None = None) -> None:
+    def invalidate(
+        self,
+        *keys: Hashable,
+        marks: Iterable[Hashable] | None = None,
+    ) -> None:
         """Forget the values of these keys, and serve no value of a fetch that has begun before.
 
         `marks` say which values of fetches under way are concerned; without them, those of the
         keys.
         """
+        if marks is None:
+            marks = keys
+
         with bookkeeping:
-            aliases = dict.fromkeys(alias for key in keys for alias in self._table.aliases_of(key))
-            self.flights.invalidate(aliases, keys if marks is None else marks)
+            aliases: dict[Hashable, None] = {}
+            for key in keys:
+                more = self._table.aliases_of(key)
+                aliases |= dict.fromkeys(more)
+
+            self.flights.invalidate(aliases, marks)
             for alias in aliases:
                 self._table.blank(alias)
             for watcher in self._watchers_of(aliases):
@@ -169,27 +218,32 @@ class AsyncCache(Generic[V]):
         waiting = self.flights.close()
         with bookkeeping:
             self._table.clear()
-            for watcher in self._watchers_of(list(self._watchers)):
+            for watcher in self._watchers_of(self._watchers):
                 watcher.closed()
         await finish(waiting)
 
     def forked(self) -> None:
         """Keep the values in a forked child, and nothing that belongs to the parent's loops."""
         # Some leases last until a fetch of the parent ends.
-        self._table.end_leases(self._table.by_key)
+        all_keys = self._table.by_key
+        self._table.end_leases(all_keys)
         self._watchers = {}
         self.flights.forked()
 
     def _watchers_of(self, keys: Iterable[Hashable]) -> list[Watcher[V]]:
-        found = [watcher for key in keys for watcher in self._watchers.get(key, ())]
-        return list(dict.fromkeys(found))
+        found: dict[Watcher[V], None] = {}
+        for key in keys:
+            watchers = self._watchers.get(key, ())
+            found |= dict.fromkeys(watchers)
+        return list(found)
 
-    def _record(self, flights: Sequence[Flight[V]]) -> list[Callable[[], None]]:
-        """Record the outcomes of flights; return the reports to call without the lock."""
-        reports: list[Callable[[], None]] = []
+    def _record(self, flights: Sequence[Flight[V]]) -> list[Report]:
+        """Record the outcomes of flights; return the reports to make without the lock."""
+        reports: list[Report] = []
         for flight in flights:
             # Some leases last until a flight ends, whatever its outcome is.
             self._table.end_leases(flight.keys)
-            if not flight.given_up and not self.closed:
-                reports += self._outcomes.record(flight)
+            if flight.given_up or self.closed:
+                continue
+            reports += self._outcomes.record(flight)
         return reports

@@ -9,16 +9,25 @@ from __future__ import annotations
 
 import heapq
 from itertools import count
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from aiocredentials._cache.freshness import FIRST_BACKOFF, LONGEST_BACKOFF, NEVER
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
+    from aiocredentials._cache.signatures import Keys
     from aiocredentials.errors import CredentialsError
 
 V = TypeVar("V")
+
+
+class Terms(NamedTuple):
+    """The terms of a lease: readers with the same terms share one."""
+
+    until: float
+    kind: int
+    """`HIT` or `STALE`."""
 
 
 class Lease(Generic[V]):
@@ -35,7 +44,11 @@ class Lease(Generic[V]):
 
     __slots__ = ("reads", "until", "used", "value")
 
-    def __init__(self, value: V | None, until: float) -> None:
+    def __init__(
+        self,
+        value: V | None,
+        until: float,
+    ) -> None:
         self.value = value
         self.until = until
         self.used = NEVER
@@ -73,7 +86,7 @@ class Entry(Generic[V]):
         "version",
     )
 
-    def __init__(self, keys: tuple[Hashable, ...], used: float) -> None:
+    def __init__(self, keys: Keys, used: float) -> None:
         self.keys = keys
         """All keys under which the entry is found."""
         self.aliases = keys
@@ -87,8 +100,7 @@ class Entry(Generic[V]):
         """When it was used last, without the leases that haven't ended."""
         self.shelf: Shelf[V] | None = None
         """Where the entry is kept; None if the cache has dropped it."""
-        self.leases: dict[tuple[float, int], Lease[V]] = {}
-        """The leases by their end and kind (`HIT` or `STALE`)."""
+        self.leases: dict[Terms, Lease[V]] = {}
         self.value: V | None = None
         self.version: Hashable = None
         """The version of the value. After an invalidation it is still that of the last value."""
@@ -108,9 +120,13 @@ class Entry(Generic[V]):
         """Whether there is a value."""
         return self.value is not None
 
-    def lease(self, until: float, kind: int) -> Lease[V]:
+    def lease(
+        self,
+        until: float,
+        kind: int,
+    ) -> Lease[V]:
         """Return the lease that ends at this time, which readers under the same policy share."""
-        terms = (until, kind)
+        terms = Terms(until, kind)
         lease = self.leases.get(terms)
         if lease is None:
             lease = Lease(self.value, until)
@@ -119,10 +135,17 @@ class Entry(Generic[V]):
 
     def last_used(self) -> float:
         """Return when the value was read last. A hit notes the time in its lease only."""
-        by_leases = [lease.used for lease in self.leases.values()]
-        return max([self.used, *by_leases])
+        used = self.used
+        for lease in self.leases.values():
+            used = max(used, lease.used)
+        return used
 
-    def fail(self, failure: CredentialsError | None, now: float, share: float) -> None:
+    def fail(
+        self,
+        failure: CredentialsError | None,
+        now: float,
+        share: float,
+    ) -> None:
         """Note a failed fetch, and until when no refresh begins in the background.
 
         Args:
@@ -135,8 +158,17 @@ class Entry(Generic[V]):
         self.failed_at = now
 
         doublings = min(self.failures - 1, 10)
-        pause = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2**doublings)
-        self.retry_at = now + pause * (1 + 0.1 * share)
+        pause = FIRST_BACKOFF * 2**doublings
+        pause = min(pause, LONGEST_BACKOFF)
+        extra = 0.1 * share
+        self.retry_at = now + pause * (1 + extra)
+
+    def detach(self, key: Hashable) -> None:
+        """Remove a key. An entry without keys leaves its shelf."""
+        others = [other for other in self.keys if other != key]
+        self.keys = tuple(others)
+        if not others and self.shelf is not None:
+            self.shelf.remove(self)
 
     def blank(self) -> None:
         """Forget the value and all failures.
@@ -156,6 +188,16 @@ class Entry(Generic[V]):
         return f"<Entry {self.name!r}>"
 
 
+class _Item(NamedTuple, Generic[V]):
+    """An item in the heap of a shelf."""
+
+    noted_use: float
+    """When the entry was used last: it may have been used again."""
+    number: int
+    """A number that makes the item unique."""
+    entry: Entry[V]
+
+
 class Shelf(Generic[V]):
     """A bounded set of entries in the order of their last use.
 
@@ -166,12 +208,8 @@ class Shelf(Generic[V]):
         self._most = most
         self._size = 0
         self._order = count()
-        self.by_use: list[tuple[float, int, Entry[V]]] = []
-        """A heap of the entries.
-
-        Each item is a time of use, which may be outdated, a number that makes the item unique, and
-        the entry.
-        """
+        self.by_use: list[_Item[V]] = []
+        """A heap of the entries."""
 
     def __len__(self) -> int:
         return self._size
@@ -182,7 +220,8 @@ class Shelf(Generic[V]):
             entry.shelf.remove(entry)
         entry.shelf = self
         self._size += 1
-        heapq.heappush(self.by_use, self._item(entry))
+        item = self._item_of(entry)
+        heapq.heappush(self.by_use, item)
 
     def remove(self, entry: Entry[V]) -> None:
         """Drop an entry. Its item stays in the heap and is skipped later."""
@@ -196,20 +235,26 @@ class Shelf(Generic[V]):
             self._rebuild()
 
         while self._size > self._most:
-            noted, _, entry = heap[0]
+            first = heap[0]
+            entry = first.entry
             if entry.shelf is not self:
                 heapq.heappop(heap)
-            elif entry.last_used() > noted:
-                heapq.heapreplace(heap, self._item(entry))
+            elif entry.last_used() > first.noted_use:
+                item = self._item_of(entry)
+                heapq.heapreplace(heap, item)
             else:
                 return entry
         return None
 
     def _rebuild(self) -> None:
         """Remove the items of dropped entries, which are most of the heap."""
-        entries = dict.fromkeys(entry for _, _, entry in self.by_use if entry.shelf is self)
-        self.by_use[:] = [self._item(entry) for entry in entries]
+        entries = [item.entry for item in self.by_use]
+        kept = [entry for entry in entries if entry.shelf is self]
+        distinct = dict.fromkeys(kept)
+        self.by_use[:] = [self._item_of(entry) for entry in distinct]
         heapq.heapify(self.by_use)
 
-    def _item(self, entry: Entry[V]) -> tuple[float, int, Entry[V]]:
-        return entry.last_used(), next(self._order), entry
+    def _item_of(self, entry: Entry[V]) -> _Item[V]:
+        used = entry.last_used()
+        number = next(self._order)
+        return _Item(used, number, entry)

@@ -5,23 +5,25 @@ The classes here hold state only. `flights` begins, ends and cancels fetches.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
 from aiocredentials._cache.freshness import NEVER
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Coroutine, Hashable, Sequence
+    from collections.abc import Hashable, Sequence
+
+    from aiocredentials._cache.signatures import Fetch, Keys
 
 V = TypeVar("V")
 
+Task: TypeAlias = "asyncio.Task[None]"
+"""The task of a fetch. It returns nothing, so the repr of a task or future shows no value."""
+
 
 class Flight(Generic[V]):
-    """A fetch under way, which several callers share.
-
-    Its task returns nothing, so the repr of a task or future shows no value.
-    """
+    """A fetch under way, which several callers share."""
 
     __slots__ = (
         "background",
@@ -43,14 +45,14 @@ class Flight(Generic[V]):
     def __init__(self, key: Hashable) -> None:
         self.key = key
         """The key that was asked for."""
-        self.keys: tuple[Hashable, ...] = ()
+        self.keys: Keys = ()
         """All keys that were known to mean the same value at the start; each of them finds it."""
         self.started = NEVER
         self.since = 0
         """How many invalidations there had been at the start."""
         self.overtaken = False
         """Whether a later invalidation concerns the outcome."""
-        self.task: asyncio.Task[None] | None = None
+        self.task: Task | None = None
         """The task that is cancelled when the last caller leaves.
 
         None before the start, and for a flight of a batch, because other flights share its task.
@@ -95,18 +97,16 @@ class Follower(Generic[V]):
     """A flight that begins when another one has ended."""
 
     flight: Flight[V]
-    fetch: Callable[[], Coroutine[Any, Any, V]]
+    fetch: Fetch[V]
 
 
-@dataclass(slots=True)
 class LoopFlights(Generic[V]):
     """The fetches under way in one event loop."""
 
-    by_key: dict[Hashable, Flight[V]] = field(default_factory=dict["Hashable", Flight[V]])
-    tasks: dict[asyncio.Task[None], Sequence[Flight[V]]] = field(
-        default_factory=dict["asyncio.Task[None]", "Sequence[Flight[V]]"]
-    )
-    """The flights of each task. The tasks are held here, because a loop holds them weakly only."""
+    def __init__(self) -> None:
+        self.by_key: dict[Hashable, Flight[V]] = {}
+        self.tasks: dict[Task, Sequence[Flight[V]]] = {}
+        """The flights of each task. A loop itself holds its tasks weakly."""
 
     def add(self, flight: Flight[V]) -> None:
         """Let a flight be found by its keys."""

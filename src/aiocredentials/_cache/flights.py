@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from itertools import chain
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from aiocredentials._cache.flight import Flight, Follower, LoopFlights
 from aiocredentials._loops import PerLoop, bookkeeping, detached_task, running_loop
@@ -21,9 +22,11 @@ from aiocredentials.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Sequence
 
+    from aiocredentials._cache.flight import Task
     from aiocredentials._cache.invalidations import Invalidations
+    from aiocredentials._cache.signatures import Clock, Fetch, FetchBatch, Keys, Report
 
 V = TypeVar("V")
 
@@ -42,15 +45,15 @@ class Flights(Generic[V]):
 
     def __init__(
         self,
-        clock: Callable[[], float],
+        clock: Clock,
         invalidations: Invalidations,
-        keys_of: Callable[[Hashable], tuple[Hashable, ...]],
-        record: Callable[[Sequence[Flight[V]]], Iterable[Callable[[], None]]],
+        keys_of: Callable[[Hashable], Keys],
+        record: Callable[[Sequence[Flight[V]]], list[Report]],
     ) -> None:
         self._clock = clock
         self._keys_of = keys_of
         self._record = record
-        self._loops: PerLoop[LoopFlights[V]] = PerLoop(LoopFlights, self._abandon)
+        self._loops = PerLoop[LoopFlights[V]](LoopFlights, self._abandon)
         self._under_way: dict[Flight[V], None] = {}
         """The flights of all loops, oldest first."""
         self.invalidations = invalidations
@@ -66,9 +69,14 @@ class Flights(Generic[V]):
 
     def find(self, key: Hashable) -> Flight[V] | None:
         """Return the fetch that is under way for a key in the running loop."""
-        return self._loops.get().by_key.get(key)
+        state = self._loops.get()
+        return state.by_key.get(key)
 
-    def begin(self, key: Hashable, fetch: Callable[[], Coroutine[Any, Any, V]]) -> Flight[V]:
+    def begin(
+        self,
+        key: Hashable,
+        fetch: Fetch[V],
+    ) -> Flight[V]:
         """Begin the fetch of a key. Raises `PoolClosedError` after close."""
         flight: Flight[V] = Flight(key)
         self._begin_one(flight, fetch)
@@ -77,7 +85,7 @@ class Flights(Generic[V]):
     def begin_batch(
         self,
         keys: Sequence[Hashable],
-        fetch: Callable[[], Coroutine[Any, Any, Mapping[Hashable, V | Exception]]],
+        fetch: FetchBatch[V],
     ) -> list[Flight[V]]:
         """Begin one fetch for many keys, and return the flight of each key.
 
@@ -90,7 +98,8 @@ class Flights(Generic[V]):
             if flight is None:
                 flight = Flight(key)
                 flight.background = True
-            by_key |= dict.fromkeys(self._keys_of(key), flight)
+            for alias in self._keys_of(key):
+                by_key[alias] = flight
         flights = [by_key[key] for key in keys]
 
         async def fetch_outcomes() -> None:
@@ -106,17 +115,22 @@ class Flights(Generic[V]):
         self,
         flight: Flight[V],
         key: Hashable,
-        fetch: Callable[[], Coroutine[Any, Any, V]],
+        fetch: Fetch[V],
     ) -> Flight[V]:
         """Return the flight that begins when this one has ended.
 
         All callers that ask for it meanwhile share it.
         """
         if flight.followed_by is None:
-            flight.followed_by = Follower(Flight(key), fetch)
+            follower: Flight[V] = Flight(key)
+            flight.followed_by = Follower(follower, fetch)
         return flight.followed_by.flight
 
-    async def wait(self, flight: Flight[V], patience: float | None = None) -> Flight[V] | None:
+    async def wait(
+        self,
+        flight: Flight[V],
+        patience: float | None = None,
+    ) -> Flight[V] | None:
         """Wait for a fetch, and return the flight that has the outcome.
 
         If it takes longer than `patience` seconds, return None: the fetch then continues in the
@@ -144,28 +158,34 @@ class Flights(Generic[V]):
             if has_left and not flight.background:
                 self._give_up(flight)
 
-    def invalidate(self, keys: Iterable[Hashable], marks: Iterable[Hashable]) -> None:
+    def invalidate(
+        self,
+        keys: Iterable[Hashable],
+        marks: Iterable[Hashable],
+    ) -> None:
         """Let no later caller join the fetches for these keys. Call it under the lock.
 
         The values of all fetches under way are compared with the marks when they arrive.
         """
-        needed_marks = marks if self._under_way else ()
-        self.invalidations.add(needed_marks)
+        if not self._under_way:
+            marks = ()
+        self.invalidations.add(marks)
 
         wanted = list(keys)
         for loop, state in self._loops.living():
-            found = [state.by_key[key] for key in wanted if key in state.by_key]
-            for flight in found:
+            found = [state.by_key.get(key) for key in wanted]
+            for flight in filter(None, found):
                 self._hide(loop, state, flight)
 
     def invalidate_all(self) -> None:
         """Let no later caller join a fetch that is under way. Call it under the lock."""
         self.invalidations.add_of_all()
         for loop, state in self._loops.living():
-            for flight in list(state.by_key.values()):
+            found = list(state.by_key.values())
+            for flight in found:
                 self._hide(loop, state, flight)
 
-    def close(self) -> list[asyncio.Task[None]]:
+    def close(self) -> list[Task]:
         """Refuse new fetches, and cancel those under way in all loops.
 
         Return the tasks of the running loop, which the caller waits for.
@@ -173,26 +193,29 @@ class Flights(Generic[V]):
         here = running_loop()
         with bookkeeping:
             self.closed = True
-            self.invalidations.forget_until(self.invalidations.count)
-            living = [(loop, list(state.tasks)) for loop, state in self._loops.living()]
+            self.invalidations.forget()
+            loops = {task: loop for loop, state in self._loops.living() for task in state.tasks}
 
-        waiting: list[asyncio.Task[None]] = []
-        for loop, tasks in living:
-            for task in tasks:
-                if loop is here:
-                    task.cancel()
-                    waiting.append(task)
-                else:
-                    _call_in(loop, task.cancel)
+        waiting: list[Task] = []
+        for task, loop in loops.items():
+            if loop is here:
+                task.cancel()
+                waiting.append(task)
+            else:
+                _call_in(loop, task.cancel)
         self._loops.abandon_dead()
         return waiting
 
     def forked(self) -> None:
         """Forget the parent's fetches in a forked child. `PerLoop` forgets their loops."""
         self._under_way = {}
-        self.invalidations.forget_until(self.invalidations.count)
+        self.invalidations.forget()
 
-    def _begin_one(self, flight: Flight[V], fetch: Callable[[], Coroutine[Any, Any, V]]) -> None:
+    def _begin_one(
+        self,
+        flight: Flight[V],
+        fetch: Fetch[V],
+    ) -> None:
         async def fetch_outcome() -> None:
             flight.outcome = await fetch()
 
@@ -201,8 +224,8 @@ class Flights(Generic[V]):
     def _begin(
         self,
         flights: Sequence[Flight[V]],
-        fetch: Callable[[], Coroutine[Any, Any, None]],
-    ) -> asyncio.Task[None]:
+        fetch: Fetch[None],
+    ) -> Task:
         """Begin one fetch that sets the outcome of several flights."""
         state = self._loops.get()
         with bookkeeping:
@@ -227,7 +250,11 @@ class Flights(Generic[V]):
             task.cancel()
         return task
 
-    def _register(self, state: LoopFlights[V], flight: Flight[V]) -> None:
+    def _register(
+        self,
+        state: LoopFlights[V],
+        flight: Flight[V],
+    ) -> None:
         flight.started = self._clock()
         flight.since = self.invalidations.count
         flight.keys = self._keys_of(flight.key)
@@ -235,19 +262,30 @@ class Flights(Generic[V]):
         self.begun += 1
         state.add(flight)
 
-    def _unregister(self, state: LoopFlights[V], flights: Iterable[Flight[V]]) -> None:
+    def _unregister(
+        self,
+        state: LoopFlights[V],
+        flights: Iterable[Flight[V]],
+    ) -> None:
         for flight in flights:
             state.remove(flight)
             self._under_way.pop(flight, None)
 
         # Invalidations from before the oldest fetch concern no fetch any more.
-        since = next((flight.since for flight in self._under_way), self.invalidations.count)
-        self.invalidations.forget_until(since)
+        oldest = next(iter(self._under_way), None)
+        if oldest is None:
+            self.invalidations.forget()
+        else:
+            self.invalidations.forget(until=oldest.since)
 
-    def _land(self, state: LoopFlights[V], task: asyncio.Task[None]) -> None:
+    def _land(
+        self,
+        state: LoopFlights[V],
+        task: Task,
+    ) -> None:
         """Record the outcomes of a task that has ended, and deliver them."""
         flights = state.tasks[task]
-        afterwards: Iterable[Callable[[], None]] = ()
+        reports: list[Report] = []
         # Each flight is delivered, even if recording or another delivery raises.
         with contextlib.ExitStack() as delivering:
             for flight in reversed(flights):
@@ -261,12 +299,12 @@ class Flights(Generic[V]):
                         flight.given_up = flight.given_up or not flight.waiters
                         flight.outcome = self._cancelled()
                 try:
-                    afterwards = self._record(flights)
+                    reports = self._record(flights)
                 finally:
                     self._unregister(state, flights)
 
-        for call in afterwards:
-            call()
+        for report in reports:
+            report()
 
     def _deliver(self, flight: Flight[V]) -> None:
         flight.land()
@@ -314,16 +352,20 @@ class Flights(Generic[V]):
 
     def _give_up(self, flight: Flight[V]) -> None:
         """Cancel a fetch if no caller waits for it."""
-        if flight.waiters or flight.task is None or flight.task.done():
+        task = flight.task
+        if flight.waiters or task is None or task.done():
             return
+
         with bookkeeping:
-            self._loops.get().remove(flight)
+            state = self._loops.get()
+            state.remove(flight)
         flight.given_up = True
-        flight.task.cancel()
+        task.cancel()
 
     def _abandon(self, state: LoopFlights[V]) -> None:
         """Note that the fetches of a loop that was closed too early have no outcome."""
-        flights = [flight for group in state.tasks.values() for flight in group]
+        groups = state.tasks.values()
+        flights = list(chain.from_iterable(groups))
         with bookkeeping:
             for flight in flights:
                 flight.given_up = True
@@ -344,7 +386,7 @@ def _call_in(
 
 async def _guarded(
     flights: Sequence[Flight[V]],
-    fetch: Callable[[], Coroutine[Any, Any, None]],
+    fetch: Fetch[None],
 ) -> None:
     """Run a fetch. An exception that it raises becomes the outcome of its flights."""
     try:

@@ -70,7 +70,12 @@ class Rules:
 
     __slots__ = ("ahead", "jitter", "max_stale", "negative_ttl", "patience", "ttl")
 
-    def __init__(self, policy: CachePolicy, *, pooled: bool = True) -> None:
+    def __init__(
+        self,
+        policy: CachePolicy,
+        *,
+        pooled: bool = True,
+    ) -> None:
         self.ttl = cast("float", policy.ttl)
         self.jitter = policy.jitter
         self.max_stale = cast("float", policy.max_stale)
@@ -123,7 +128,11 @@ _REFUSED = (
 )
 
 
-def is_fresh(policy: CachePolicy, known: Known | None, now: float) -> bool:
+def is_fresh(
+    policy: CachePolicy,
+    known: Known | None,
+    now: float,
+) -> bool:
     """Return whether a reader under this policy would be served the value as fresh."""
     if known is None or not known.has_value:
         return False
@@ -180,7 +189,12 @@ def _without_value(
     return Wait(None)
 
 
-def _fresh(rules: Rules, known: Known, ttl: float, now: float) -> Serve:
+def _fresh(
+    rules: Rules,
+    known: Known,
+    ttl: float,
+    now: float,
+) -> Serve:
     end = known.born + ttl
     if rules.ahead is None:
         return Serve(HIT, end)
@@ -239,7 +253,11 @@ def _expired(
     return Wait(None)
 
 
-def _remembered(rules: Rules, known: Known | None, now: float) -> CredentialsError | None:
+def _remembered(
+    rules: Rules,
+    known: Known | None,
+    now: float,
+) -> CredentialsError | None:
     """Return the permanent failure of the last fetch, for `negative_ttl` seconds."""
     if known is None:
         return None

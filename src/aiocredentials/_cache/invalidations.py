@@ -21,7 +21,10 @@ class Invalidations:
         self.count = 0
         """How many invalidations there were. A fetch or a call notes this number at its start."""
         self._marks: dict[Hashable, int] = {}
-        """The number of the last invalidation of each mark, oldest first."""
+        """The number of the last invalidation of each mark, oldest first.
+
+        Marks from before the oldest fetch under way are forgotten.
+        """
         self._last_of_all = 0
         """The number of the last invalidation of everything."""
 
@@ -38,15 +41,24 @@ class Invalidations:
         self.count += 1
         self._last_of_all = self.count
 
-    def any_since(self, number: int, marks: Iterable[Hashable]) -> bool:
+    def any_since(
+        self,
+        number: int,
+        marks: Iterable[Hashable],
+    ) -> bool:
         """Return whether an invalidation with a higher number concerns a value with one of these marks."""
-        numbers = [self._marks.get(mark, 0) for mark in marks]
-        return max([self._last_of_all, *numbers]) > number
+        last = self._last_of_all
+        for mark in marks:
+            of_mark = self._marks.get(mark, 0)
+            last = max(last, of_mark)
+        return last > number
 
-    def forget_until(self, number: int) -> None:
-        """Forget the marks of the invalidations up to this number."""
+    def forget(self, *, until: int | None = None) -> None:
+        """Forget the marks of the invalidations up to this number, or all marks."""
         while self._marks:
-            oldest = next(iter(self._marks))
-            if self._marks[oldest] > number:
+            mark = next(iter(self._marks))
+            number = self._marks[mark]
+            is_needed = until is not None and number > until
+            if is_needed:
                 break
-            del self._marks[oldest]
+            del self._marks[mark]

@@ -13,10 +13,21 @@ from aiocredentials._cache.entries import Entry
 from aiocredentials.errors import CredentialsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Iterator
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 
     from aiocredentials._cache.flight import Flight
     from aiocredentials._cache.invalidations import Invalidations
+    from aiocredentials._cache.signatures import (
+        Clock,
+        Keys,
+        KeysOf,
+        MarksOf,
+        Notify,
+        Random,
+        Report,
+        ShareOf,
+        VersionOf,
+    )
     from aiocredentials._cache.table import Table
 
 V = TypeVar("V")
@@ -49,17 +60,8 @@ class Watcher(Protocol[V_contra]):
 class Outcomes(Generic[V]):
     """Records the outcomes of fetches in a table.
 
-    Args:
-        table: The entries.
-        invalidations: The invalidations of the cache.
-        clock: Returns the time in seconds.
-        keys_of: Returns all keys of a value, as `AsyncCache` explains.
-        marks_of: Returns the marks of the invalidations that concern a value.
-        version_of: Returns the version of a value.
-        share_of: Returns the share of the jitter that shortens the TTL of a value.
-        rng: Returns a random number from 0 to 1.
-        notify: Reports to the listener. It is called by the functions that `record` returns.
-        watchers_of: Returns the watchers of some keys.
+    `signatures` explains the functions that it needs. `watchers_of` returns the watchers of some
+    keys.
     """
 
     def __init__(
@@ -67,13 +69,13 @@ class Outcomes(Generic[V]):
         table: Table[V],
         invalidations: Invalidations,
         *,
-        clock: Callable[[], float],
-        keys_of: Callable[[Hashable, V], tuple[Hashable, ...]],
-        marks_of: Callable[[Hashable, V], Iterable[Hashable]],
-        version_of: Callable[[V], Hashable],
-        share_of: Callable[[V], float],
-        rng: Callable[[], float],
-        notify: Callable[..., None],
+        clock: Clock,
+        keys_of: KeysOf[V],
+        marks_of: MarksOf[V],
+        version_of: VersionOf[V],
+        share_of: ShareOf[V],
+        rng: Random,
+        notify: Notify,
         watchers_of: Callable[[Iterable[Hashable]], list[Watcher[V]]],
     ) -> None:
         self._table = table
@@ -89,8 +91,8 @@ class Outcomes(Generic[V]):
         self.failures = 0
         """How many fetches have failed."""
 
-    def record(self, flight: Flight[V]) -> list[Callable[[], None]]:
-        """Record the outcome of a flight; return the reports to call without the lock."""
+    def record(self, flight: Flight[V]) -> list[Report]:
+        """Record the outcome of a flight; return the reports to make without the lock."""
         outcome = flight.outcome
         if isinstance(outcome, Exception):
             return self._record_failure(flight, outcome)
@@ -100,40 +102,52 @@ class Outcomes(Generic[V]):
             return []
         return self._record_value(flight, value)
 
-    def _is_overtaken(self, flight: Flight[V], value: V) -> bool:
+    def _is_overtaken(
+        self,
+        flight: Flight[V],
+        value: V,
+    ) -> bool:
         """Return whether an invalidation since the start of a flight concerns its value."""
         if flight.since == self._invalidations.count:
             return False
         marks = self._marks_of(flight.key, value)
-        flight.overtaken = self._invalidations.any_since(flight.since, marks)
-        return flight.overtaken
+        return self._note_overtaken(flight, marks)
 
-    def _record_value(self, flight: Flight[V], value: V) -> list[Callable[[], None]]:
+    def _record_value(
+        self,
+        flight: Flight[V],
+        value: V,
+    ) -> list[Report]:
         keys = self._keys_of(flight.key, value)
-        candidates = [self._table.by_key.get(key) for key in (flight.key, *keys)]
-        known = [entry for entry in candidates if entry is not None]
+        known = self._known_entries([flight.key, *keys])
         if any(entry.born > flight.started for entry in known):
             # Another loop, or a caller under an alias, has fetched a newer value.
             return []
 
         now = self._clock()
-        old = known[0] if known else None
+        old = next(iter(known), None)
         new = self._new_entry(flight, value, keys, old, now)
         evicted = self._table.put(new)
 
-        reports: list[Callable[[], None]] = []
+        reports: list[Report] = []
         if evicted is not None:
-            reports.append(partial(self._notify, "evicted", evicted.name))
-        reports += self._reports_of(new, old, duration=now - flight.started)
+            report = partial(self._notify, "evicted", evicted.name)
+            reports.append(report)
+        duration = now - flight.started
+        reports += self._reports_of(new, old, duration)
         for watcher in self._watchers_of(keys):
             watcher.stored(value)
         return reports
+
+    def _known_entries(self, keys: Sequence[Hashable]) -> list[Entry[V]]:
+        entries = [self._table.get(key) for key in keys]
+        return list(filter(None, entries))
 
     def _new_entry(
         self,
         flight: Flight[V],
         value: V,
-        keys: tuple[Hashable, ...],
+        keys: Keys,
         old: Entry[V] | None,
         now: float,
     ) -> Entry[V]:
@@ -153,41 +167,80 @@ class Outcomes(Generic[V]):
         self,
         new: Entry[V],
         old: Entry[V] | None,
-        *,
         duration: float,
-    ) -> Iterator[Callable[[], None]]:
+    ) -> Iterator[Report]:
         """Yield the reports of a value that took the place of another one, if there was one."""
-        is_refresh = old is not None and old.has_value
-        what = "refreshed" if is_refresh else "fetched"
-        yield partial(self._notify, what, new.name, value=new.value, duration=duration)
+        report = partial(self._notify, value=new.value)
+        name = new.name
+        if old is None or not old.has_value:
+            yield partial(report, "fetched", name, duration=duration)
+        else:
+            yield partial(report, "refreshed", name, duration=duration)
 
-        before = None if old is None else old.version
-        if before is not None and before != new.version:
-            yield partial(self._notify, "rotated", new.name, value=new.value, before=before)
+        if old is None:
+            return
+        before = old.version
+        is_rotation = before is not None and before != new.version
+        if is_rotation:
+            yield partial(report, "rotated", name, before=before)
 
-    def _record_failure(self, flight: Flight[V], error: Exception) -> list[Callable[[], None]]:
+    def _record_failure(
+        self,
+        flight: Flight[V],
+        error: Exception,
+    ) -> list[Report]:
         now = self._clock()
         self.failures += 1
-        failure = error if isinstance(error, CredentialsError) else None
-        old = self._table.by_key.get(flight.key)
-        had_value = old is not None and old.has_value
-        name = flight.key if old is None else old.name
-        watchers = self._watchers_of(self._table.keys_of(flight.key))
+        key = flight.key
+        name = key
+        had_value = False
+        old = self._table.get(key)
+        if old is not None:
+            name = old.name
+            had_value = old.has_value
 
-        flight.overtaken = self._invalidations.any_since(flight.since, [flight.key])
-        if not flight.overtaken:
-            if failure is not None and not failure.transient:
-                self._refuse(flight, failure, old, now)
-            elif old is not None and had_value:
-                old.fail(failure, now, self._rng())
-        for watcher in watchers:
+        # The keys are read first, because a permanent failure detaches the key from its aliases.
+        keys = self._table.keys_of(key)
+        failure = error if isinstance(error, CredentialsError) else None
+
+        if not self._note_overtaken(flight, [key]):
+            self._note_failure(flight, failure, old, now)
+        for watcher in self._watchers_of(keys):
             watcher.failed()
 
         if failure is None:
             return []
-        duration = now - flight.started
-        facts = {"error": failure, "refresh": had_value, "duration": duration}
-        return [partial(self._notify, "failed", name, **facts)]
+        report = partial(
+            self._notify,
+            "failed",
+            name,
+            error=failure,
+            refresh=had_value,
+            duration=now - flight.started,
+        )
+        return [report]
+
+    def _note_overtaken(
+        self,
+        flight: Flight[V],
+        marks: Iterable[Hashable],
+    ) -> bool:
+        """Note, and return, whether an invalidation since the start of a flight has these marks."""
+        flight.overtaken = self._invalidations.any_since(flight.since, marks)
+        return flight.overtaken
+
+    def _note_failure(
+        self,
+        flight: Flight[V],
+        failure: CredentialsError | None,
+        old: Entry[V] | None,
+        now: float,
+    ) -> None:
+        if failure is not None and not failure.transient:
+            self._refuse(flight, failure, old, now)
+        elif old is not None and old.has_value:
+            share = self._rng()
+            old.fail(failure, now, share)
 
     def _refuse(
         self,
@@ -197,7 +250,8 @@ class Outcomes(Generic[V]):
         now: float,
     ) -> None:
         """Note a permanent failure for the key that was asked. Its aliases keep the value."""
-        new: Entry[V] = Entry((flight.key,), now)
+        key = flight.key
+        new: Entry[V] = Entry((key,), now)
         if old is not None:
             new.name = old.name
             new.aliases = old.aliases
@@ -210,7 +264,8 @@ class Outcomes(Generic[V]):
                 new.born = old.born
                 new.share = old.share
                 new.stale_ok = False
-        new.fail(failure, now, self._rng())
+        share = self._rng()
+        new.fail(failure, now, share)
 
-        self._table.detach(flight.key)
+        self._table.detach(key)
         self._table.put(new)

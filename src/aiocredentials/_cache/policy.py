@@ -8,6 +8,8 @@ from typing import cast
 
 from aiocredentials._arguments import seconds, share_of_one
 
+_DURATIONS = ("ttl", "patience", "max_stale", "negative_ttl")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CachePolicy:
@@ -37,32 +39,43 @@ class CachePolicy:
     ttl: float | timedelta = 300.0
     """A value is fresh for this long, counted from the start of its fetch."""
     jitter: float = 0.1
-    """The TTL of each value is shortened by a random part of this share, against herds of fetches."""
+    """The TTL of each value is shortened by a random part of up to this share."""
     refresh_ahead: float | None = 0.8
     """A read past this share of the TTL starts a refresh in the background; None: never."""
     patience: float | timedelta = 0.5
-    """Past the TTL, a reader waits this long for the refresh, counted from its start; 0: not at all."""
+    """Past the TTL, a reader waits up to this long after the refresh's start; 0: not at all."""
     max_stale: float | timedelta = 3600.0
-    """A value up to this old is served while its refresh fails or hangs; 0: never; else at least `ttl`."""
+    """A value up to this old is served while its refresh fails or hangs; 0: never.
+
+    Otherwise it is at least the `ttl`.
+    """
     negative_ttl: float | timedelta = 5.0
     """A permanent failure is remembered for this long; 0: not at all."""
 
     def __post_init__(self) -> None:
         """Reject values that make no sense, and keep durations as seconds."""
-        for name in ("ttl", "patience", "max_stale", "negative_ttl"):
+        for name in _DURATIONS:
             zero_ok = name != "ttl"
             duration = seconds(getattr(self, name), name, zero=zero_ok)
             object.__setattr__(self, name, duration)
 
         jitter = share_of_one(self.jitter, "jitter", ends=True)
         object.__setattr__(self, "jitter", jitter)
-        if self.refresh_ahead is not None:
-            refresh_ahead = share_of_one(self.refresh_ahead, "refresh_ahead", ends=False)
+
+        refresh_ahead = self.refresh_ahead
+        if refresh_ahead is not None:
+            refresh_ahead = share_of_one(
+                refresh_ahead,
+                "refresh_ahead",
+                ends=False,
+            )
             object.__setattr__(self, "refresh_ahead", refresh_ahead)
 
-        if 0 < cast("float", self.max_stale) < cast("float", self.ttl):
+        max_stale = cast("float", self.max_stale)
+        ttl = cast("float", self.ttl)
+        if 0 < max_stale < ttl:
             raise ValueError(
-                f"max_stale is {self.max_stale}, less than the ttl, {self.ttl}: "
+                f"max_stale is {max_stale}, less than the ttl, {ttl}: "
                 "give the ttl at least, or 0 for never."
             )
 

@@ -6,7 +6,8 @@ and then serve the value, raise an error, or wait for a fetch and decide again.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from aiocredentials._cache.entries import Lease
 from aiocredentials._cache.freshness import (
@@ -27,13 +28,14 @@ from aiocredentials.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Hashable, Mapping
+    from collections.abc import Hashable, Mapping
 
     from aiocredentials._cache.cache import AsyncCache
     from aiocredentials._cache.entries import Entry
     from aiocredentials._cache.flight import Flight
     from aiocredentials._cache.freshness import Decision
     from aiocredentials._cache.policy import CachePolicy
+    from aiocredentials._cache.signatures import Fetch
 
 V = TypeVar("V")
 
@@ -54,15 +56,17 @@ class _Call(Generic[V]):
         """Whether it needs a fetch of its own key, because a fetch of an alias didn't answer it."""
 
 
-class _Look(NamedTuple, Generic[V]):
+@dataclass(slots=True)
+class _Look(Generic[V]):
     """One look at the cache, under the lock, and the decision on it."""
 
     now: float
     entry: Entry[V] | None
-    value: V | None
     flight: Flight[V] | None
     decision: Decision
-    is_first: bool
+    value: V | None = field(default=None, repr=False)
+    """The value, if it is served."""
+    is_first: bool = False
     """Whether this is the first read of its lease."""
 
 
@@ -83,7 +87,7 @@ class Reader(Generic[V]):
         self,
         cache: AsyncCache[V],
         key: Hashable,
-        fetch: Callable[[], Coroutine[Any, Any, V]],
+        fetch: Fetch[V],
         policy: CachePolicy,
         *,
         pooled: bool = True,
@@ -114,15 +118,23 @@ class Reader(Generic[V]):
         """Return the value of a fetch that begins after this call. Raises a `CredentialsError`."""
         self._flights.check_open()
         asked = self._flights.invalidations.count
-        current = self._flights.find(self.key)
+        current = self._find()
         if current is None:
             flight = self._begin()
         else:
-            flight = self._flights.follow(current, self.key, self._fetch)
+            flight = self._flights.follow(
+                current,
+                self.key,
+                self._fetch,
+            )
         self._cache.count_miss()
         return await self.result_of(flight, asked)
 
-    async def result_of(self, flight: Flight[V], asked: int) -> V:
+    async def result_of(
+        self,
+        flight: Flight[V],
+        asked: int,
+    ) -> V:
         """Wait for a fetch, and return its value or raise its error.
 
         If it doesn't answer this reader, wait for a fetch of the reader's own key instead. `asked`
@@ -139,14 +151,17 @@ class Reader(Generic[V]):
         now = self._cache.clock()
         left = self.lease.until - now
         if left <= 0:
+            left = FIRST_BACKOFF
             entry = self._cache.entry(self.key)
-            back_off = 0.0 if entry is None else entry.retry_at - now
-            left = max(FIRST_BACKOFF, back_off)
+            if entry is not None:
+                back_off = entry.retry_at - now
+                left = max(left, back_off)
         return min(self._rules.ttl, left)
 
     async def _get_slowly(self) -> V:
         """Decide, and wait for fetches, until the value or an error can be returned."""
-        call: _Call[V] = _Call(self._flights.invalidations.count)
+        asked = self._flights.invalidations.count
+        call: _Call[V] = _Call(asked)
         while True:
             with bookkeeping:
                 look = self._look(call)
@@ -156,10 +171,11 @@ class Reader(Generic[V]):
                 return self._serve(look, decision)
 
             if isinstance(decision, Refuse):
-                raise self._refusal(decision, has_waited=call.failure is not None)
+                raise self._refusal(call, decision)
 
             flight = look.flight or self._begin()
-            landed = await self._flights.wait(flight, decision.patience)
+            patience = decision.patience
+            landed = await self._flights.wait(flight, patience)
             if landed is None:
                 call.spent = flight
             elif self._is_final(call, landed):
@@ -173,30 +189,57 @@ class Reader(Generic[V]):
         flight = self._flight_for(call)
         self._flights.check_open()
 
-        began = None if flight is None else flight.started
-        is_spent = flight is not None and flight is call.spent
-        decision = decide(self._rules, entry, began, now, is_spent=is_spent, failure=call.failure)
-        if entry is None or not isinstance(decision, Serve):
-            return _Look(now, entry, None, flight, decision, is_first=False)
+        began: float | None = None
+        is_spent = False
+        if flight is not None:
+            began = flight.started
+            is_spent = flight is call.spent
+        decision = decide(
+            self._rules,
+            entry,
+            began,
+            now,
+            is_spent=is_spent,
+            failure=call.failure,
+        )
 
+        look = _Look(now, entry, flight, decision)
+        if entry is not None and isinstance(decision, Serve):
+            self._take_lease(entry, decision, look)
+        return look
+
+    def _take_lease(
+        self,
+        entry: Entry[V],
+        decision: Serve,
+        look: _Look[V],
+    ) -> None:
+        """Take the lease that lets further reads skip the decision."""
         lease = entry.lease(decision.until, decision.kind)
-        is_first = not lease.reads
-        lease.used = now
+        look.value = entry.value
+        look.is_first = not lease.reads
+        lease.used = look.now
         lease.reads += 1
         self.lease = lease
-        return _Look(now, entry, entry.value, flight, decision, is_first)
 
     def _flight_for(self, call: _Call[V]) -> Flight[V] | None:
         """Return the fetch under way for which this call may wait."""
-        flight = self._own_flight() if call.is_own else self._flights.find(self.key)
-        if flight is None and call.spent is not None and not call.spent.landed:
-            # An invalidation hides it from later callers, but this caller had asked before.
-            return call.spent
-        return flight
+        flight = self._own_flight() if call.is_own else self._find()
+        if flight is not None:
+            return flight
+
+        spent = call.spent
+        if spent is None or spent.landed:
+            return None
+        # An invalidation hides it from later callers, but this caller had asked before.
+        return spent
+
+    def _find(self) -> Flight[V] | None:
+        return self._flights.find(self.key)
 
     def _own_flight(self) -> Flight[V] | None:
         """Return the fetch under way for this reader's own key, not for an alias of it."""
-        flight = self._flights.find(self.key)
+        flight = self._find()
         if flight is None or flight.key != self.key:
             return None
         return flight
@@ -205,25 +248,50 @@ class Reader(Generic[V]):
         return self._flights.begin(self.key, self._fetch)
 
     async def _landed(self, flight: Flight[V]) -> Flight[V]:
-        return cast("Flight[V]", await self._flights.wait(flight))
+        """Wait for a fetch without a limit, and return the flight that has the outcome."""
+        landed = await self._flights.wait(flight)
+        return cast("Flight[V]", landed)
 
-    def _serve(self, look: _Look[V], decision: Serve) -> V:
+    def _serve(
+        self,
+        look: _Look[V],
+        decision: Serve,
+    ) -> V:
         """Return the value. Begin the refresh and report the stale value, where that is needed."""
         flight = look.flight
         if decision.refresh:
             flight = flight or self._begin()
             flight.background = True
 
-        is_reported = flight is not None and flight.bridged
-        if decision.kind == STALE and look.is_first and not is_reported:
-            entry = cast("Entry[V]", look.entry)
-            age = look.now - entry.born
-            self._cache.notify("stale", entry.name, value=look.value, age=age)
-            if flight is not None:
-                flight.bridged = True
+        if decision.kind == STALE and look.is_first:
+            self._report_stale(look, flight)
         return cast("V", look.value)
 
-    def _is_final(self, call: _Call[V], landed: Flight[V]) -> bool:
+    def _report_stale(
+        self,
+        look: _Look[V],
+        flight: Flight[V] | None,
+    ) -> None:
+        """Report that a stale value is served: once per fetch that hangs."""
+        is_reported = flight is not None and flight.bridged
+        if is_reported:
+            return
+
+        entry = cast("Entry[V]", look.entry)
+        self._cache.notify(
+            "stale",
+            entry.name,
+            value=look.value,
+            age=look.now - entry.born,
+        )
+        if flight is not None:
+            flight.bridged = True
+
+    def _is_final(
+        self,
+        call: _Call[V],
+        landed: Flight[V],
+    ) -> bool:
         """Return whether this call ends with the outcome of a fetch.
 
         If not, note the facts that the next decision needs.
@@ -234,8 +302,9 @@ class Reader(Generic[V]):
             return False
         if self._is_superseded(landed):
             return False
-        call.is_own = not self._is_answered_by(landed, call.asked)
-        return not call.is_own
+        is_answered = self._is_answered_by(landed, call.asked)
+        call.is_own = not is_answered
+        return is_answered
 
     def _is_superseded(self, landed: Flight[V]) -> bool:
         """Return whether the cache has a newer value than that of a fetch.
@@ -246,9 +315,15 @@ class Reader(Generic[V]):
         if isinstance(landed.outcome, Exception):
             return False
         entry = self._cache.entry(self.key)
-        return entry is not None and entry.has_value and entry.born > landed.started
+        if entry is None or not entry.has_value:
+            return False
+        return entry.born > landed.started
 
-    def _is_answered_by(self, landed: Flight[V], asked: int) -> bool:
+    def _is_answered_by(
+        self,
+        landed: Flight[V],
+        asked: int,
+    ) -> bool:
         """Return whether the outcome of a fetch, perhaps under an alias, is one for this reader."""
         if landed.overtaken and asked > landed.since:
             # The fetch began before an invalidation, and the caller asked after it.
@@ -263,7 +338,9 @@ class Reader(Generic[V]):
         if isinstance(outcome, Exception):
             return True
         # We joined a fetch started under an alias, and the alias may mean a different value now.
-        return self.key in self._cache.keys_of(self.key, cast("V", outcome))
+        value = cast("V", outcome)
+        keys = self._cache.keys_of(self.key, value)
+        return self.key in keys
 
     def _result(self, landed: Flight[V]) -> V:
         """Return the value of a fetch, or raise its error as one of this caller's own."""
@@ -274,9 +351,14 @@ class Reader(Generic[V]):
             raise outcome
         return cast("V", outcome)
 
-    def _refusal(self, decision: Refuse, *, has_waited: bool) -> CredentialsError:
+    def _refusal(
+        self,
+        call: _Call[V],
+        decision: Refuse,
+    ) -> CredentialsError:
         """Return the error of a decision, as one of this caller's own."""
-        if has_waited:
+        if call.failure is not None:
+            # The caller has waited for a fetch.
             self._cache.count_miss()
 
         reason = for_caller(decision.error, **self._error_facts)

@@ -1,8 +1,8 @@
 """The entries of a cache by key.
 
 A table keeps at most `max_entries` entries with a value, and as many without one. An entry may have
-several keys. All methods but `reads` are called under the lock, because loops in several threads
-share a cache; a hit takes no lock.
+several keys. All methods but `reads` and `get` are called under the lock, because loops in several
+threads share a cache; a hit takes no lock.
 """
 
 from __future__ import annotations
@@ -12,20 +12,21 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from aiocredentials._cache.entries import Entry, Shelf
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable
+    from collections.abc import Hashable, Iterable
+
+    from aiocredentials._cache.signatures import GroupOf, Keys
 
 V = TypeVar("V")
 
 
 class Table(Generic[V]):
-    """Entries by key.
+    """Entries by key."""
 
-    Args:
-        max_entries: How many values are kept at most.
-        group_of: Returns what related keys have in common.
-    """
-
-    def __init__(self, max_entries: int, group_of: Callable[[Hashable], Hashable]) -> None:
+    def __init__(
+        self,
+        max_entries: int,
+        group_of: GroupOf,
+    ) -> None:
         self._group_of = group_of
         self._groups: dict[Hashable, set[Hashable]] = {}
         self.by_key: dict[Hashable, Entry[V]] = {}
@@ -39,50 +40,64 @@ class Table(Generic[V]):
         """Return how many reads of a kind there were."""
         # A thread that exports metrics reads here while loops continue, so it reads copies, in this
         # order. A lease that ends meanwhile is counted once or not at all.
-        entries = {id(entry): entry for entry in self.by_key.copy().values()}
+        by_key = self.by_key.copy()
+        entries = set(by_key.values())
         reads = self.ended_reads[kind]
-        for entry in entries.values():
-            for (_, lease_kind), lease in entry.leases.copy().items():
-                if lease_kind == kind:
+
+        for entry in entries:
+            leases = entry.leases.copy()
+            for terms, lease in leases.items():
+                if terms.kind == kind:
                     reads += lease.reads
         return reads
 
-    def keys_of(self, key: Hashable) -> tuple[Hashable, ...]:
-        """Return all keys of the entry with this key; this key alone if there is no entry."""
-        entry = self.by_key.get(key)
-        return (key,) if entry is None else entry.keys
+    def get(self, key: Hashable) -> Entry[V] | None:
+        """Return the entry of a key."""
+        return self.by_key.get(key)
 
-    def aliases_of(self, key: Hashable) -> tuple[Hashable, ...]:
+    def keys_of(self, key: Hashable) -> Keys:
+        """Return all keys of the entry with this key; this key alone if there is no entry."""
+        entry = self.get(key)
+        if entry is None:
+            return (key,)
+        return entry.keys
+
+    def aliases_of(self, key: Hashable) -> Keys:
         """Return all keys that an invalidation by this key concerns."""
-        entry = self.by_key.get(key)
-        return (key,) if entry is None else entry.aliases
+        entry = self.get(key)
+        if entry is None:
+            return (key,)
+        return entry.aliases
 
     def keys_in(self, group: Hashable) -> list[Hashable]:
         """Return the keys of a group."""
-        return list(self._groups.get(group, ()))
+        keys = self._groups.get(group, ())
+        return list(keys)
 
     def put(self, new: Entry[V]) -> Entry[V] | None:
         """Put an entry in the place of all that its keys had; return the evicted entry, if any."""
         for key in new.keys:
-            old = self.by_key.get(key)
+            old = self.get(key)
             if old is not None:
                 self.remove(old)
 
         for key in new.keys:
             self.by_key[key] = new
-            group = self._group_of(key)
-            self._groups.setdefault(group, set()).add(key)
+            self._add_to_group(key)
 
-        shelf = self.values if new.has_value else self.blanks
-        return self._shelve(new, shelf)
+        if new.has_value:
+            return self._shelve(new, self.values)
+        return self._shelve(new, self.blanks)
 
     def blank(self, key: Hashable) -> None:
         """Remove the value of a key, and keep the version."""
-        entry = self.by_key.get(key)
-        if entry is not None:
-            self._end_leases(entry)
-            entry.blank()
-            self._shelve(entry, self.blanks)
+        entry = self.get(key)
+        if entry is None:
+            return
+
+        self._end_leases(entry)
+        entry.blank()
+        self._shelve(entry, self.blanks)
 
     def remove(self, entry: Entry[V]) -> None:
         """Drop an entry with all its keys."""
@@ -95,31 +110,44 @@ class Table(Generic[V]):
         if entry is None:
             return
 
-        group = self._group_of(key)
-        self._groups[group].discard(key)
-        if not self._groups[group]:
-            del self._groups[group]
-
+        self._remove_from_group(key)
         self._end_leases(entry)
-        entry.keys = tuple(other for other in entry.keys if other != key)
-        if not entry.keys and entry.shelf is not None:
-            entry.shelf.remove(entry)
+        entry.detach(key)
 
     def clear(self) -> None:
         """Drop all entries."""
-        for entry in list(self.by_key.values()):
-            self.remove(entry)
+        for key in list(self.by_key):
+            self.detach(key)
         self.values.by_use.clear()
         self.blanks.by_use.clear()
 
     def end_leases(self, keys: Iterable[Hashable]) -> None:
         """End the leases on the values of these keys, so each reader looks at the entry again."""
         for key in keys:
-            entry = self.by_key.get(key)
+            entry = self.get(key)
             if entry is not None:
                 self._end_leases(entry)
 
-    def _shelve(self, entry: Entry[V], shelf: Shelf[V]) -> Entry[V] | None:
+    def _add_to_group(self, key: Hashable) -> None:
+        group = self._group_of(key)
+        members = self._groups.get(group)
+        if members is None:
+            members = set()
+            self._groups[group] = members
+        members.add(key)
+
+    def _remove_from_group(self, key: Hashable) -> None:
+        group = self._group_of(key)
+        members = self._groups[group]
+        members.discard(key)
+        if not members:
+            del self._groups[group]
+
+    def _shelve(
+        self,
+        entry: Entry[V],
+        shelf: Shelf[V],
+    ) -> Entry[V] | None:
         shelf.add(entry)
         surplus = shelf.overflow()
         if surplus is not None:
@@ -132,6 +160,7 @@ class Table(Generic[V]):
         # The leases are removed before their reads are added, so a thread that counts meanwhile
         # counts no read twice.
         entry.leases = {}
-        for (_, kind), lease in leases.items():
+        for terms, lease in leases.items():
             lease.end()
+            kind = terms.kind
             self.ended_reads[kind] += lease.reads
