@@ -12,14 +12,14 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "a task factory must know context=",
         "_loops.py",
-        "        return Context().run(running_loop().create_task, coroutine)",
-        "        return running_loop().create_task(coroutine, context=Context())",
+        "        return context.run(loop.create_task, coroutine)",
+        "        return loop.create_task(coroutine, context=context)",
     ),
     (
         "a fetch runs in its first caller's context",
         "_loops.py",
-        "        return Context().run(running_loop().create_task, coroutine)",
-        "        return running_loop().create_task(coroutine)",
+        "        return context.run(loop.create_task, coroutine)",
+        "        return loop.create_task(coroutine)",
     ),
     (
         "no lock",
@@ -111,7 +111,7 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "a cancellation from inside is the caller's",
         "_loops.py",
-        "    return me is None or me.cancelling() > 0",
+        "    return cancellations > 0",
         "    return True",
     ),
     # events.py

@@ -66,7 +66,7 @@ class Lease(Generic[V]):
 
 
 class Entry(Generic[V]):
-    """The knowledge of one value: the value itself, if there is one, and how its last fetch went."""
+    """The cache's knowledge of one value: the value itself, if any, and how its last fetch went."""
 
     __slots__ = (
         "aliases",

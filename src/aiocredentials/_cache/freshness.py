@@ -94,17 +94,18 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Serve:
-    """The reader gets the value. A lease until `until` lets it skip this decision for the next reads."""
+    """The reader gets the value, with a lease that lets further reads skip this decision."""
 
     kind: int
     """`HIT` or `STALE`."""
     until: float
+    """When the lease ends."""
     refresh: bool = False
     """Whether a fetch must be under way in the background."""
 
 
 class Wait(NamedTuple):
-    """The reader waits for a fetch for at most `patience` seconds; None means until the fetch ends."""
+    """The reader waits for a fetch, for at most `patience` seconds; None means until it ends."""
 
     patience: float | None
 

@@ -46,7 +46,7 @@ class Invalidations:
         number: int,
         marks: Iterable[Hashable],
     ) -> bool:
-        """Return whether an invalidation with a higher number concerns a value with one of these marks."""
+        """Return whether an invalidation after this number has one of these marks."""
         last = self._last_of_all
         for mark in marks:
             of_mark = self._marks.get(mark, 0)

@@ -30,9 +30,9 @@ class Table(Generic[V]):
         self._group_of = group_of
         self._groups: dict[Hashable, set[Hashable]] = {}
         self.by_key: dict[Hashable, Entry[V]] = {}
-        self.values: Shelf[V] = Shelf(max_entries)
+        self.values = Shelf[V](max_entries)
         # Entries without a value have a shelf of their own, so failures never evict a value.
-        self.blanks: Shelf[V] = Shelf(max_entries)
+        self.blanks = Shelf[V](max_entries)
         self.ended_reads = [0, 0]
         """The reads of all leases that have ended, by kind (`HIT` or `STALE`)."""
 
