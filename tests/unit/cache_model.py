@@ -198,7 +198,10 @@ class World:
         valued = [entry for entry in entries if entry.value is not None]
         assert len(valued) == len(cache), "the count of values is wrong"
         assert len(entries) <= 2 * self.max_entries, "more keys without a value than allowed"
-        for shelf, kept in ((cache._table.values, valued), (cache._table.blanks, [e for e in entries if e.value is None])):
+        for shelf, kept in (
+            (cache._table.values, valued),
+            (cache._table.blanks, [e for e in entries if e.value is None]),
+        ):
             assert len(shelf.by_use) <= 2 * len(shelf) + 65, "the bookkeeping of uses grows"
             assert all(entry.shelf is shelf for entry in kept), "an entry that is gone is still found"
             assert {id(one) for _, _, one in shelf.by_use if one.shelf is shelf} == set(map(id, kept))

@@ -16,8 +16,8 @@ from aiocredentials import (
 )
 from aiocredentials._cache import AsyncCache, Reader
 from aiocredentials.testing import FakeSecretsManager
+from unit.cache_kit import AHEAD, PLAIN, Source, make, outcomes
 from unit.cache_model import virtual
-from unit.test_cache import AHEAD, PLAIN, Source, make, outcomes
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine

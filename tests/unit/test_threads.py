@@ -10,8 +10,8 @@ import pytest
 
 from aiocredentials import CachePolicy, _loops
 from aiocredentials._cache import AsyncCache, Lease, Reader
+from unit.cache_kit import PLAIN, Source
 from unit.cache_model import Clock
-from unit.test_cache import PLAIN, Source
 from unit.thread_storm import storm
 
 if TYPE_CHECKING:
