@@ -25,6 +25,8 @@ R = TypeVar("R")
 S = TypeVar("S")
 
 Loop: TypeAlias = asyncio.AbstractEventLoop
+_Task: TypeAlias = "asyncio.Task[None]"
+_Future: TypeAlias = "asyncio.Future[None]"
 
 bookkeeping = threading.RLock()
 """Held while state that loops in several threads share is read and changed.
@@ -248,7 +250,7 @@ async def join(task: asyncio.Task[R]) -> R:
     raise cancelled_inside()
 
 
-async def finish(closing: Iterable[asyncio.Future[None]]) -> None:
+async def finish(closing: Iterable[_Future]) -> None:
     """Wait until all futures are done. A cancellation meanwhile is raised at the end."""
     pending = set(closing)
     cancelled: asyncio.CancelledError | None = None
@@ -282,11 +284,11 @@ async def close_in_each_loop(
         How many loops haven't closed their state in this time.
     """
     here = running_loop()
-    closing: dict[asyncio.Future[None], Loop] = {}
+    closing: dict[_Future, Loop] = {}
     for loop, state in states:
         if loop is here:
             coroutine = close(state)
-            future: asyncio.Future[None] = here.create_task(coroutine)
+            future: _Future = here.create_task(coroutine)
         else:
             work = partial(close, state)
             begun = _begin_in(loop, work)
@@ -315,7 +317,7 @@ async def close_in_each_loop(
 
 
 # A loop itself holds its tasks weakly.
-_tasks: set[asyncio.Task[None]] = set()
+_tasks: set[_Task] = set()
 
 
 def _begin_in(
@@ -336,7 +338,7 @@ def _begin_in(
         _tasks.add(task)
         task.add_done_callback(end)
 
-    def end(task: asyncio.Task[None]) -> None:
+    def end(task: _Task) -> None:
         _tasks.discard(task)
         ended.set_result(None)
 

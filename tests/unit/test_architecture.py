@@ -40,8 +40,8 @@ FLOORS: list[set[str]] = [
 # The files of a folder have an order of their own.
 INSIDE: dict[str, list[set[str]]] = {
     "_cache": [
-        {"policy"},
-        {"freshness", "invalidations"},
+        {"policy", "signatures", "invalidations"},
+        {"freshness"},
         {"entries", "flight"},
         {"table", "flights"},
         {"outcomes"},

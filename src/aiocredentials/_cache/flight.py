@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Hashable, Sequence
 
-    from aiocredentials._cache.signatures import Fetch, Keys
+    from aiocredentials._cache.signatures import Fetch, Keys, Outcome
 
 V = TypeVar("V")
 
@@ -57,7 +57,7 @@ class Flight(Generic[V]):
 
         None before the start, and for a flight of a batch, because other flights share its task.
         """
-        self.outcome: V | Exception | None = None
+        self.outcome: Outcome[V] | None = None
         self.landed = False
         """Whether the fetch has ended and its waiters have the outcome."""
         self.given_up = False

@@ -19,10 +19,14 @@ V = TypeVar("V")
 
 Keys: TypeAlias = tuple[Hashable, ...]
 
-Fetch: TypeAlias = Callable[[], Coroutine[Any, Any, V]]
+Outcome: TypeAlias = V | Exception
+OutcomeByKey: TypeAlias = Mapping[Hashable, Outcome[V]]
+
+Fetching: TypeAlias = Coroutine[Any, Any, V]
+Fetch: TypeAlias = Callable[[], Fetching[V]]
 """Fetches the value of one key."""
-FetchBatch: TypeAlias = Fetch[Mapping[Hashable, V | Exception]]
-"""Fetches the values of many keys; returns the outcome of each key."""
+FetchBatch: TypeAlias = Fetch[OutcomeByKey[V]]
+"""Fetches the values of many keys, and returns the outcome of each."""
 
 Clock: TypeAlias = Callable[[], float]
 """Returns the time in seconds; it never goes back."""

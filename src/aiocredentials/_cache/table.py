@@ -106,17 +106,19 @@ class Table(Generic[V]):
 
     def detach(self, key: Hashable) -> None:
         """Remove a key from its entry. An entry is dropped with its last key."""
-        entry = self.by_key.pop(key, None)
+        entry = self.get(key)
         if entry is None:
             return
 
+        del self.by_key[key]
         self._remove_from_group(key)
         self._end_leases(entry)
         entry.detach(key)
 
     def clear(self) -> None:
         """Drop all entries."""
-        for key in list(self.by_key):
+        all_keys = list(self.by_key)
+        for key in all_keys:
             self.detach(key)
         self.values.by_use.clear()
         self.blanks.by_use.clear()
