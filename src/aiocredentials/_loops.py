@@ -209,11 +209,7 @@ def is_cancelled() -> bool:
     A client may have tasks of its own, and a task that awaits one of them gets its CancelledError.
     """
     me = asyncio.current_task()
-    if me is None:
-        return True
-
-    cancellations = me.cancelling()
-    return cancellations > 0
+    return me is None or me.cancelling() > 0
 
 
 def cancelled_inside(**facts: str | None) -> CredentialsError:

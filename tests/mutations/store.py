@@ -111,7 +111,7 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "a cancellation from inside is the caller's",
         "_loops.py",
-        "    return cancellations > 0",
+        "    return me is None or me.cancelling() > 0",
         "    return True",
     ),
     # events.py

@@ -11,11 +11,24 @@ clock, and a reader decides whether a value has expired.
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic
 
 from aiocredentials._cache.flights import Flights
 from aiocredentials._cache.invalidations import Invalidations
 from aiocredentials._cache.outcomes import Outcomes
+from aiocredentials._cache.signatures import (
+    Clock,
+    GroupOf,
+    Keys,
+    KeysOf,
+    MarksOf,
+    Notify,
+    Random,
+    Report,
+    ShareOf,
+    V,
+    VersionOf,
+)
 from aiocredentials._cache.table import Table
 from aiocredentials._loops import bookkeeping, finish, starts_anew
 
@@ -25,20 +38,6 @@ if TYPE_CHECKING:
     from aiocredentials._cache.entries import Entry
     from aiocredentials._cache.flight import Flight
     from aiocredentials._cache.outcomes import Watcher
-    from aiocredentials._cache.signatures import (
-        Clock,
-        GroupOf,
-        Keys,
-        KeysOf,
-        MarksOf,
-        Notify,
-        Random,
-        Report,
-        ShareOf,
-        VersionOf,
-    )
-
-V = TypeVar("V")
 
 
 def _only_key(key: Hashable, _: object) -> Keys:

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import heapq
 from itertools import count
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple
 
 from aiocredentials._cache.freshness import FIRST_BACKOFF, LONGEST_BACKOFF, NEVER
+from aiocredentials._cache.signatures import Keys, V
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-    from aiocredentials._cache.signatures import Keys
     from aiocredentials.errors import CredentialsError
-
-V = TypeVar("V")
 
 
 class Terms(NamedTuple):

@@ -6,17 +6,15 @@ The classes here hold state only. `flights` begins, ends and cancels fetches.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeAlias
 
 from aiocredentials._cache.freshness import NEVER
+from aiocredentials._cache.signatures import Fetch, Keys, Outcome, V
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Hashable, Sequence
 
-    from aiocredentials._cache.signatures import Fetch, Keys, Outcome
-
-V = TypeVar("V")
 
 Task: TypeAlias = "asyncio.Task[None]"
 """The task of a fetch. It returns nothing, so the repr of a task or future shows no value."""

@@ -10,9 +10,17 @@ import asyncio
 import contextlib
 import copy
 from itertools import chain
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic
 
 from aiocredentials._cache.flight import Flight, Follower, LoopFlights
+from aiocredentials._cache.signatures import (
+    Clock,
+    Fetch,
+    FetchBatch,
+    Keys,
+    Report,
+    V,
+)
 from aiocredentials._loops import PerLoop, bookkeeping, detached_task, running_loop
 from aiocredentials.errors import (
     CredentialsError,
@@ -26,9 +34,6 @@ if TYPE_CHECKING:
 
     from aiocredentials._cache.flight import Task
     from aiocredentials._cache.invalidations import Invalidations
-    from aiocredentials._cache.signatures import Clock, Fetch, FetchBatch, Keys, Report
-
-V = TypeVar("V")
 
 
 class Flights(Generic[V]):

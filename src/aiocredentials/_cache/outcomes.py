@@ -10,6 +10,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast
 
 from aiocredentials._cache.entries import Entry
+from aiocredentials._cache.signatures import (
+    Clock,
+    Keys,
+    KeysOf,
+    MarksOf,
+    Notify,
+    Random,
+    Report,
+    ShareOf,
+    V,
+    VersionOf,
+)
 from aiocredentials.errors import CredentialsError
 
 if TYPE_CHECKING:
@@ -17,20 +29,8 @@ if TYPE_CHECKING:
 
     from aiocredentials._cache.flight import Flight
     from aiocredentials._cache.invalidations import Invalidations
-    from aiocredentials._cache.signatures import (
-        Clock,
-        Keys,
-        KeysOf,
-        MarksOf,
-        Notify,
-        Random,
-        Report,
-        ShareOf,
-        VersionOf,
-    )
     from aiocredentials._cache.table import Table
 
-V = TypeVar("V")
 V_contra = TypeVar("V_contra", contravariant=True)
 
 

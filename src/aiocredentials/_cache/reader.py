@@ -7,7 +7,7 @@ and then serve the value, raise an error, or wait for a fetch and decide again.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, cast
 
 from aiocredentials._cache.entries import Lease
 from aiocredentials._cache.freshness import (
@@ -19,6 +19,7 @@ from aiocredentials._cache.freshness import (
     Serve,
     decide,
 )
+from aiocredentials._cache.signatures import Fetch, V
 from aiocredentials._loops import bookkeeping
 from aiocredentials.errors import (
     CredentialsError,
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
     from aiocredentials._cache.flight import Flight
     from aiocredentials._cache.freshness import Decision
     from aiocredentials._cache.policy import CachePolicy
-    from aiocredentials._cache.signatures import Fetch
-
-V = TypeVar("V")
 
 
 class _Call(Generic[V]):

@@ -7,16 +7,13 @@ threads share a cache; a hit takes no lock.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic
 
 from aiocredentials._cache.entries import Entry, Shelf
+from aiocredentials._cache.signatures import GroupOf, Keys, V
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
-
-    from aiocredentials._cache.signatures import GroupOf, Keys
-
-V = TypeVar("V")
 
 
 class Table(Generic[V]):
