@@ -98,7 +98,7 @@ class PerLoop(Generic[S]):
         """Return each loop that isn't closed, with its state."""
         with bookkeeping:
             pairs = list(self._states.items())
-        return [(loop, state) for loop, state in pairs if not loop.is_closed()]
+        return [pair for pair in pairs if not pair[0].is_closed()]
 
     def abandon_dead(self) -> None:
         """Drop the states of loops that were closed."""
@@ -300,11 +300,13 @@ async def close_in_each_loop(
         except asyncio.CancelledError as error:
             cancelled = error
         done = {future for future in pending if future.done()}
+        pending -= done
         ended = {future for future in pending if closing[future].is_closed()}
-        pending -= done | ended
+        pending -= ended
 
     for future in pending:
-        if closing[future] is not here:
+        loop = closing[future]
+        if loop is not here:
             # Otherwise the other thread may complete it after this loop has been closed.
             future.cancel()
     if cancelled is not None:

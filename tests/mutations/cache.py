@@ -113,8 +113,8 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "an old fetch unregisters a newer one",
         "_cache/flight.py",
-        "            if self.by_key.get(key) is flight:",
-        "            if key in self.by_key:",
+        "            if found is flight:",
+        "            if found is not None:",
     ),
     (
         "a fetch that has landed is waited for",

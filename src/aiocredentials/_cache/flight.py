@@ -74,7 +74,8 @@ class Flight(Generic[V]):
         """Let the waiters continue with the outcome."""
         self.landed = True
         for waiter in self.waiters:
-            if not waiter.done():
+            is_waiting = not waiter.done()
+            if is_waiting:
                 waiter.set_result(self)
 
     def merge_into(self, other: Flight[V]) -> None:
@@ -116,5 +117,6 @@ class LoopFlights(Generic[V]):
     def remove(self, flight: Flight[V]) -> None:
         """Let a flight no longer be found; a younger one with the same key stays."""
         for key in flight.keys:
-            if self.by_key.get(key) is flight:
+            found = self.by_key.get(key)
+            if found is flight:
                 del self.by_key[key]
