@@ -5,7 +5,6 @@ The classes here hold state only. `flights` begins, ends and cancels fetches.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeAlias
 
 from aiocredentials._cache.freshness import NEVER
@@ -91,12 +90,18 @@ class Flight(Generic[V]):
         return flight
 
 
-@dataclass(slots=True)
 class Follower(Generic[V]):
     """A flight that begins when another one has ended."""
 
-    flight: Flight[V]
-    fetch: Fetch[V]
+    __slots__ = ("fetch", "flight")
+
+    def __init__(
+        self,
+        flight: Flight[V],
+        fetch: Fetch[V],
+    ) -> None:
+        self.flight = flight
+        self.fetch = fetch
 
 
 class LoopFlights(Generic[V]):

@@ -6,7 +6,6 @@ and then serve the value, raise an error, or wait for a fetch and decide again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, cast
 
 from aiocredentials._cache.entries import Lease
@@ -54,18 +53,26 @@ class _Call(Generic[V]):
         """Whether it needs a fetch of its own key, because a fetch of an alias didn't answer it."""
 
 
-@dataclass(slots=True)
 class _Look(Generic[V]):
     """One look at the cache, under the lock, and the decision on it."""
 
-    now: float
-    entry: Entry[V] | None
-    flight: Flight[V] | None
-    decision: Decision
-    value: V | None = field(default=None, repr=False)
-    """The value, if it is served."""
-    is_first: bool = False
-    """Whether this is the first read of its lease."""
+    __slots__ = ("decision", "entry", "flight", "is_first", "now", "value")
+
+    def __init__(
+        self,
+        now: float,
+        entry: Entry[V] | None,
+        flight: Flight[V] | None,
+        decision: Decision,
+    ) -> None:
+        self.now = now
+        self.entry = entry
+        self.flight = flight
+        self.decision = decision
+        self.value: V | None = None
+        """The value, if it is served."""
+        self.is_first = False
+        """Whether this is the first read of its lease."""
 
 
 class Reader(Generic[V]):
