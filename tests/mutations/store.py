@@ -25,7 +25,11 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "no lock",
         "_loops.py",
         "bookkeeping = threading.RLock()",
-        "bookkeeping = contextlib.nullcontext()\nbookkeeping.acquire = bookkeeping.release = lambda *_: True",
+        (
+            "import contextlib\n"
+            "bookkeeping = contextlib.nullcontext()\n"
+            "bookkeeping.acquire = bookkeeping.release = lambda *_: True"
+        ),
     ),
     (
         "a forked child goes on with its parent's loops",
