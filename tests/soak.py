@@ -21,9 +21,9 @@ sys.path.append(str(Path(__file__).parent))
 
 from aiocredentials import CachePolicy, SecretNotFoundError
 from aiocredentials._cache import AsyncCache, Reader
+from unit.cache_kit import Source
 from unit.cache_model import Clock
 from unit.identifier_walk import STEPS, walk
-from unit.test_cache import Source
 from unit.test_cache_schedules import explore
 from unit.thread_storm import storm
 from unit.virtual_time import run

@@ -1,4 +1,9 @@
-"""State that belongs to one running event loop of one process, and the lock for state that threads share."""
+"""State per running event loop and process, and the lock for state that threads share.
+
+`bookkeeping` is that lock. `PerLoop` keeps one state for each event loop. `starts_anew` registers
+objects that drop their parent's loops in a forked child. `loading` lets a fork wait for imports.
+The functions at the end start, await and close tasks.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,7 @@ import os
 import threading
 from contextvars import Context
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 from weakref import WeakSet
 
 from aiocredentials.errors import CredentialsError, EndpointUnreachableError, make_error
@@ -19,46 +24,62 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 S = TypeVar("S")
 
-bookkeeping = threading.RLock()
-"""Held while state that loops in several threads share is read and changed. Nobody waits, or calls out, under it.
+Loop: TypeAlias = asyncio.AbstractEventLoop
+_Task: TypeAlias = "asyncio.Task[None]"
+_Future: TypeAlias = "asyncio.Future[None]"
 
-It is one lock for the whole process, so a fork can hold it: then the child inherits no state that is half changed. It
-can be taken twice by one thread, since the garbage collector may run a `__del__` of ours in the middle of a change.
+bookkeeping = threading.RLock()
+"""Held while state that loops in several threads share is read and changed.
+
+Under it, nobody waits and no foreign code is called. It is one lock for the whole process, so a
+fork can hold it, and the child inherits no state that is half changed. One thread can take it
+twice, because the garbage collector may run one of our `__del__` methods in the middle of a change.
 """
 
 FORK_SECONDS = 10.0
-"""How long a fork waits for a thread that loads modules: 20 times what that takes."""
+"""How long a fork waits for a thread that loads modules: 20 times as long as that takes."""
 
 _LOOK_SECONDS = 0.1
-"""How often closing looks whether a loop has ended: a loop that has ended reports nothing."""
+"""How often closing checks whether a loop has ended, because an ended loop reports nothing."""
 
-# What a forked child finds of its parent's loops. Kept for ever: to collect it would close sockets, and change the
-# selector, that the parent still uses.
+# The states of the parent's loops in a forked child. They are kept for ever, because collecting
+# them would close sockets and change the selector, which the parent still uses.
 _inherited: list[object] = []
 
 
-def running_loop() -> asyncio.AbstractEventLoop:
-    """Return the running loop. Raises `RuntimeError`, with what to do, if there is none."""
+def running_loop() -> Loop:
+    """Return the running loop. Raises `RuntimeError`, with advice, if there is none."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
-        message = "No asyncio event loop is running here: await this inside of asyncio.run(...), or in a coroutine."
+        message = (
+            "No asyncio event loop is running here: "
+            "await this inside of asyncio.run(...), or in a coroutine."
+        )
     raise RuntimeError(message)
 
 
-class PerLoop(Generic[S]):
-    """A state for each running loop, made when it is first asked for; a forked child starts with none.
+def _do_nothing(_: object) -> None:
+    pass
 
-    `make` makes a state. `abandon` is called with the state of a loop that was closed without it, from whichever
-    thread asks next: it must not wait, and it can't use the loop.
+
+class PerLoop(Generic[S]):
+    """A state for each running loop, made at the first access. A forked child starts with none.
+
+    Args:
+        make: Makes a state.
+        abandon: Is called with the state of a loop that was closed without it, in the thread that
+            asks next. It must not wait, and it can't use the loop.
     """
 
     def __init__(
-        self, make: Callable[[], S], abandon: Callable[[S], None] = lambda _: None
+        self,
+        make: Callable[[], S],
+        abandon: Callable[[S], None] = _do_nothing,
     ) -> None:
         self._make = make
         self._abandon = abandon
-        self._states: dict[asyncio.AbstractEventLoop, S] = {}
+        self._states: dict[Loop, S] = {}
         starts_anew(self)
 
     def get(self) -> S:
@@ -73,10 +94,11 @@ class PerLoop(Generic[S]):
             self.abandon_dead()
         return state
 
-    def living(self) -> list[tuple[asyncio.AbstractEventLoop, S]]:
+    def living(self) -> list[tuple[Loop, S]]:
         """Return each loop that isn't closed, with its state."""
         with bookkeeping:
-            return [(loop, state) for loop, state in self._states.items() if not loop.is_closed()]
+            pairs = list(self._states.items())
+        return [pair for pair in pairs if not pair[0].is_closed()]
 
     def abandon_dead(self) -> None:
         """Drop the states of loops that were closed."""
@@ -93,10 +115,10 @@ class PerLoop(Generic[S]):
 
 
 class Forkable(Protocol):
-    """What holds something of its process's loops."""
+    """An object that holds state of its process's loops."""
 
     def forked(self) -> None:
-        """Drop that, in a forked child."""
+        """Drop that state in a forked child."""
         ...
 
 
@@ -104,7 +126,7 @@ _registry: WeakSet[Any] = WeakSet()
 
 
 def starts_anew(thing: Forkable) -> None:
-    """Let a thing know when it finds itself in a forked child."""
+    """Call the object's `forked` in each forked child."""
     with bookkeeping:
         _registry.add(thing)
 
@@ -117,9 +139,9 @@ def _start_anew() -> None:
 class LoadingLock:
     """Held by a thread that imports modules, reads models or builds a TLS context; a fork waits.
 
-    A child that is forked in the middle of an import finds modules that are locked by a thread
-    which doesn't exist there. If the lock isn't free in time, the fork goes on all the same: the
-    forking thread may itself hold something that the loading one waits for.
+    In a child that is forked in the middle of an import, modules are locked by a thread that
+    doesn't exist there. If the lock isn't free in time, the fork continues all the same, because
+    the forking thread may itself hold something that the loading thread waits for.
     """
 
     def __init__(self) -> None:
@@ -131,50 +153,58 @@ class LoadingLock:
         self._lock.acquire()
 
     def __exit__(self, *_: object) -> None:
-        """Let the next thread load, or fork."""
+        """Let the next thread load or fork."""
         self._lock.release()
 
     def before_fork(self) -> None:
-        """Wait for the thread that loads, but not for ever."""
-        if self._lock.acquire(timeout=FORK_SECONDS):
+        """Wait for the thread that loads, for a limited time."""
+        has_lock = self._lock.acquire(timeout=FORK_SECONDS)
+        if has_lock:
             self._forking = threading.get_ident()
 
     def after_in_parent(self) -> None:
-        """Go on loading."""
-        if self._forking == threading.get_ident():
+        """Let other threads load again."""
+        if self._is_forking():
             self._forking = None
             self._lock.release()
 
     def after_in_child(self) -> None:
-        """Be free: a thread that still holds the lock doesn't exist in the child."""
-        if self._forking != threading.get_ident():
+        """Be free, because a thread that still holds the lock doesn't exist in the child."""
+        if not self._is_forking():
             self._lock = threading.RLock()
         self.after_in_parent()
+
+    def _is_forking(self) -> bool:
+        """Return whether this thread took the lock for a fork."""
+        return self._forking == threading.get_ident()
 
 
 loading = LoadingLock()
 
 
 def _no_fork(**_: Callable[[], object]) -> None:
-    """Do nothing: Windows has no fork."""
+    """Do nothing, because Windows has no fork."""
 
 
 at_fork = getattr(os, "register_at_fork", _no_fork)
-at_fork(before=bookkeeping.acquire, after_in_parent=bookkeeping.release)
+at_fork(
+    before=bookkeeping.acquire,
+    after_in_parent=bookkeeping.release,
+)
 at_fork(after_in_child=_start_anew)
-# Registered later, so a fork acquires it first: loading takes long, and needs the other lock now
-# and then.
+# This is registered later, so a fork acquires it first: loading takes long, and needs the other
+# lock now and then.
 at_fork(
     before=loading.before_fork,
     after_in_parent=loading.after_in_parent,
     after_in_child=loading.after_in_child,
 )
-# Registered last, and so run last: the lock is held until everything has started anew.
+# This is registered last, and so runs last: the lock is held until everything has started anew.
 at_fork(after_in_child=bookkeeping.release)
 
 
 def is_cancelled() -> bool:
-    """Return whether somebody cancelled the running task: a CancelledError alone doesn't say so.
+    """Return whether the running task itself was cancelled. A CancelledError doesn't prove it.
 
     A client may have tasks of its own, and a task that awaits one of them gets its CancelledError.
     """
@@ -183,26 +213,28 @@ def is_cancelled() -> bool:
 
 
 def cancelled_inside(**facts: str | None) -> CredentialsError:
-    """Make the error for a CancelledError of a client's own, when nobody cancelled the call."""
+    """Return the error for a client's own CancelledError, when nobody cancelled the call."""
     what = "The call was cancelled from inside the client."
     return make_error(EndpointUnreachableError, what, **facts)
 
 
 def detached_task(coroutine: Coroutine[Any, Any, R]) -> asyncio.Task[R]:
-    """Start a task that belongs to no caller: in an empty context, so in nobody's trace or request.
+    """Start a task in an empty context, so it belongs to no caller's trace or request.
 
-    The context isn't given as `context=`, since a task factory needn't know that argument. Raises what the running
-    loop's task factory raises; the coroutine is closed then.
+    The context isn't passed as `context=`, because a task factory needn't know that argument.
+    Raises the exception of the running loop's task factory, after the coroutine was closed.
     """
     try:
-        return Context().run(running_loop().create_task, coroutine)
+        loop = running_loop()
+        context = Context()
+        return context.run(loop.create_task, coroutine)
     except BaseException:
         coroutine.close()
         raise
 
 
 async def join(task: asyncio.Task[R]) -> R:
-    """Await a task that others await too: a caller that is cancelled here doesn't cancel it.
+    """Await a task that others await too. A caller that is cancelled here doesn't cancel it.
 
     Raises `EndpointUnreachableError` if the task was cancelled, and the caller wasn't.
     """
@@ -214,81 +246,104 @@ async def join(task: asyncio.Task[R]) -> R:
     raise cancelled_inside()
 
 
-async def finish(closing: Iterable[asyncio.Future[None]]) -> None:
-    """Wait until all is closed; a cancellation meanwhile is passed on when it is done, not before."""
-    pending: set[asyncio.Future[None]] = set(closing)
+async def finish(closing: Iterable[_Future]) -> None:
+    """Wait until all futures are done. A cancellation meanwhile is raised at the end."""
+    pending = set(closing)
     cancelled: asyncio.CancelledError | None = None
     while pending:
         try:
             await asyncio.wait(pending)
         except asyncio.CancelledError as error:
             cancelled = error
-        pending = {future for future in pending if not future.done()}
+        done = {future for future in pending if future.done()}
+        pending -= done
     if cancelled is not None:
         raise cancelled
 
 
 async def close_in_each_loop(
-    states: Iterable[tuple[asyncio.AbstractEventLoop, S]],
+    states: Iterable[tuple[Loop, S]],
     close: Callable[[S], Coroutine[Any, Any, None]],
     seconds: float,
 ) -> int:
-    """Close each state in its own loop, and return how many loops haven't done so after `seconds`.
+    """Close each state in its own loop, and wait for that.
 
     A loop of another thread may be blocked, deaf to cancellation, stopped, or about to end. A loop
-    that ends meanwhile counts as closed. If the caller is cancelled, it is cancelled at the end,
-    not before.
+    that ends meanwhile counts as closed. If the caller is cancelled, this is raised at the end.
+
+    Args:
+        states: The loops, each with its state.
+        close: Closes a state.
+        seconds: How long to wait.
+
+    Returns:
+        How many loops haven't closed their state in this time.
     """
     here = running_loop()
-    closing: dict[asyncio.Future[None], asyncio.AbstractEventLoop] = {}
+    closing: dict[_Future, Loop] = {}
     for loop, state in states:
         if loop is here:
-            closing[here.create_task(close(state))] = here
+            coroutine = close(state)
+            future: _Future = here.create_task(coroutine)
         else:
-            closing[asyncio.wrap_future(_begin_in(loop, partial(close, state)))] = loop
-    cancelled: asyncio.CancelledError | None = None
+            work = partial(close, state)
+            begun = _begin_in(loop, work)
+            future = asyncio.wrap_future(begun)
+        closing[future] = loop
+
     end = here.time() + seconds
-    pending: set[asyncio.Future[None]] = set(closing)
+    cancelled: asyncio.CancelledError | None = None
+    pending = set(closing)
     while pending and here.time() < end:
         try:
             await asyncio.wait(pending, timeout=_LOOK_SECONDS)
         except asyncio.CancelledError as error:
             cancelled = error
-        pending = {each for each in pending if not each.done() and not closing[each].is_closed()}
-    for each in pending:
-        if closing[each] is not here:
-            # Another thread may complete it when this loop is closed already.
-            each.cancel()
+        done = {future for future in pending if future.done()}
+        pending -= done
+        ended = {future for future in pending if closing[future].is_closed()}
+        pending -= ended
+
+    for future in pending:
+        loop = closing[future]
+        if loop is not here:
+            # Otherwise the other thread may complete it after this loop has been closed.
+            future.cancel()
     if cancelled is not None:
         raise cancelled
     return len(pending)
 
 
-_tasks: set[asyncio.Task[None]] = set()  # a loop itself holds its tasks weakly
+# A loop itself holds its tasks weakly.
+_tasks: set[_Task] = set()
 
 
 def _begin_in(
-    loop: asyncio.AbstractEventLoop, work: Callable[[], Coroutine[Any, Any, None]]
+    loop: Loop,
+    work: Callable[[], Coroutine[Any, Any, None]],
 ) -> concurrent.futures.Future[None]:
-    """Have a loop of another thread begin some work, and return the future of that.
+    """Let a loop of another thread begin some work, and return a future of its end.
 
-    The coroutine is made over there: a loop that never runs again leaves none that nobody awaited.
+    The coroutine is made in that loop, so a loop that never runs again leaves none unawaited.
     """
-    ended: concurrent.futures.Future[None] = concurrent.futures.Future()
-    ended.set_running_or_notify_cancel()  # from here on nobody can cancel it
+    ended = concurrent.futures.Future[None]()
+    # From here on the future can't be cancelled.
+    ended.set_running_or_notify_cancel()
 
     def begin() -> None:
-        task = loop.create_task(work())
+        coroutine = work()
+        task = loop.create_task(coroutine)
         _tasks.add(task)
         task.add_done_callback(end)
 
-    def end(task: asyncio.Task[None]) -> None:
+    def end(task: _Task) -> None:
         _tasks.discard(task)
         ended.set_result(None)
 
     try:
         loop.call_soon_threadsafe(begin)
-    except RuntimeError:  # it was closed just now
+    except RuntimeError:
+        # The loop has just been closed.
         ended.set_result(None)
     return ended
 
@@ -297,6 +352,6 @@ _turns = PerLoop(asyncio.Lock)
 
 
 async def turn() -> None:
-    """Wait for a turn of the loop that no other caller has, so that many at once don't add up to one long stall."""
+    """Wait for the caller's own turn of the loop, so many callers don't cause one long stall."""
     async with _turns.get():
         await asyncio.sleep(0)

@@ -81,7 +81,7 @@ class _Prefetch:
     async def run(self, secret_names: Sequence[str]) -> None:
         flights = self._store.cache.flights
         flights.check_open()
-        asked = flights.invalidations
+        asked = flights.invalidations.count
         requests = await self._located(secret_names)
         under_way, missing = self._sorted(requests)
 
@@ -153,7 +153,7 @@ class _Prefetch:
         for start in range(0, len(requests), BATCH):
             batch = requests[start : start + BATCH]
             fetch = partial(self._fetch, batch)
-            flights = self._store.cache.start_many(batch, fetch)
+            flights = self._store.cache.flights.begin_batch(batch, fetch)
             yield from zip(batch, flights, strict=True)
 
     async def _fetch(self, batch: Sequence[SecretRequest]) -> dict[Hashable, Secret | Exception]:

@@ -30,19 +30,19 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "failures are never remembered",
         "_cache/freshness.py",
-        "    if failure is None or failure.transient or now - known.failed_at >= rules.negative_ttl:",
+        "    if failure is None or failure.transient:",
         "    if True:",
     ),
     (
         "failures are remembered for ever",
         "_cache/freshness.py",
-        "    if failure is None or failure.transient or now - known.failed_at >= rules.negative_ttl:",
-        "    if failure is None or failure.transient:",
+        "    is_over = now - known.failed_at >= rules.negative_ttl",
+        "    is_over = False",
     ),
     (
         "no refresh ahead",
         "_cache/freshness.py",
-        "    if now < begin:\n",
+        "    if now < refresh_at:\n",
         "    if True:\n",
     ),
     (
@@ -54,8 +54,8 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "a stale read doesn't back off",
         "_cache/freshness.py",
-        "(began is None and now < known.retry_at)",
-        "False",
+        "    is_backing_off = began is None and now < known.retry_at",
+        "    is_backing_off = False",
     ),
     (
         "patience counts from the call",
@@ -72,37 +72,37 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "a call waits for fetch after fetch",
         "_cache/freshness.py",
-        "    if has_failed or (began",
-        "    if (began",
+        "    if has_failed or is_backing_off:",
+        "    if is_backing_off:",
     ),
     (
         "back-off where nothing is left",
         "_cache/freshness.py",
-        "    if began is None and (remembered",
+        "    if began is None:\n        remembered",
         (
             "    if began is None and known.failure is not None and now < known.retry_at:\n"
             "        return Refuse(known.failure, _TOO_OLD)\n"
-            "    if began is None and (remembered"
+            "    if began is None:\n        remembered"
         ),
     ),
     (
         "a hanging refresh pins what is stale",
         "_cache/freshness.py",
-        "min(end, now + LOOK_AGAIN), refresh=True",
-        "end, refresh=True",
+        "        look_again_at = min(end, now + LOOK_AGAIN)",
+        "        look_again_at = end",
     ),
     # _cache/flights.py
     (
         "a fetch goes on when its last caller has gone",
         "_cache/flights.py",
-        "        if not flight.background:\n            self._give_up(flight)",
-        "        pass",
+        "            if has_left and not flight.background:",
+        "            if False:",
     ),
     (
         "any caller who goes cancels the fetch",
         "_cache/flights.py",
-        "        if flight.waiters or flight.task is None or",
-        "        if flight.task is None or",
+        "        if flight.waiters or task is None or",
+        "        if task is None or",
     ),
     (
         "nobody holds the task",
@@ -112,9 +112,9 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     ),
     (
         "an old fetch unregisters a newer one",
-        "_cache/flights.py",
-        "            if self.by_key.get(name) is flight:",
-        "            if name in self.by_key:",
+        "_cache/flight.py",
+        "            if found is flight:",
+        "            if found is not None:",
     ),
     (
         "a fetch that has landed is waited for",
@@ -125,34 +125,34 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "a forced refresh never has its turn",
         "_cache/flights.py",
-        "            self._take_off(*flight.followed_by)",
+        "            self._begin_follower(follower)",
         "            pass",
     ),
     (
         "calls after close are served",
         "_cache/flights.py",
-        "        if self.closed:\n            raise",
-        "        if False:\n            raise",
+        "        if self.closed:\n            advice",
+        "        if False:\n            advice",
     ),
     (
         "fetches go on after close",
         "_cache/flights.py",
-        "                    task.cancel()\n                    waiting.append(task)",
-        "                    pass",
+        "                task.cancel()\n                waiting.append(task)",
+        "                pass",
     ),
     (
         "the fetch is registered after it has begun",
         "_cache/flights.py",
-        "        state.by_key[flight.key] = flight\n",
-        "        running_loop().call_soon(state.by_key.__setitem__, flight.key, flight)\n",
+        "        state.add(flight)\n",
+        "        running_loop().call_soon(state.add, flight)\n",
     ),
     (
         "the bookkeeping stands between an outcome and its waiters",
         "_cache/flights.py",
-        "                    afterwards = self._record(flights)\n",
+        "                    reports = self._record(flights)\n",
         (
             "                    held = delivering.pop_all()\n"
-            "                    afterwards = self._record(flights)\n"
+            "                    reports = self._record(flights)\n"
             "                    delivering.push(held)\n"
         ),
     ),
@@ -165,8 +165,8 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "listeners stand between an outcome and its waiters",
         "_cache/flights.py",
-        "        for each in afterwards:\n            each()",
-        "            for each in afterwards:\n                each()",
+        "        for report in reports:\n            report()",
+        "            for report in reports:\n                report()",
     ),
     (
         "a cancelled fetch is a closed pool",
@@ -182,126 +182,120 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     ),
     (
         "an invalidation forgets what is under way",
-        "_cache/flights.py",
-        "        flight.overtaken = max(last, self._all_invalidated) > flight.since",
-        "        flight.overtaken = False",
+        "_cache/invalidations.py",
+        "        return last > number",
+        "        return False",
     ),
     (
         "marks are kept for ever",
-        "_cache/flights.py",
+        "_cache/invalidations.py",
         "            del self._marks[mark]\n",
         "            break\n",
     ),
     (
         "marks go too early",
-        "_cache/flights.py",
-        "            if oldest is not None and self._marks[mark] > oldest.since:",
+        "_cache/invalidations.py",
+        "            if is_needed:",
         "            if False:",
     ),
     # _cache/entries.py
     (
         "no back-off",
         "_cache/entries.py",
-        "        self.retry_at = now + pause * (1 + 0.1 * share)",
+        "        self.retry_at = now + pause * (1 + extra)",
         "        self.retry_at = now",
     ),
     (
         "back-off never grows",
         "_cache/entries.py",
-        "FIRST_BACKOFF * 2 ** min(self.failures - 1, 10)",
-        "FIRST_BACKOFF",
+        "        pause = FIRST_BACKOFF * 2**doublings",
+        "        pause = FIRST_BACKOFF",
     ),
     (
         "a read is no use",
         "_cache/entries.py",
-        "        return max([self.used, *(lease.used for lease in self.leases.values())])",
-        "        return self.used",
+        "            used = max(used, lease.used)",
+        "            pass",
     ),
     (
         "unbounded",
         "_cache/entries.py",
-        "        while self._size > self._room:",
+        "        while self._size > self._most:",
         "        while False:",
     ),
     # _cache/cache.py
     (
         "age counts from the landing",
-        "_cache/cache.py",
+        "_cache/outcomes.py",
         "        new.born = flight.started\n        new.share = self._share_of",
         "        new.born = now\n        new.share = self._share_of",
     ),
     (
         "an older value takes a newer one's place",
-        "_cache/cache.py",
+        "_cache/outcomes.py",
         "        if any(entry.born > flight.started for entry in known):",
         "        if False:",
     ),
     (
         "a refused value stays",
-        "_cache/cache.py",
+        "_cache/outcomes.py",
         "            if not flight.waiters:\n",
         "            if True:\n",
     ),
     (
         "a refused refresh ahead takes a fresh value",
-        "_cache/cache.py",
+        "_cache/outcomes.py",
         "            if not flight.waiters:\n",
         "            if False:\n",
     ),
     (
         "a refusal takes the value from all names",
-        "_cache/cache.py",
-        "        self._detach(flight.key)\n        self._put(new",
-        "        if old is not None:\n            self._remove(old)\n        self._put(new",
+        "_cache/outcomes.py",
+        "        self._table.detach(key)\n",
+        "        if old is not None:\n            self._table.remove(old)\n",
     ),
     (
         "a refused name is forgotten by the others",
-        "_cache/cache.py",
+        "_cache/outcomes.py",
         "            new.aliases = old.aliases\n",
         "",
     ),
     (
         "failures push out values",
-        "_cache/cache.py",
-        "self._put(new, self._blanks if new.value is None else self._values)",
-        "self._put(new, self._values)",
+        "_cache/table.py",
+        "        return self._shelve(new, self.blanks)",
+        "        return self._shelve(new, self.values)",
     ),
     (
         "values are left after close",
         "_cache/cache.py",
-        (
-            "        waiting = self.flights.close()\n"
-            "        with bookkeeping:\n"
-            "            for entry in list(self._entries.values()):\n"
-            "                self._remove(entry)\n"
-        ),
+        ("        waiting = self.flights.close()\n        with bookkeeping:\n            self._table.clear()\n"),
         "        waiting = self.flights.close()\n        with bookkeeping:\n",
     ),
     (
         "a lease outlives its entry",
-        "_cache/cache.py",
-        "            lease.until = NEVER\n            lease.value = None\n",
-        "            pass\n",
+        "_cache/entries.py",
+        "        self.until = NEVER\n        self.value = None\n",
+        "        pass\n",
     ),
     (
         "names aren't followed",
-        "_cache/cache.py",
-        "        return (key,) if entry is None else entry.keys",
+        "_cache/table.py",
+        "        return entry.keys",
         "        return (key,)",
     ),
     (
         "a fetch of before an invalidation is stored",
-        "_cache/cache.py",
-        "            elif not self._is_overtaken(flight):",
-        "            else:",
+        "_cache/outcomes.py",
+        "        if self._is_overtaken(flight, value):",
+        "        if False:",
     ),
     (
         "one of many takes the others along",
-        "_cache/cache.py",
-        "        self.flights.begin_many(list(dict.fromkeys(flights)), run)\n",
+        "_cache/flights.py",
+        "        self._begin(distinct, fetch_outcomes)\n",
         (
-            "        self.flights.begin_many(list(dict.fromkeys(flights)), run)\n"
-            "        (task,) = self.flights._loops.get().tasks\n"
+            "        task = self._begin(distinct, fetch_outcomes)\n"
             "        for flight in flights:\n"
             "            flight.task = task\n"
             "            flight.background = False\n"
@@ -311,55 +305,55 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "waiters share one exception",
         "_cache/reader.py",
-        "            raise for_caller(outcome, **self._facts)\n",
+        "            raise for_caller(outcome, **self._error_facts)\n",
         "            raise outcome\n",
     ),
     (
         "remembered failures are one exception",
         "_cache/reader.py",
-        "        reason = for_caller(decision.error, **self._facts)",
+        "        reason = for_caller(decision.error, **self._error_facts)",
         "        reason = decision.error",
     ),
     (
         "a forced refresh joins what is under way",
         "_cache/reader.py",
-        "flights.follow(current, self.key, fetch) if current",
-        "current if current",
+        "            flight = self._flights.follow(current, self.key, self._fetch)",
+        "            flight = current",
     ),
     (
         "a refresh ahead waits for its reader",
         "_cache/reader.py",
-        "                    flight.background = True\n",
+        "            flight.background = True\n",
         "",
     ),
     (
         "another key's value is given out",
         "_cache/reader.py",
-        '            is_ours = self.key in self._cache.keys_of(self.key, cast("V", outcome))',
-        "            is_ours = True",
+        "        return self.key in keys",
+        "        return True",
     ),
     (
         "another key's refusal is given out",
         "_cache/reader.py",
-        "            is_ours = outcome.transient",
-        "            is_ours = True",
+        "            return outcome.transient",
+        "            return True",
     ),
     (
         "a caller joins what began before its invalidation",
         "_cache/reader.py",
-        "        is_outdated = landed.overtaken and asked > landed.since",
-        "        is_outdated = False",
+        "        if landed.overtaken and asked > landed.since:",
+        "        if False:",
     ),
     (
         "time goes backwards",
         "_cache/reader.py",
-        "            return False\n        call.is_own",
-        "            pass\n        call.is_own",
+        "        if self._is_superseded(landed):",
+        "        if False:",
     ),
     (
         "a lease is asked before its value is taken",
         "_cache/reader.py",
-        '            return cast("V", value)\n        return await self._look()',
-        '            return cast("V", lease.value)\n        return await self._look()',
+        '            return cast("V", value)\n        return await self._get_slowly()',
+        '            return cast("V", lease.value)\n        return await self._get_slowly()',
     ),
 ]

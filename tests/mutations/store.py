@@ -12,20 +12,24 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "a task factory must know context=",
         "_loops.py",
-        "        return Context().run(running_loop().create_task, coroutine)",
-        "        return running_loop().create_task(coroutine, context=Context())",
+        "        return context.run(loop.create_task, coroutine)",
+        "        return loop.create_task(coroutine, context=context)",
     ),
     (
         "a fetch runs in its first caller's context",
         "_loops.py",
-        "        return Context().run(running_loop().create_task, coroutine)",
-        "        return running_loop().create_task(coroutine)",
+        "        return context.run(loop.create_task, coroutine)",
+        "        return loop.create_task(coroutine)",
     ),
     (
         "no lock",
         "_loops.py",
         "bookkeeping = threading.RLock()",
-        "bookkeeping = contextlib.nullcontext()\nbookkeeping.acquire = bookkeeping.release = lambda *_: True",
+        (
+            "import contextlib\n"
+            "bookkeeping = contextlib.nullcontext()\n"
+            "bookkeeping.acquire = bookkeeping.release = lambda *_: True"
+        ),
     ),
     (
         "a forked child goes on with its parent's loops",

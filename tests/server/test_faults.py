@@ -129,7 +129,7 @@ class Bench:
         """Wait until the fetch in the background has ended; it has the same deadline."""
         loop = asyncio.get_running_loop()
         started = loop.time()
-        flight = self.store.cache.flight(self.reader.key)
+        flight = self.store.cache.flights.find(self.reader.key)
         if flight is not None and flight.task is not None:
             await asyncio.wait({flight.task})
         assert loop.time() - started <= self.deadline + ROOM

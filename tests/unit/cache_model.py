@@ -194,18 +194,21 @@ class World:
         cache = self.cache
         assert not self.broken, self.broken
         assert len(cache) <= self.max_entries, "more entries than allowed"
-        entries = {id(entry): entry for entry in cache._entries.values()}.values()
+        entries = {id(entry): entry for entry in cache._table.by_key.values()}.values()
         valued = [entry for entry in entries if entry.value is not None]
         assert len(valued) == len(cache), "the count of values is wrong"
         assert len(entries) <= 2 * self.max_entries, "more keys without a value than allowed"
-        for shelf, kept in ((cache._values, valued), (cache._blanks, [e for e in entries if e.value is None])):
+        for shelf, kept in (
+            (cache._table.values, valued),
+            (cache._table.blanks, [e for e in entries if e.value is None]),
+        ):
             assert len(shelf.by_use) <= 2 * len(shelf) + 65, "the bookkeeping of uses grows"
             assert all(entry.shelf is shelf for entry in kept), "an entry that is gone is still found"
             assert {id(one) for _, _, one in shelf.by_use if one.shelf is shelf} == set(map(id, kept))
-        assert all(key in entry.keys for key, entry in cache._entries.items())
-        grouped = {key for group in cache._groups.values() for key in group}
-        assert grouped == set(cache._entries), "the groups are wrong"
-        assert not cache.flights._marks or cache.flights._under_way, "marks are kept for nothing"
+        assert all(key in entry.keys for key, entry in cache._table.by_key.items())
+        grouped = {key for group in cache._table._groups.values() for key in group}
+        assert grouped == set(cache._table.by_key), "the groups are wrong"
+        assert not cache.flights.invalidations._marks or cache.flights._under_way, "marks are kept for nothing"
         for reader in self.readers.values():
             held = cache.entry(reader.key)
             if reader.lease.value is not None:
@@ -219,7 +222,7 @@ class World:
             assert not state.by_key
             assert not state.tasks
         assert not self.cache.flights._under_way
-        assert not self.cache.flights._marks
+        assert not self.cache.flights.invalidations._marks
         assert self.cache.reads(0) + self.cache.reads(1) <= self.reads
 
     async def _fetch(self, asked: str, policy: CachePolicy, *, forced: bool) -> Value:

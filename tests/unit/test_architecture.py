@@ -39,7 +39,16 @@ FLOORS: list[set[str]] = [
 ]
 # The files of a folder have an order of their own.
 INSIDE: dict[str, list[set[str]]] = {
-    "_cache": [{"policy"}, {"freshness"}, {"entries", "flights"}, {"cache"}, {"reader"}, {"__init__"}],
+    "_cache": [
+        {"policy", "signatures", "invalidations"},
+        {"freshness"},
+        {"entries", "flight"},
+        {"table", "flights"},
+        {"outcomes"},
+        {"cache"},
+        {"reader"},
+        {"__init__"},
+    ],
     "_aws": [
         {"__init__", "origins", "answers", "redact", "tls", "models", "chain", "signing", "shared_work", "user_lines"},
         {"findings"},

@@ -16,8 +16,8 @@ from aiocredentials import (
 )
 from aiocredentials._cache import AsyncCache, Reader
 from aiocredentials.testing import FakeSecretsManager
+from unit.cache_kit import AHEAD, PLAIN, Source, make, outcomes
 from unit.cache_model import virtual
-from unit.test_cache import AHEAD, PLAIN, Source, make, outcomes
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -52,7 +52,7 @@ async def test_a_listener_that_stops_everything() -> None:
     async def fetch() -> dict[Any, int | Exception]:
         return {"a": 1, "b": 2}
 
-    flights = cache.start_many(["a", "b"], fetch)
+    flights = cache.flights.begin_batch(["a", "b"], fetch)
     assert [flight.outcome for flight in await outcomes(map(cache.flights.wait, flights))] == [1, 2]
     assert not cache.flights._under_way
     await cache.aclose()
@@ -141,7 +141,7 @@ async def test_a_task_factory_that_fails_for_those_in_line_of_a_batch() -> None:
         await asyncio.sleep(5)
         return {"a": 1, "b": 2}
 
-    flights = cache.start_many(["a", "b"], fetch)
+    flights = cache.flights.begin_batch(["a", "b"], fetch)
     calls = [asyncio.ensure_future(cache.flights.wait(flight)) for flight in flights]
     forced = [asyncio.create_task(Reader(cache, key, Source(), PLAIN).refresh()) for key in ("a", "b")]
     await asyncio.sleep(1)

@@ -10,8 +10,8 @@ import pytest
 
 from aiocredentials import CachePolicy, _loops
 from aiocredentials._cache import AsyncCache, Lease, Reader
+from unit.cache_kit import PLAIN, Source
 from unit.cache_model import Clock
-from unit.test_cache import PLAIN, Source
 from unit.thread_storm import storm
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def test_a_loop_that_was_closed_while_it_fetched() -> None:
     loop.close()
     assert len(cache.flights._under_way) == 1
     cache.invalidate("other")
-    assert cache.flights._marks
+    assert cache.flights.invalidations._marks
     source.takes = 0
 
     async def again() -> int:
@@ -104,7 +104,7 @@ def test_a_loop_that_was_closed_while_it_fetched() -> None:
     other = Reader(cache, "key", source, CachePolicy(ttl=10, patience=5, max_stale=1e6))
     assert asyncio.run(other.get()) == 3
     assert asyncio.run(again()) == 3
-    assert (cache.failures, cache.flights._under_way, cache.flights._marks) == (0, {}, {})
+    assert (cache.failures, cache.flights._under_way, cache.flights.invalidations._marks) == (0, {}, {})
     for task in tasks:
         task.get_coro().close()  # type: ignore[union-attr] # nobody will run it
         task._log_destroy_pending = False  # type: ignore[attr-defined] # as the loop was closed on purpose
@@ -114,7 +114,7 @@ async def test_invalidating_in_a_loop_that_is_closing() -> None:
     """Promise 16: a loop that is closed in the moment of an invalidation, or of close, disturbs neither."""
     cache: AsyncCache[int] = AsyncCache(Clock(), max_entries=10)
     source = Source(takes=0)
-    flight = cache.start("key", source)
+    flight = cache.flights.begin("key", source)
 
     class Closing:
         """A loop that was open when it was asked, and is closed when it is called."""
@@ -180,14 +180,14 @@ def test_a_forked_child_starts_anew() -> None:
 
     async def parent() -> Flight[int]:
         await reader.get()
-        flight = cache.start("other", Source(takes=1000))
+        flight = cache.flights.begin("other", Source(takes=1000))
         cache.invalidate("nobody's")
         cache.forked()  # what the handler calls in a child
         cache.flights._loops.forked()
-        assert cache.flight("other") is None
+        assert cache.flights.find("other") is None
         flight.task.cancel()  # type: ignore[union-attr]
         return flight
 
     asyncio.run(parent())
-    assert (cache.flights._under_way, cache.flights._marks, cache._watchers) == ({}, {}, {})
+    assert (cache.flights._under_way, cache.flights.invalidations._marks, cache._watchers) == ({}, {}, {})
     assert asyncio.run(reader.get()) == 1

@@ -1,13 +1,17 @@
 """Values that stay current. The folder knows nothing of AWS.
 
-`reader` is what a caller asks. `freshness` decides, without waiting for anything, whether it is served, waits or is
-refused. `cache` keeps what is known of each key, in `entries`. `flights` lets callers share a fetch that is under way.
+One read goes through the files like this. A caller awaits `Reader.get`, in `reader`. As long as the
+reader's lease holds, that is a hit and nothing else happens. Otherwise the reader asks `freshness`,
+which decides whether it is served, waits or gets an error. To wait, it joins or begins a fetch in
+`flights`. When the fetch ends, `outcomes` puts the value or the failure into the `table`, and the
+reader decides again.
 """
 
-from aiocredentials._cache.cache import AsyncCache, Watcher
+from aiocredentials._cache.cache import AsyncCache
 from aiocredentials._cache.entries import Entry, Lease
-from aiocredentials._cache.flights import Flight
+from aiocredentials._cache.flight import Flight
 from aiocredentials._cache.freshness import FIRST_BACKOFF, HIT, LONGEST_BACKOFF, STALE, is_fresh
+from aiocredentials._cache.outcomes import Watcher
 from aiocredentials._cache.reader import Reader
 
 __all__ = [

@@ -1,13 +1,26 @@
-"""Single flight: callers that ask for the same key share one fetch, in each running loop."""
+"""Single flight: callers that ask for the same key in one event loop share one fetch.
+
+A fetch runs in a task of its own, so a cancelled caller disturbs no other one. When the task ends,
+the outcome is first recorded in the cache, and then delivered to the waiters.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import copy
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from itertools import chain
+from typing import TYPE_CHECKING, Generic
 
+from aiocredentials._cache.flight import Flight, Follower, LoopFlights
+from aiocredentials._cache.signatures import (
+    Clock,
+    Fetch,
+    FetchBatch,
+    Keys,
+    Report,
+    V,
+)
 from aiocredentials._loops import PerLoop, bookkeeping, detached_task, running_loop
 from aiocredentials.errors import (
     CredentialsError,
@@ -17,91 +30,38 @@ from aiocredentials.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Hashable, Iterable, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Sequence
 
-V = TypeVar("V")
-
-_NEVER = float("-inf")
-
-
-class Flight(Generic[V]):
-    """A fetch under way. Its task returns nothing, so no repr of a task or future shows a value."""
-
-    __slots__ = (
-        "background", "bridged", "followed_by", "given_up", "into", "key", "landed", "names", "outcome",
-        "overtaken", "since", "started", "task", "waiters",
-    )  # fmt: skip
-
-    def __init__(self, key: Hashable) -> None:
-        self.key = key
-        """The key that was asked for."""
-        self.names: tuple[Hashable, ...] = ()
-        """All keys that were known to mean the same when it began; it is found by each of them."""
-        self.started = _NEVER
-        self.since = 0
-        """How many invalidations there had been when it began."""
-        self.overtaken = False
-        """Whether an invalidation that came after it had begun concerns what it brought."""
-        self.task: asyncio.Task[None] | None = None
-        """What is cancelled when its last caller leaves; None before it begins, and where other keys share the task."""
-        self.outcome: V | Exception | None = None
-        self.landed = False
-        self.given_up = False
-        """Whether we cancelled it ourselves, because no caller waited for it any more."""
-        self.waiters: set[asyncio.Future[Flight[V]]] = set()
-        self.background = False
-        """Whether it goes on when no caller waits for it."""
-        self.bridged = False
-        """Whether it was reported that a stale value is served while it hangs."""
-        self.followed_by: tuple[Flight[V], Callable[[], Coroutine[Any, Any, V]]] | None = None
-        """The forced refresh that begins when this one has ended."""
-        self.into: Flight[V] | None = None
-        """The flight whose outcome its waiters get instead."""
-
-
-@dataclass(slots=True)
-class LoopFlights(Generic[V]):
-    """What one running loop has under way."""
-
-    by_key: dict[Hashable, Flight[V]] = field(default_factory=dict["Hashable", Flight[V]])
-    tasks: dict[asyncio.Task[None], Sequence[Flight[V]]] = field(
-        default_factory=dict["asyncio.Task[None]", "Sequence[Flight[V]]"]
-    )
-    """The tasks, which the loop itself holds weakly only, and the flights of each."""
-
-    def remove(self, flight: Flight[V]) -> None:
-        """Make it no longer found; a younger one under the same name stays."""
-        for name in flight.names:
-            if self.by_key.get(name) is flight:
-                del self.by_key[name]
+    from aiocredentials._cache.flight import Task
+    from aiocredentials._cache.invalidations import Invalidations
 
 
 class Flights(Generic[V]):
-    """The fetches under way in all loops.
+    """The fetches under way in all event loops.
 
-    `names_of` returns all keys that are known to mean the same as a key. `record` is called under the lock with the
-    flights of a task that has ended, before their waiters continue; it returns what to call afterwards, without the
-    lock. Whatever it or a later call raises, the waiters get the outcome.
+    Args:
+        clock: Returns the time in seconds.
+        invalidations: The invalidations of the cache.
+        keys_of: Returns all keys that are known to mean the same value as a key.
+        record: Is called under the lock with the flights of a task that has ended. It returns the
+            functions to call afterwards, without the lock. The waiters get their outcomes even if
+            it or one of these functions raises.
     """
 
     def __init__(
         self,
-        clock: Callable[[], float],
-        names_of: Callable[[Hashable], tuple[Hashable, ...]],
-        record: Callable[[Sequence[Flight[V]]], Iterable[Callable[[], None]]],
+        clock: Clock,
+        invalidations: Invalidations,
+        keys_of: Callable[[Hashable], Keys],
+        record: Callable[[Sequence[Flight[V]]], list[Report]],
     ) -> None:
         self._clock = clock
-        self._names_of = names_of
+        self._keys_of = keys_of
         self._record = record
-        self._loops: PerLoop[LoopFlights[V]] = PerLoop(LoopFlights, self._abandon)
-        self.invalidations = 0
-        """How many there have been."""
-        self._marks: dict[Hashable, int] = {}
-        """The number of the last invalidation by its mark, oldest first; only those that a flight may still need."""
-        self._all_invalidated = 0
-        """The number of the last invalidation of everything."""
+        self._loops = PerLoop[LoopFlights[V]](LoopFlights, self._abandon)
         self._under_way: dict[Flight[V], None] = {}
         """The flights of all loops, oldest first."""
+        self.invalidations = invalidations
         self.begun = 0
         """How many flights have begun."""
         self.closed = False
@@ -109,243 +69,308 @@ class Flights(Generic[V]):
     def check_open(self) -> None:
         """Raise `PoolClosedError` after close."""
         if self.closed:
-            raise make_error(
-                PoolClosedError, "The pool is closed: make a new one for further calls."
-            )
+            advice = "The pool is closed: make a new one for further calls."
+            raise make_error(PoolClosedError, advice)
 
     def find(self, key: Hashable) -> Flight[V] | None:
-        """Return the fetch that is under way for a key, in the running loop."""
-        return self._loops.get().by_key.get(key)
+        """Return the fetch that is under way for a key in the running loop."""
+        state = self._loops.get()
+        return state.by_key.get(key)
 
-    def begin(self, key: Hashable, fetch: Callable[[], Coroutine[Any, Any, V]]) -> Flight[V]:
-        """Begin a fetch. Raises `PoolClosedError` after close."""
-        return self._begin(Flight(key), fetch)
+    def begin(
+        self,
+        key: Hashable,
+        fetch: Fetch[V],
+    ) -> Flight[V]:
+        """Begin the fetch of a key. Raises `PoolClosedError` after close."""
+        flight: Flight[V] = Flight(key)
+        self._begin_one(flight, fetch)
+        return flight
 
-    def begin_many(
-        self, flights: Sequence[Flight[V]], fetch: Callable[[], Coroutine[Any, Any, None]]
-    ) -> None:
-        """Begin one fetch that sets the outcome of several flights. It goes on when no caller waits for them."""
-        for flight in flights:
-            flight.background = True
-        self._launch(flights, fetch)
+    def begin_batch(
+        self,
+        keys: Sequence[Hashable],
+        fetch: FetchBatch[V],
+    ) -> list[Flight[V]]:
+        """Begin one fetch for many keys, and return the flight of each key.
+
+        Keys that are known to mean the same value share a flight. The fetch continues when no
+        caller waits for it. Raises `PoolClosedError` after close.
+        """
+        by_key: dict[Hashable, Flight[V]] = {}
+        for key in keys:
+            flight = by_key.get(key)
+            if flight is None:
+                flight = Flight(key)
+                flight.background = True
+            for alias in self._keys_of(key):
+                by_key[alias] = flight
+        flights = [by_key[key] for key in keys]
+
+        async def fetch_outcomes() -> None:
+            outcomes = await fetch()
+            for flight in flights:
+                flight.outcome = outcomes[flight.key]
+
+        distinct = list(dict.fromkeys(flights))
+        self._begin(distinct, fetch_outcomes)
+        return flights
 
     def follow(
-        self, flight: Flight[V], key: Hashable, fetch: Callable[[], Coroutine[Any, Any, V]]
+        self,
+        flight: Flight[V],
+        key: Hashable,
+        fetch: Fetch[V],
     ) -> Flight[V]:
-        """Return the fetch that begins when this one has ended: one for all callers that ask for it meanwhile."""
+        """Return the flight that begins when this one has ended.
+
+        All callers that ask for it meanwhile share it.
+        """
         if flight.followed_by is None:
-            flight.followed_by = (Flight(key), fetch)
-        return flight.followed_by[0]
+            follower: Flight[V] = Flight(key)
+            flight.followed_by = Follower(follower, fetch)
+        return flight.followed_by.flight
 
-    async def wait(self, flight: Flight[V], patience: float | None = None) -> Flight[V] | None:
-        """Wait, and return the flight that has the outcome; None if it takes longer than `patience` seconds.
+    async def wait(
+        self,
+        flight: Flight[V],
+        patience: float | None = None,
+    ) -> Flight[V] | None:
+        """Wait for a fetch, and return the flight that has the outcome.
 
-        Then the fetch goes on in the background. A caller that is cancelled disturbs no other one; the last caller to
-        leave cancels the fetch.
+        If it takes longer than `patience` seconds, return None: the fetch then continues in the
+        background. A caller that is cancelled disturbs no other one; the last caller to leave
+        cancels the fetch.
         """
         if flight.landed:
             return flight
+
         waiter: asyncio.Future[Flight[V]] = running_loop().create_future()
         flight.waiters.add(waiter)
         try:
             if patience is None:
                 return await waiter
+
             await asyncio.wait((waiter,), timeout=patience)
             if waiter.done():
                 return waiter.result()
             flight.background = True
             return None
         finally:
-            while flight.into is not None:
-                flight = flight.into
+            flight = flight.merged()
             flight.waiters.discard(waiter)
-            if waiter.cancelled() or not waiter.done():
-                self._leave(flight)
+            has_left = waiter.cancelled() or not waiter.done()
+            if has_left and not flight.background:
+                self._give_up(flight)
 
-    def invalidate(self, keys: Iterable[Hashable], marks: Iterable[Hashable]) -> None:
-        """Let no later caller join the fetches for these keys, and remember the marks for what comes in.
+    def invalidate(
+        self,
+        keys: Iterable[Hashable],
+        marks: Iterable[Hashable],
+    ) -> None:
+        """Let no later caller join the fetches for these keys. Call it under the lock.
 
-        A fetch that is under way may bring a value whose names nobody knows yet. So its value is compared with the
-        marks when it lands. Call it under the lock.
+        The values of all fetches under way are compared with the marks when they arrive.
         """
-        self.invalidations += 1
-        if self._under_way:
-            for mark in marks:
-                self._marks.pop(mark, None)
-                self._marks[mark] = self.invalidations
-        found = list(keys)
+        if not self._under_way:
+            marks = ()
+        self.invalidations.add(marks)
+
+        wanted = list(keys)
         for loop, state in self._loops.living():
-            for flight in [state.by_key[key] for key in found if key in state.by_key]:
+            found = [state.by_key.get(key) for key in wanted]
+            for flight in filter(None, found):
                 self._hide(loop, state, flight)
 
     def invalidate_all(self) -> None:
-        """Let no later caller join any fetch that is under way. Call it under the lock."""
-        self.invalidations += 1
-        self._all_invalidated = self.invalidations
+        """Let no later caller join a fetch that is under way. Call it under the lock."""
+        self.invalidations.add_of_all()
         for loop, state in self._loops.living():
-            for flight in list(state.by_key.values()):
+            found = list(state.by_key.values())
+            for flight in found:
                 self._hide(loop, state, flight)
 
-    def _hide(
-        self, loop: asyncio.AbstractEventLoop, state: LoopFlights[V], flight: Flight[V]
-    ) -> None:
-        state.remove(flight)
-        # It may be called from any thread, and a caller may be about to wait for it in its own.
-        with contextlib.suppress(RuntimeError):  # that loop has just been closed
-            loop.call_soon_threadsafe(self._give_up, flight)
+    def close(self) -> list[Task]:
+        """Refuse new fetches, and cancel those under way in all loops.
 
-    def overtake(self, flight: Flight[V], marks: Iterable[Hashable]) -> bool:
-        """Note, and return, whether an invalidation with one of these marks came after a flight had begun."""
-        last = max((self._marks.get(mark, 0) for mark in marks), default=0)
-        flight.overtaken = max(last, self._all_invalidated) > flight.since
-        return flight.overtaken
-
-    def close(self) -> list[asyncio.Task[None]]:
-        """Refuse new fetches, cancel those under way in all loops, and return the tasks of the running one."""
+        Return the tasks of the running loop, which the caller waits for.
+        """
         here = running_loop()
         with bookkeeping:
             self.closed = True
-            self._marks.clear()
-            living = [(loop, list(state.tasks)) for loop, state in self._loops.living()]
-        waiting: list[asyncio.Task[None]] = []
-        for loop, tasks in living:
-            for task in tasks:
-                if loop is here:
-                    task.cancel()
-                    waiting.append(task)
-                else:
-                    with contextlib.suppress(RuntimeError):  # that loop has just been closed
-                        loop.call_soon_threadsafe(task.cancel)
+            self.invalidations.forget()
+            loops = {task: loop for loop, state in self._loops.living() for task in state.tasks}
+
+        waiting: list[Task] = []
+        for task, loop in loops.items():
+            if loop is here:
+                task.cancel()
+                waiting.append(task)
+            else:
+                _call_in(loop, task.cancel)
         self._loops.abandon_dead()
         return waiting
 
     def forked(self) -> None:
-        """Forget in a forked child what the parent has under way; the loops' own state goes by itself."""
+        """Forget the parent's fetches in a forked child. `PerLoop` forgets their loops."""
         self._under_way = {}
-        self._marks = {}
+        self.invalidations.forget()
 
-    def _begin(self, flight: Flight[V], fetch: Callable[[], Coroutine[Any, Any, V]]) -> Flight[V]:
-        async def run() -> None:
+    def _begin_one(
+        self,
+        flight: Flight[V],
+        fetch: Fetch[V],
+    ) -> None:
+        async def fetch_outcome() -> None:
             flight.outcome = await fetch()
 
-        flight.task = self._launch([flight], run)
-        return flight
+        flight.task = self._begin([flight], fetch_outcome)
 
-    def _launch(
-        self, flights: Sequence[Flight[V]], fetch: Callable[[], Coroutine[Any, Any, None]]
-    ) -> asyncio.Task[None]:
+    def _begin(
+        self,
+        flights: Sequence[Flight[V]],
+        fetch: Fetch[None],
+    ) -> Task:
+        """Begin one fetch that sets the outcome of several flights."""
         state = self._loops.get()
         with bookkeeping:
             self.check_open()
+            # They are registered before the task exists, because an eager task runs at once.
             for flight in flights:
                 self._register(state, flight)
+
         try:
             task = detached_task(_guarded(flights, fetch))
         except BaseException:
             with bookkeeping:
                 self._unregister(state, flights)
             raise
+
         with bookkeeping:
             state.tasks[task] = flights
             was_closed = self.closed
-        # In a callback, because a task that is cancelled before its first step never runs.
+        # This is a callback, because a task that is cancelled before its first step never runs.
         task.add_done_callback(lambda _: self._land(state, task))
         if was_closed:
             task.cancel()
         return task
 
-    def _register(self, state: LoopFlights[V], flight: Flight[V]) -> None:
-        # Before the task is made: an eager one runs at once.
+    def _register(
+        self,
+        state: LoopFlights[V],
+        flight: Flight[V],
+    ) -> None:
         flight.started = self._clock()
-        flight.since = self.invalidations
-        flight.names = self._names_of(flight.key)
+        flight.since = self.invalidations.count
+        flight.keys = self._keys_of(flight.key)
         self._under_way[flight] = None
         self.begun += 1
-        for name in flight.names:
-            # A fetch may be under way already that began before it was known whose name that is.
-            state.by_key.setdefault(name, flight)
-        state.by_key[flight.key] = flight
+        state.add(flight)
 
-    def _unregister(self, state: LoopFlights[V], flights: Iterable[Flight[V]]) -> None:
+    def _unregister(
+        self,
+        state: LoopFlights[V],
+        flights: Iterable[Flight[V]],
+    ) -> None:
         for flight in flights:
             state.remove(flight)
             self._under_way.pop(flight, None)
-        # What was invalidated before the oldest fetch began concerns no fetch any more.
-        oldest = next(iter(self._under_way), None)
-        while self._marks:
-            mark = next(iter(self._marks))
-            if oldest is not None and self._marks[mark] > oldest.since:
-                break
-            del self._marks[mark]
 
-    def _land(self, state: LoopFlights[V], task: asyncio.Task[None]) -> None:
+        # Invalidations from before the oldest fetch concern no fetch any more.
+        oldest = next(iter(self._under_way), None)
+        if oldest is None:
+            self.invalidations.forget()
+        else:
+            self.invalidations.forget(until=oldest.since)
+
+    def _land(
+        self,
+        state: LoopFlights[V],
+        task: Task,
+    ) -> None:
+        """Record the outcomes of a task that has ended, and deliver them."""
         flights = state.tasks[task]
-        afterwards: Iterable[Callable[[], None]] = ()
-        # Whatever is raised here, also by delivering one of them, each flight is delivered.
+        reports: list[Report] = []
+        # Each flight is delivered, even if recording or another delivery raises.
         with contextlib.ExitStack() as delivering:
             for flight in reversed(flights):
                 delivering.callback(self._deliver, flight)
+
             with bookkeeping:
                 del state.tasks[task]
                 for flight in flights:
                     if flight.outcome is None:
-                        # Where no caller waits, as at the end of its loop, that is no failure.
+                        # Where no caller waits, as at the end of a loop, this is no failure.
                         flight.given_up = flight.given_up or not flight.waiters
                         flight.outcome = self._cancelled()
                 try:
-                    afterwards = self._record(flights)
+                    reports = self._record(flights)
                 finally:
                     self._unregister(state, flights)
-        for each in afterwards:
-            each()
+
+        for report in reports:
+            report()
+
+    def _deliver(self, flight: Flight[V]) -> None:
+        flight.land()
+        follower = flight.followed_by
+        if follower is not None and follower.flight.waiters:
+            self._begin_follower(follower)
+
+    def _begin_follower(self, follower: Follower[V]) -> None:
+        flight = follower.flight
+        other = self.find(flight.key)
+        if other is not None:
+            # It began after an invalidation, and so after the calls of all waiters here.
+            flight.merge_into(other)
+            return
+
+        try:
+            self._begin_one(flight, follower.fetch)
+        except Exception as error:  # noqa: BLE001 (it belongs to the waiters, whatever it is)
+            # The pool was closed, or a task factory fails.
+            flight.outcome = error
+            flight.land()
+        except BaseException:
+            # The waiters get an error of their own. The loop gets the one that ends the program.
+            flight.outcome = self._cancelled()
+            flight.land()
+            raise
 
     def _cancelled(self) -> CredentialsError:
-        """Make the error of a fetch that was cancelled."""
+        """Return the error of a fetch that was cancelled."""
         if self.closed:
             return make_error(PoolClosedError, "The pool was closed during the call.")
         what = "The fetch was cancelled by something other than this library."
         return make_error(EndpointUnreachableError, what)
 
-    def _deliver(self, flight: Flight[V]) -> None:
-        flight.landed = True
-        for waiter in flight.waiters:
-            if not waiter.done():
-                waiter.set_result(flight)
-        if flight.followed_by is not None and flight.followed_by[0].waiters:
-            self._take_off(*flight.followed_by)
-
-    def _take_off(self, flight: Flight[V], fetch: Callable[[], Coroutine[Any, Any, V]]) -> None:
-        other = self.find(flight.key)
-        if other is not None:
-            # It began after an invalidation, and so later than all callers that wait here asked.
-            flight.into = other
-            other.waiters |= flight.waiters
-            return
-        try:
-            self._begin(flight, fetch)
-        except BaseException as error:
-            # The pool was closed, or a task factory fails: the waiters get that, and the loop what ends the program.
-            flight.outcome = error if isinstance(error, Exception) else self._cancelled()
-            self._deliver(flight)
-            if not isinstance(error, Exception):
-                raise
-
-    def _leave(self, flight: Flight[V]) -> None:
-        if not flight.background:
-            self._give_up(flight)
+    def _hide(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        state: LoopFlights[V],
+        flight: Flight[V],
+    ) -> None:
+        """Let no later caller join a fetch, and cancel it if no caller waits for it."""
+        state.remove(flight)
+        # This may be another thread's loop, where a caller may be about to wait for the fetch.
+        _call_in(loop, self._give_up, flight)
 
     def _give_up(self, flight: Flight[V]) -> None:
-        """Cancel a fetch for which no caller waits."""
-        if flight.waiters or flight.task is None or flight.task.done():
+        """Cancel a fetch if no caller waits for it."""
+        task = flight.task
+        if flight.waiters or task is None or task.done():
             return
+
         with bookkeeping:
-            self._loops.get().remove(flight)
+            state = self._loops.get()
+            state.remove(flight)
         flight.given_up = True
-        flight.task.cancel()
+        task.cancel()
 
     def _abandon(self, state: LoopFlights[V]) -> None:
-        """Record that the fetches of a loop that was closed too early bring nothing."""
-        flights = [flight for each in state.tasks.values() for flight in each]
+        """Note that the fetches of a loop that was closed too early have no outcome."""
+        groups = state.tasks.values()
+        flights = list(chain.from_iterable(groups))
         with bookkeeping:
             for flight in flights:
                 flight.given_up = True
@@ -353,13 +378,31 @@ class Flights(Generic[V]):
             self._unregister(state, flights)
 
 
-async def _guarded(
-    flights: Sequence[Flight[V]], fetch: Callable[[], Coroutine[Any, Any, None]]
+def _call_in(
+    loop: asyncio.AbstractEventLoop,
+    function: Callable[..., object],
+    *arguments: object,
 ) -> None:
-    """Run a fetch, and let what it raises be the outcome."""
+    """Call a function in its loop, of whichever thread that is."""
+    # A loop that has just been closed raises RuntimeError.
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(function, *arguments)
+
+
+async def _guarded(
+    flights: Sequence[Flight[V]],
+    fetch: Fetch[None],
+) -> None:
+    """Run a fetch. An exception that it raises becomes the outcome of its flights."""
     try:
         await fetch()
     except Exception as error:  # noqa: BLE001 (it belongs to the waiters, whatever it is)
         for flight in flights:
-            # A copy has no traceback: nothing grows, and no frame is kept.
-            flight.outcome = copy.copy(error) if isinstance(error, CredentialsError) else error
+            flight.outcome = _without_traceback(error)
+
+
+def _without_traceback(error: Exception) -> Exception:
+    """Return a copy of a `CredentialsError`: it keeps no frame, and its traceback doesn't grow."""
+    if isinstance(error, CredentialsError):
+        return copy.copy(error)
+    return error

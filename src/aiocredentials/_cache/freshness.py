@@ -1,4 +1,9 @@
-"""Whether a reader is served, waits or is refused: a pure decision about what is known, made without an event loop."""
+"""The decision on a read: whether the reader is served, waits for a fetch, or gets an error.
+
+`decide` is a pure function of the reader's policy, the cache's knowledge of the key and the time.
+It needs no event loop and calls nobody, so `tests/unit/test_freshness.py` tests it as a table.
+`reader` acts on the decision.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +14,30 @@ if TYPE_CHECKING:
     from aiocredentials._cache.policy import CachePolicy
     from aiocredentials.errors import CredentialsError
 
-HIT, STALE = 0, 1
-# A refresh that failed isn't tried again before 2 s, then 4, 8 ... 60 s, however many callers ask: 14 times in ten
-# minutes.
-FIRST_BACKOFF, LONGEST_BACKOFF = 2.0, 60.0
+# The two kinds of reads that are served from memory.
+HIT = 0
+STALE = 1
 
+NEVER = float("-inf")
+"""A time before all others: that of an event that hasn't happened."""
 
-# While a refresh hangs, readers look again after this time, in seconds: another loop, or a forked child, has no part in
-# that refresh, and begins its own.
+# After a failed refresh the next one waits 2 s, then 4, 8 ... 60 s, however many callers ask. These
+# are 14 refreshes in ten minutes.
+FIRST_BACKOFF = 2.0
+LONGEST_BACKOFF = 60.0
+
 LOOK_AGAIN = 1.0
+"""While a refresh hangs, readers decide again after this time, in seconds.
+
+Another event loop or a forked child doesn't share that refresh, and begins its own.
+"""
 
 
 class Known(Protocol):
-    """What the decision reads of an entry. Times are those of the cache's clock, in seconds."""
+    """The properties of an entry on which the decision depends.
+
+    Times are seconds of the cache's clock.
+    """
 
     @property
     def has_value(self) -> bool:
@@ -29,58 +45,76 @@ class Known(Protocol):
         ...
 
     born: float
-    """When the fetch began that brought the value."""
+    """When the fetch of the value began."""
     share: float
-    """A random number from 0 to 1, by which the jitter shortens the ttl of this value."""
+    """A random number from 0 to 1: the part of the jitter that shortens the TTL of this value."""
     stale_ok: bool
-    """Whether the value may be served past its ttl: not after AWS has refused to refresh it."""
+    """Whether the value may be served past its TTL: not after AWS has refused to refresh it."""
     failure: CredentialsError | None
-    """What the last fetch failed with, if it failed."""
+    """The error of the last fetch, if it failed."""
     failed_at: float
+    """When the last fetch failed."""
     retry_at: float
-    """Before this time nobody tries to refresh the value in the background."""
+    """Until this time, no refresh begins in the background."""
 
 
 class Rules:
     """A policy in plain seconds, as one kind of reader follows it.
 
-    `pooled` says whether a refresh may go on when no caller waits for it. Without a pool nothing outlives its call, so
-    nothing is refreshed ahead, and past the ttl a reader waits until the refresh has ended.
+    Args:
+        policy: The policy.
+        pooled: Whether a refresh may continue when no caller waits for it. Without a pool, no fetch
+            outlives its call: nothing is refreshed ahead, and past the TTL a reader waits until the
+            refresh has ended.
     """
 
     __slots__ = ("ahead", "jitter", "max_stale", "negative_ttl", "patience", "ttl")
 
-    def __init__(self, policy: CachePolicy, *, pooled: bool = True) -> None:
+    def __init__(
+        self,
+        policy: CachePolicy,
+        *,
+        pooled: bool = True,
+    ) -> None:
         self.ttl = cast("float", policy.ttl)
         self.jitter = policy.jitter
-        self.ahead = policy.refresh_ahead if pooled else None
-        self.patience = cast("float", policy.patience) if pooled else None
         self.max_stale = cast("float", policy.max_stale)
         self.negative_ttl = cast("float", policy.negative_ttl)
 
+        self.ahead: float | None = None
+        self.patience: float | None = None
+        if pooled:
+            self.ahead = policy.refresh_ahead
+            self.patience = cast("float", policy.patience)
+
     def ttl_of(self, known: Known) -> float:
-        """Return the ttl of one value, which its share of the jitter shortens."""
+        """Return the TTL of one value, which is shortened by the value's share of the jitter."""
         return self.ttl * (1 - self.jitter * known.share)
 
 
 @dataclass(frozen=True, slots=True)
 class Serve:
-    """The value is served, and a lease until then lets the reader skip this decision."""
+    """The reader gets the value, with a lease that lets further reads skip this decision."""
 
     kind: int
+    """`HIT` or `STALE`."""
     until: float
+    """When the lease ends."""
     refresh: bool = False
-    """Whether a fetch is to be under way, in the background."""
+    """Whether a fetch must be under way in the background."""
 
 
 class Wait(NamedTuple):
-    """The reader waits for a fetch, at most for so many seconds; None means until it ends."""
+    """The reader waits for a fetch, for at most `patience` seconds; None means until it ends."""
 
     patience: float | None
 
 
 class Refuse(NamedTuple):
-    """The reader gets an error; `expired` is why a value that is there can't be served, None where there is none."""
+    """The reader gets an error.
+
+    `expired` is the reason why an existing value can't be served; it is None if there is no value.
+    """
 
     error: CredentialsError
     expired: str | None = None
@@ -89,12 +123,22 @@ class Refuse(NamedTuple):
 Decision: TypeAlias = Serve | Wait | Refuse
 
 _TOO_OLD = "The cached value is older than max_stale allows, and it can't be refreshed."
-_REFUSED = "AWS refused to refresh the cached value, so it isn't served past its ttl, and it can't be refreshed now."
+_REFUSED = (
+    "AWS refused to refresh the cached value, so it isn't served past its ttl, "
+    "and it can't be refreshed now."
+)
 
 
-def is_fresh(policy: CachePolicy, known: Known | None, now: float) -> bool:
+def is_fresh(
+    policy: CachePolicy,
+    known: Known | None,
+    now: float,
+) -> bool:
     """Return whether a reader under this policy would be served the value as fresh."""
-    return known is not None and known.has_value and now - known.born < Rules(policy).ttl_of(known)
+    if known is None or not known.has_value:
+        return False
+    age = now - known.born
+    return age < Rules(policy).ttl_of(known)
 
 
 def decide(
@@ -106,79 +150,121 @@ def decide(
     is_spent: bool = False,
     failure: CredentialsError | None = None,
 ) -> Decision:
-    """Decide what a reader gets.
+    """Decide whether a reader is served, waits or gets an error.
 
     Args:
         rules: The reader's policy.
-        known: What the cache knows of the key; None if it knows nothing.
-        began: When the fetch began that is under way for the key; None if there is none.
+        known: The cache's entry for the key; None if there is none.
+        began: When the fetch that is under way for the key began; None if no fetch is under way.
         now: The time by the cache's clock.
-        is_spent: Whether this reader has waited for that fetch as long as its patience lasts. It has to be said,
-            because patience never ends by itself on a clock that stands still.
-        failure: The transient error of a fetch that this reader has waited for. It doesn't wait for another one.
+        is_spent: Whether this reader has used up its patience on that fetch. The times alone don't
+            say so, because on a clock that stands still, patience never ends.
+        failure: The transient error of a fetch for which this reader has waited. It doesn't wait
+            for another one.
     """
     if known is None or not known.has_value:
         return _without_value(rules, known, now, failure)
+
     ttl = rules.ttl_of(known)
     age = now - known.born
     if age < ttl:
         return _fresh(rules, known, ttl, now)
     if known.stale_ok and age <= rules.max_stale:
-        return _stale(rules, known, began, now, is_spent=is_spent, has_failed=failure is not None)
+        has_failed = failure is not None
+        return _stale(rules, known, began, now, is_spent=is_spent, has_failed=has_failed)
     return _expired(rules, known, began, now, failure)
 
 
 def _without_value(
-    rules: Rules, known: Known | None, now: float, failure: CredentialsError | None
+    rules: Rules,
+    known: Known | None,
+    now: float,
+    failure: CredentialsError | None,
 ) -> Decision:
     if failure is not None:
         return Refuse(failure)
-    if known is not None and (remembered := _remembered(rules, known, now)) is not None:
+
+    remembered = _remembered(rules, known, now)
+    if remembered is not None:
         return Refuse(remembered)
     return Wait(None)
 
 
-def _fresh(rules: Rules, known: Known, ttl: float, now: float) -> Serve:
+def _fresh(
+    rules: Rules,
+    known: Known,
+    ttl: float,
+    now: float,
+) -> Serve:
     end = known.born + ttl
     if rules.ahead is None:
         return Serve(HIT, end)
-    begin = known.born + ttl * rules.ahead
-    if now < begin:
-        return Serve(HIT, begin)
+
+    refresh_at = known.born + ttl * rules.ahead
+    if now < refresh_at:
+        return Serve(HIT, refresh_at)
     if now < known.retry_at:
         return Serve(HIT, min(end, known.retry_at))
     return Serve(HIT, end, refresh=True)
 
 
 def _stale(
-    rules: Rules, known: Known, began: float | None, now: float, *, is_spent: bool, has_failed: bool
+    rules: Rules,
+    known: Known,
+    began: float | None,
+    now: float,
+    *,
+    is_spent: bool,
+    has_failed: bool,
 ) -> Decision:
     end = known.born + rules.max_stale
-    if has_failed or (began is None and now < known.retry_at):
+    is_backing_off = began is None and now < known.retry_at
+    if has_failed or is_backing_off:
         return Serve(STALE, min(end, known.retry_at))
+
     if rules.patience is None:
         return Wait(None)
-    left = rules.patience if began is None else began + rules.patience - now
+
+    left = rules.patience
+    if began is not None:
+        left = began + rules.patience - now
     if is_spent or left <= 0:
-        # The lease ends sooner if the fetch ends: that changes the entry.
-        return Serve(STALE, min(end, now + LOOK_AGAIN), refresh=True)
+        # The lease ends sooner if the fetch ends, because that changes the entry.
+        look_again_at = min(end, now + LOOK_AGAIN)
+        return Serve(STALE, look_again_at, refresh=True)
     return Wait(left)
 
 
 def _expired(
-    rules: Rules, known: Known, began: float | None, now: float, failure: CredentialsError | None
+    rules: Rules,
+    known: Known,
+    began: float | None,
+    now: float,
+    failure: CredentialsError | None,
 ) -> Decision:
-    """Decide where nothing is left to serve. Back-off doesn't count here: only a fetch helps, so it is made at once."""
+    """Decide where no value can be served. Back-off doesn't apply: only a fetch helps."""
     if failure is not None:
-        return Refuse(failure, _TOO_OLD if known.stale_ok else _REFUSED)
-    if began is None and (remembered := _remembered(rules, known, now)) is not None:
-        return Refuse(remembered)
+        expired = _TOO_OLD if known.stale_ok else _REFUSED
+        return Refuse(failure, expired)
+
+    if began is None:
+        remembered = _remembered(rules, known, now)
+        if remembered is not None:
+            return Refuse(remembered)
     return Wait(None)
 
 
-def _remembered(rules: Rules, known: Known, now: float) -> CredentialsError | None:
-    """Return the permanent failure that is remembered, for `negative_ttl` seconds."""
-    failure = known.failure
-    if failure is None or failure.transient or now - known.failed_at >= rules.negative_ttl:
+def _remembered(
+    rules: Rules,
+    known: Known | None,
+    now: float,
+) -> CredentialsError | None:
+    """Return the permanent failure of the last fetch, for `negative_ttl` seconds."""
+    if known is None:
         return None
-    return failure
+
+    failure = known.failure
+    if failure is None or failure.transient:
+        return None
+    is_over = now - known.failed_at >= rules.negative_ttl
+    return None if is_over else failure

@@ -1,4 +1,4 @@
-"""`CachePolicy`: how fresh is fresh, and how long an old value may bridge an outage."""
+"""`CachePolicy`: how long a value is fresh, and how long an old value may bridge an outage."""
 
 from __future__ import annotations
 
@@ -8,39 +8,75 @@ from typing import cast
 
 from aiocredentials._arguments import seconds, share_of_one
 
+_DURATIONS = ("ttl", "patience", "max_stale", "negative_ttl")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CachePolicy:
-    """How long a value is served from memory, and what happens then. Durations are seconds, or a `timedelta`.
+    """How long a value is served from memory, and how it is refreshed.
 
-    Raises `TypeError` or `ValueError`, with what to give instead, for a value that makes no sense.
+    Durations are seconds, or a `timedelta`.
+
+    Args:
+        ttl: Seconds for which a value is fresh, counted from the start of its fetch. More than 0;
+            default 300.
+        jitter: A share from 0 to 1. The TTL of each value is shortened by a random part of this
+            share, so the processes of a fleet don't all fetch at once. Default 0.1.
+        refresh_ahead: A share of the TTL between 0 and 1. A read of a value older than this starts
+            a refresh in the background; None means never. Default 0.8.
+        patience: Seconds that a reader waits for a refresh past the TTL, counted from the start of
+            the refresh. Then the stale value is served. 0 means not at all; default 0.5.
+        max_stale: Age in seconds up to which a value is still served while its refresh fails or
+            hangs. 0 means never, otherwise at least the `ttl`; default 3600.
+        negative_ttl: Seconds for which a permanent failure is remembered. 0 means not at all;
+            default 5.
+
+    Raises:
+        TypeError: If a value has the wrong type. The message says what to give instead.
+        ValueError: If a value is out of its range. The message says what to give instead.
     """
 
     ttl: float | timedelta = 300.0
-    """A value is fresh this long, counted from the start of the fetch that brought it."""
+    """A value is fresh for this long, counted from the start of its fetch."""
     jitter: float = 0.1
-    """The ttl of each value is shortened by a random share up to this, so that a fleet doesn't fetch all at once."""
+    """The TTL of each value is shortened by a random part of up to this share."""
     refresh_ahead: float | None = 0.8
-    """A read past this share of the ttl starts a refresh in the background; None: never."""
+    """A read past this share of the TTL starts a refresh in the background; None: never."""
     patience: float | timedelta = 0.5
-    """Past the ttl, a reader waits this long for the refresh, counted from the refresh's start; 0: not at all."""
+    """Past the TTL, a reader waits up to this long after the refresh's start; 0: not at all."""
     max_stale: float | timedelta = 3600.0
-    """A value up to this old is still served while refreshing fails or hangs; 0: never; else at least the ttl."""
+    """A value up to this old is served while its refresh fails or hangs; 0: never.
+
+    Otherwise it is at least the `ttl`.
+    """
     negative_ttl: float | timedelta = 5.0
-    """A permanent failure is remembered this long; 0: not at all."""
+    """A permanent failure is remembered for this long; 0: not at all."""
 
     def __post_init__(self) -> None:
-        """Refuse nonsense, and keep seconds as floats."""
-        for name in ("ttl", "patience", "max_stale", "negative_ttl"):
-            object.__setattr__(self, name, seconds(getattr(self, name), name, zero=name != "ttl"))
-        object.__setattr__(self, "jitter", share_of_one(self.jitter, "jitter", ends=True))
-        if self.refresh_ahead is not None:
-            object.__setattr__(
-                self, "refresh_ahead", share_of_one(self.refresh_ahead, "refresh_ahead", ends=False)
+        """Reject values that make no sense, and keep durations as seconds."""
+        for name in _DURATIONS:
+            zero_ok = name != "ttl"
+            duration = seconds(getattr(self, name), name, zero=zero_ok)
+            object.__setattr__(self, name, duration)
+
+        jitter = share_of_one(self.jitter, "jitter", ends=True)
+        object.__setattr__(self, "jitter", jitter)
+
+        refresh_ahead = self.refresh_ahead
+        if refresh_ahead is not None:
+            refresh_ahead = share_of_one(
+                refresh_ahead,
+                "refresh_ahead",
+                ends=False,
             )
-        if 0 < cast("float", self.max_stale) < cast("float", self.ttl):
+            object.__setattr__(self, "refresh_ahead", refresh_ahead)
+
+        max_stale = cast("float", self.max_stale)
+        ttl = cast("float", self.ttl)
+        if 0 < max_stale < ttl:
             raise ValueError(
-                f"max_stale is {self.max_stale}, less than the ttl, {self.ttl}: give the ttl at least, or 0 for never."
+                f"max_stale is {max_stale}, less than the ttl, {ttl}: "
+                "give the ttl at least, or 0 for never."
             )
 
 

@@ -1,11 +1,24 @@
-"""Reading one key under one policy."""
+"""Reading one key under one policy.
+
+A read that finds a lease is a hit: `Reader.get`. Any other read is a loop: decide, by `freshness`,
+and then serve the value, raise an error, or wait for a fetch and decide again.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, cast
 
-from aiocredentials._cache.entries import NEVER, Lease
-from aiocredentials._cache.freshness import FIRST_BACKOFF, STALE, Refuse, Rules, Serve, decide
+from aiocredentials._cache.entries import Lease
+from aiocredentials._cache.freshness import (
+    FIRST_BACKOFF,
+    NEVER,
+    STALE,
+    Refuse,
+    Rules,
+    Serve,
+    decide,
+)
+from aiocredentials._cache.signatures import Fetch, V
 from aiocredentials._loops import bookkeeping
 from aiocredentials.errors import (
     CredentialsError,
@@ -15,19 +28,17 @@ from aiocredentials.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Hashable, Mapping
+    from collections.abc import Hashable, Mapping
 
     from aiocredentials._cache.cache import AsyncCache
     from aiocredentials._cache.entries import Entry
-    from aiocredentials._cache.flights import Flight
+    from aiocredentials._cache.flight import Flight
     from aiocredentials._cache.freshness import Decision
     from aiocredentials._cache.policy import CachePolicy
 
-V = TypeVar("V")
-
 
 class _Call(Generic[V]):
-    """What one call has found out while it waited."""
+    """The facts that one call has learned while it waited."""
 
     __slots__ = ("asked", "failure", "is_own", "spent")
 
@@ -35,25 +46,53 @@ class _Call(Generic[V]):
         self.asked = asked
         """How many invalidations there had been when the caller asked."""
         self.failure: CredentialsError | None = None
-        """The transient error of a fetch that it has waited for."""
+        """The transient error of a fetch for which it has waited."""
         self.spent: Flight[V] | None = None
-        """The fetch that it has waited for as long as its patience lasts."""
+        """The fetch on which it has used up its patience."""
         self.is_own = False
-        """Whether it needs a fetch of its own, because one by an alias didn't answer it."""
+        """Whether it needs a fetch of its own key, because a fetch of an alias didn't answer it."""
+
+
+class _Look(Generic[V]):
+    """One look at the cache, under the lock, and the decision on it."""
+
+    __slots__ = ("decision", "entry", "flight", "is_first", "now", "value")
+
+    def __init__(
+        self,
+        now: float,
+        entry: Entry[V] | None,
+        flight: Flight[V] | None,
+        decision: Decision,
+    ) -> None:
+        self.now = now
+        self.entry = entry
+        self.flight = flight
+        self.decision = decision
+        self.value: V | None = None
+        """The value, if it is served."""
+        self.is_first = False
+        """Whether this is the first read of its lease."""
 
 
 class Reader(Generic[V]):
-    """One key, read under one policy.
+    """Reads one key under one policy.
 
-    `pooled` says whether a refresh may go on when no caller waits for it. `facts` are what this reader's errors say of
-    it: `secret_name`, `region_name` and `region_source`.
+    Args:
+        cache: The cache.
+        key: The key.
+        fetch: Fetches the value of the key.
+        policy: The policy.
+        pooled: Whether a refresh may continue when no caller waits for it.
+        facts: What this reader's errors say about it: `secret_name`, `region_name` and
+            `region_source`.
     """
 
     def __init__(
         self,
         cache: AsyncCache[V],
         key: Hashable,
-        fetch: Callable[[], Coroutine[Any, Any, V]],
+        fetch: Fetch[V],
         policy: CachePolicy,
         *,
         pooled: bool = True,
@@ -61,180 +100,276 @@ class Reader(Generic[V]):
     ) -> None:
         self.key = key
         self._cache = cache
+        self._flights = cache.flights
         self._fetch = fetch
         self._rules = Rules(policy, pooled=pooled)
-        self._facts = facts or {}
+        self._error_facts = facts or {}
         self.lease: Lease[V] = Lease(None, NEVER)
 
     async def get(self) -> V:
-        """Return the value: at once, or after a fetch. Raises a `CredentialsError`."""
+        """Return the value, from memory or after a fetch. Raises a `CredentialsError`."""
         lease = self.lease
-        # First the value, and then whether it holds: another thread ends a lease in the opposite order.
+        # The value is taken before the time is checked, because another thread ends a lease in the
+        # opposite order.
         value = lease.value
-        if (now := self._cache.clock()) < lease.until:
+        now = self._cache.clock()
+        if now < lease.until:
             lease.used = now
             lease.reads += 1
             return cast("V", value)
-        return await self._look()
+        return await self._get_slowly()
 
     async def refresh(self) -> V:
-        """Return what a fetch begun after this call brought. Raises a `CredentialsError`."""
-        flights = self._cache.flights
-        flights.check_open()
-        asked = flights.invalidations
-        current = flights.find(self.key)
-        fetch = self._fetch
-        flight = flights.follow(current, self.key, fetch) if current else self._start()
+        """Return the value of a fetch that begins after this call. Raises a `CredentialsError`."""
+        self._flights.check_open()
+        asked = self._flights.invalidations.count
+        current = self._find()
+        if current is None:
+            flight = self._begin()
+        else:
+            flight = self._flights.follow(
+                current,
+                self.key,
+                self._fetch,
+            )
         self._cache.count_miss()
         return await self.result_of(flight, asked)
 
-    async def result_of(self, flight: Flight[V], asked: int) -> V:
-        """Wait for a fetch, or for one of this reader's own where that one doesn't answer it. Raises its error.
+    async def result_of(
+        self,
+        flight: Flight[V],
+        asked: int,
+    ) -> V:
+        """Wait for a fetch, and return its value or raise its error.
 
-        `asked` is how many invalidations there had been when the caller asked.
+        If it doesn't answer this reader, wait for a fetch of the reader's own key instead. `asked`
+        is how many invalidations there had been when the caller asked.
         """
-        landed = await self._ended(flight)
+        landed = await self._landed(flight)
         while not self._is_answered_by(landed, asked):
-            landed = await self._ended(self._own_flight() or self._start())
+            own_flight = self._own_flight() or self._begin()
+            landed = await self._landed(own_flight)
         return self._result(landed)
 
     def pause(self) -> float:
-        """Return for how many seconds another look can bring nothing new: at most the ttl."""
+        """Return for how many seconds another read can't return anything new: at most the TTL."""
         now = self._cache.clock()
         left = self.lease.until - now
         if left <= 0:
+            left = FIRST_BACKOFF
             entry = self._cache.entry(self.key)
-            backing_off = 0.0 if entry is None else entry.retry_at - now
-            left = max(FIRST_BACKOFF, backing_off)
+            if entry is not None:
+                back_off = entry.retry_at - now
+                left = max(left, back_off)
         return min(self._rules.ttl, left)
 
-    async def _look(self) -> V:
-        """Return the value, or raise: as the rules say of what is known, and with a fetch where they want one."""
-        flights = self._cache.flights
-        call: _Call[V] = _Call(flights.invalidations)
+    async def _get_slowly(self) -> V:
+        """Decide, and wait for fetches, until the value or an error can be returned."""
+        asked = self._flights.invalidations.count
+        call: _Call[V] = _Call(asked)
         while True:
             with bookkeeping:
-                now = self._cache.clock()
-                entry = self._cache.entry(self.key)
-                flight = self._flight_for(call)
-                decision = self._decide(call, entry, flight, now)
-                value = None if entry is None else entry.value
-                is_first = self._take_lease(entry, decision, now)
+                look = self._look(call)
+            decision = look.decision
 
             if isinstance(decision, Serve):
-                if decision.refresh:
-                    flight = flight or self._start()
-                    flight.background = True
-                if is_first and decision.kind == STALE and not (flight and flight.bridged):
-                    self._report_stale(cast("Entry[V]", entry), cast("V", value), now)
-                    if flight is not None:
-                        flight.bridged = True
-                return cast("V", value)
+                return self._serve(look, decision)
 
             if isinstance(decision, Refuse):
-                raise self._refusal(decision, has_waited=call.failure is not None)
+                raise self._refusal(call, decision)
 
-            flight = flight or self._start()
-            landed = await flights.wait(flight, decision.patience)
+            flight = look.flight or self._begin()
+            patience = decision.patience
+            landed = await self._flights.wait(flight, patience)
             if landed is None:
                 call.spent = flight
             elif self._is_final(call, landed):
                 self._cache.count_miss()
                 return self._result(landed)
 
+    def _look(self, call: _Call[V]) -> _Look[V]:
+        """Look at the cache and decide. If the value is served, take the lease on it."""
+        now = self._cache.clock()
+        entry = self._cache.entry(self.key)
+        flight = self._flight_for(call)
+        self._flights.check_open()
+
+        began: float | None = None
+        is_spent = False
+        if flight is not None:
+            began = flight.started
+            is_spent = flight is call.spent
+        decision = decide(
+            self._rules,
+            entry,
+            began,
+            now,
+            is_spent=is_spent,
+            failure=call.failure,
+        )
+
+        look = _Look(now, entry, flight, decision)
+        if entry is not None and isinstance(decision, Serve):
+            self._take_lease(entry, decision, look)
+        return look
+
+    def _take_lease(
+        self,
+        entry: Entry[V],
+        decision: Serve,
+        look: _Look[V],
+    ) -> None:
+        """Take the lease that lets further reads skip the decision."""
+        lease = entry.lease(decision.until, decision.kind)
+        look.value = entry.value
+        look.is_first = not lease.reads
+        lease.used = look.now
+        lease.reads += 1
+        self.lease = lease
+
     def _flight_for(self, call: _Call[V]) -> Flight[V] | None:
-        """Return the fetch under way that this call may wait for."""
-        flight = self._own_flight() if call.is_own else self._cache.flights.find(self.key)
-        if flight is None and call.spent is not None and not call.spent.landed:
-            # An invalidation made it unknown to others, but this caller had asked before.
-            return call.spent
+        """Return the fetch under way for which this call may wait."""
+        flight = self._own_flight() if call.is_own else self._find()
+        if flight is not None:
+            return flight
+
+        spent = call.spent
+        if spent is None or spent.landed:
+            return None
+        # An invalidation hides it from later callers, but this caller had asked before.
+        return spent
+
+    def _find(self) -> Flight[V] | None:
+        return self._flights.find(self.key)
+
+    def _own_flight(self) -> Flight[V] | None:
+        """Return the fetch under way for this reader's own key, not for an alias of it."""
+        flight = self._find()
+        if flight is None or flight.key != self.key:
+            return None
         return flight
 
-    def _decide(
-        self, call: _Call[V], entry: Entry[V] | None, flight: Flight[V] | None, now: float
-    ) -> Decision:
-        self._cache.flights.check_open()
-        began = None if flight is None else flight.started
-        is_spent = flight is not None and flight is call.spent
-        return decide(self._rules, entry, began, now, is_spent=is_spent, failure=call.failure)
+    def _begin(self) -> Flight[V]:
+        return self._flights.begin(self.key, self._fetch)
 
-    def _is_final(self, call: _Call[V], landed: Flight[V]) -> bool:
-        """Return whether the outcome of a fetch is this call's. If not, note what the next decision needs."""
+    async def _landed(self, flight: Flight[V]) -> Flight[V]:
+        """Wait for a fetch without a limit, and return the flight that has the outcome."""
+        landed = await self._flights.wait(flight)
+        return cast("Flight[V]", landed)
+
+    def _serve(
+        self,
+        look: _Look[V],
+        decision: Serve,
+    ) -> V:
+        """Return the value. Begin the refresh and report the stale value, where that is needed."""
+        flight = look.flight
+        if decision.refresh:
+            flight = flight or self._begin()
+            flight.background = True
+
+        if decision.kind == STALE and look.is_first:
+            self._report_stale(look, flight)
+        return cast("V", look.value)
+
+    def _report_stale(
+        self,
+        look: _Look[V],
+        flight: Flight[V] | None,
+    ) -> None:
+        """Report that a stale value is served: once per fetch that hangs."""
+        is_reported = flight is not None and flight.bridged
+        if is_reported:
+            return
+
+        entry = cast("Entry[V]", look.entry)
+        self._cache.notify(
+            "stale",
+            entry.name,
+            value=look.value,
+            age=look.now - entry.born,
+        )
+        if flight is not None:
+            flight.bridged = True
+
+    def _is_final(
+        self,
+        call: _Call[V],
+        landed: Flight[V],
+    ) -> bool:
+        """Return whether this call ends with the outcome of a fetch.
+
+        If not, note the facts that the next decision needs.
+        """
         outcome = landed.outcome
         if isinstance(outcome, CredentialsError) and outcome.transient:
             call.failure = outcome
             return False
         if self._is_superseded(landed):
             return False
-        call.is_own = not self._is_answered_by(landed, call.asked)
-        return not call.is_own
-
-    def _start(self) -> Flight[V]:
-        return self._cache.start(self.key, self._fetch)
-
-    def _own_flight(self) -> Flight[V] | None:
-        """Return the fetch that is under way for this reader's own key, not for an alias of it."""
-        flight = self._cache.flights.find(self.key)
-        return flight if flight is not None and flight.key == self.key else None
-
-    async def _ended(self, flight: Flight[V]) -> Flight[V]:
-        return cast("Flight[V]", await self._cache.flights.wait(flight))
-
-    def _take_lease(self, entry: Entry[V] | None, decision: Decision, now: float) -> bool:
-        """Take the lease by which a value is served, if one is; return whether this is its first read."""
-        if entry is None or not isinstance(decision, Serve):
-            return False
-        self.lease = lease = entry.lease(decision.until, decision.kind)
-        is_first = not lease.reads
-        lease.used = now
-        lease.reads += 1
-        return is_first
-
-    def _report_stale(self, entry: Entry[V], value: V, now: float) -> None:
-        self._cache.notify("stale", entry.name, value=value, age=now - entry.born)
-
-    def _is_answered_by(self, landed: Flight[V], asked: int) -> bool:
-        """Return whether the outcome of a fetch is one for this reader, which may have joined it under an alias."""
-        outcome = landed.outcome
-        if isinstance(outcome, PoolClosedError) or landed.key == self.key:
-            is_ours = True
-        elif isinstance(outcome, CredentialsError):
-            # A refusal belongs to the key that was asked.
-            is_ours = outcome.transient
-        elif isinstance(outcome, Exception):
-            is_ours = True
-        else:
-            # We joined a fetch started under an alias, and the alias may mean a different value now.
-            is_ours = self.key in self._cache.keys_of(self.key, cast("V", outcome))
-        # The fetch began before an invalidation, and the caller may have asked after it.
-        is_outdated = landed.overtaken and asked > landed.since
-        return is_ours and not is_outdated
+        is_answered = self._is_answered_by(landed, call.asked)
+        call.is_own = not is_answered
+        return is_answered
 
     def _is_superseded(self, landed: Flight[V]) -> bool:
-        """Return whether a value has come in meanwhile that is newer than what a fetch brought.
+        """Return whether the cache has a newer value than that of a fetch.
 
-        It may come from another loop, or by a fetch under an alias. Callers have been served it, and time must not go
-        backwards.
+        It may come from another loop, or from a fetch under an alias. Callers have been served it,
+        and a later read must not return an older value.
         """
+        if isinstance(landed.outcome, Exception):
+            return False
         entry = self._cache.entry(self.key)
-        is_value = not isinstance(landed.outcome, Exception)
-        return is_value and entry is not None and entry.has_value and entry.born > landed.started
+        if entry is None or not entry.has_value:
+            return False
+        return entry.born > landed.started
+
+    def _is_answered_by(
+        self,
+        landed: Flight[V],
+        asked: int,
+    ) -> bool:
+        """Return whether the outcome of a fetch, perhaps under an alias, is one for this reader."""
+        if landed.overtaken and asked > landed.since:
+            # The fetch began before an invalidation, and the caller asked after it.
+            return False
+
+        outcome = landed.outcome
+        if landed.key == self.key or isinstance(outcome, PoolClosedError):
+            return True
+        if isinstance(outcome, CredentialsError):
+            # A permanent error belongs to the key that was asked.
+            return outcome.transient
+        if isinstance(outcome, Exception):
+            return True
+        # We joined a fetch started under an alias, and the alias may mean a different value now.
+        value = cast("V", outcome)
+        keys = self._cache.keys_of(self.key, value)
+        return self.key in keys
 
     def _result(self, landed: Flight[V]) -> V:
-        """Return a value that was waited for, or raise an error that is this caller's own."""
+        """Return the value of a fetch, or raise its error as one of this caller's own."""
         outcome = landed.outcome
         if isinstance(outcome, CredentialsError):
-            raise for_caller(outcome, **self._facts)
+            raise for_caller(outcome, **self._error_facts)
         if isinstance(outcome, Exception):
             raise outcome
         return cast("V", outcome)
 
-    def _refusal(self, decision: Refuse, *, has_waited: bool) -> CredentialsError:
-        if has_waited:
+    def _refusal(
+        self,
+        call: _Call[V],
+        decision: Refuse,
+    ) -> CredentialsError:
+        """Return the error of a decision, as one of this caller's own."""
+        if call.failure is not None:
+            # The caller has waited for a fetch.
             self._cache.count_miss()
-        reason = for_caller(decision.error, **self._facts)
+
+        reason = for_caller(decision.error, **self._error_facts)
         if decision.expired is None:
             return reason
+
         error = SecretExpiredError(
             f"{decision.expired} {reason}",
             secret_name=reason.secret_name,

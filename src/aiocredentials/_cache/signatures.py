@@ -1,0 +1,54 @@
+"""Names for the types of the functions that the cache is given, and for its keys."""
+
+from __future__ import annotations
+
+from collections.abc import (
+    Callable,
+    Coroutine,
+    Hashable,
+    Iterable,
+    Mapping,
+)
+from typing import (
+    Any,
+    TypeAlias,
+    TypeVar,
+)
+
+V = TypeVar("V")
+
+Keys: TypeAlias = tuple[Hashable, ...]
+
+Outcome: TypeAlias = V | Exception
+OutcomeByKey: TypeAlias = Mapping[Hashable, Outcome[V]]
+
+Fetching: TypeAlias = Coroutine[Any, Any, V]
+Fetch: TypeAlias = Callable[[], Fetching[V]]
+"""Fetches the value of one key."""
+FetchBatch: TypeAlias = Fetch[OutcomeByKey[V]]
+"""Fetches the values of many keys, and returns the outcome of each."""
+
+Clock: TypeAlias = Callable[[], float]
+"""Returns the time in seconds; it never goes back."""
+Random: TypeAlias = Callable[[], float]
+"""Returns a random number from 0 to 1."""
+
+KeysOf: TypeAlias = Callable[[Hashable, V], Keys]
+"""Returns all keys of a value.
+
+The key that was asked, which is the argument, is one of them. Listeners know the value by the
+first.
+"""
+MarksOf: TypeAlias = Callable[[Hashable, V], Iterable[Hashable]]
+"""Returns the marks of a value: an invalidation with one of them concerns it."""
+GroupOf: TypeAlias = Callable[[Hashable], Hashable]
+"""Returns what related keys have in common."""
+VersionOf: TypeAlias = Callable[[V], Hashable]
+"""Returns an object that differs between two versions of a value."""
+ShareOf: TypeAlias = Callable[[V], float]
+"""Returns the share of the jitter that shortens the TTL of a value."""
+
+Notify: TypeAlias = Callable[..., None]
+"""Reports an event to the listener: a word, a key, and the facts. It is called without the lock."""
+Report: TypeAlias = Callable[[], None]
+"""Makes one such report."""

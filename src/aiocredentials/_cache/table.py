@@ -1,0 +1,165 @@
+"""The entries of a cache by key.
+
+A table keeps at most `max_entries` entries with a value, and as many without one. An entry may have
+several keys. All methods but `reads` and `get` are called under the lock, because loops in several
+threads share a cache; a hit takes no lock.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic
+
+from aiocredentials._cache.entries import Entry, Shelf
+from aiocredentials._cache.signatures import GroupOf, Keys, V
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable
+
+
+class Table(Generic[V]):
+    """Entries by key."""
+
+    def __init__(
+        self,
+        max_entries: int,
+        group_of: GroupOf,
+    ) -> None:
+        self._group_of = group_of
+        self._groups: dict[Hashable, set[Hashable]] = {}
+        self.by_key: dict[Hashable, Entry[V]] = {}
+        self.values = Shelf[V](max_entries)
+        # Entries without a value have a shelf of their own, so failures never evict a value.
+        self.blanks = Shelf[V](max_entries)
+        self.ended_reads = [0, 0]
+        """The reads of all leases that have ended, by kind (`HIT` or `STALE`)."""
+
+    def reads(self, kind: int) -> int:
+        """Return how many reads of a kind there were."""
+        # A thread that exports metrics reads here while loops continue, so it reads copies, in this
+        # order. A lease that ends meanwhile is counted once or not at all.
+        by_key = self.by_key.copy()
+        entries = set(by_key.values())
+        reads = self.ended_reads[kind]
+
+        for entry in entries:
+            leases = entry.leases.copy()
+            for terms, lease in leases.items():
+                if terms.kind == kind:
+                    reads += lease.reads
+        return reads
+
+    def get(self, key: Hashable) -> Entry[V] | None:
+        """Return the entry of a key."""
+        return self.by_key.get(key)
+
+    def keys_of(self, key: Hashable) -> Keys:
+        """Return all keys of the entry with this key; this key alone if there is no entry."""
+        entry = self.get(key)
+        if entry is None:
+            return (key,)
+        return entry.keys
+
+    def aliases_of(self, key: Hashable) -> Keys:
+        """Return all keys that an invalidation by this key concerns."""
+        entry = self.get(key)
+        if entry is None:
+            return (key,)
+        return entry.aliases
+
+    def keys_in(self, group: Hashable) -> list[Hashable]:
+        """Return the keys of a group."""
+        keys = self._groups.get(group, ())
+        return list(keys)
+
+    def put(self, new: Entry[V]) -> Entry[V] | None:
+        """Put an entry in the place of all that its keys had; return the evicted entry, if any."""
+        for key in new.keys:
+            old = self.get(key)
+            if old is not None:
+                self.remove(old)
+
+        for key in new.keys:
+            self.by_key[key] = new
+            self._add_to_group(key)
+
+        if new.has_value:
+            return self._shelve(new, self.values)
+        return self._shelve(new, self.blanks)
+
+    def blank(self, key: Hashable) -> None:
+        """Remove the value of a key, and keep the version."""
+        entry = self.get(key)
+        if entry is None:
+            return
+
+        self._end_leases(entry)
+        entry.blank()
+        self._shelve(entry, self.blanks)
+
+    def remove(self, entry: Entry[V]) -> None:
+        """Drop an entry with all its keys."""
+        for key in entry.keys:
+            self.detach(key)
+
+    def detach(self, key: Hashable) -> None:
+        """Remove a key from its entry. An entry is dropped with its last key."""
+        entry = self.get(key)
+        if entry is None:
+            return
+
+        del self.by_key[key]
+        self._remove_from_group(key)
+        self._end_leases(entry)
+        entry.detach(key)
+
+    def clear(self) -> None:
+        """Drop all entries."""
+        all_keys = list(self.by_key)
+        for key in all_keys:
+            self.detach(key)
+        self.values.by_use.clear()
+        self.blanks.by_use.clear()
+
+    def end_leases(self, keys: Iterable[Hashable]) -> None:
+        """End the leases on the values of these keys, so each reader looks at the entry again."""
+        for key in keys:
+            entry = self.get(key)
+            if entry is not None:
+                self._end_leases(entry)
+
+    def _add_to_group(self, key: Hashable) -> None:
+        group = self._group_of(key)
+        members = self._groups.get(group)
+        if members is None:
+            members = set()
+            self._groups[group] = members
+        members.add(key)
+
+    def _remove_from_group(self, key: Hashable) -> None:
+        group = self._group_of(key)
+        members = self._groups[group]
+        members.discard(key)
+        if not members:
+            del self._groups[group]
+
+    def _shelve(
+        self,
+        entry: Entry[V],
+        shelf: Shelf[V],
+    ) -> Entry[V] | None:
+        shelf.add(entry)
+        surplus = shelf.overflow()
+        if surplus is not None:
+            self.remove(surplus)
+        return surplus
+
+    def _end_leases(self, entry: Entry[V]) -> None:
+        entry.used = entry.last_used()
+        leases = entry.leases
+        # The leases are removed before their reads are added, so a thread that counts meanwhile
+        # counts no read twice.
+        entry.leases = {}
+        for terms, lease in leases.items():
+            lease.end()
+            kind = terms.kind
+            self.ended_reads[kind] += lease.reads
