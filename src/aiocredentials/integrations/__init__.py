@@ -1,1 +1,4 @@
-"""Ties to other libraries: each module imports one of them, and nothing here imports the modules."""
+"""Adapters for other libraries.
+
+Each public module is for one library. Import the module that you need: this package imports none.
+"""
