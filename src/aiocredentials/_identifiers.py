@@ -28,8 +28,7 @@ def identifiers(name: str, arn: str) -> tuple[str, ...]:
 
 
 def _ends_like_a_suffix(text: str) -> bool:
-    end = text[-_SUFFIX_LENGTH:]
-    return _SUFFIX.fullmatch(end) is not None
+    return _SUFFIX.fullmatch(text[-_SUFFIX_LENGTH:]) is not None
 
 
 def same_secret(asked: str, name: str, arn: str) -> bool:

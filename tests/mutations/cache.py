@@ -263,8 +263,8 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "failures push out values",
         "_cache/table.py",
-        "        return self._shelve(new, self.blanks)",
-        "        return self._shelve(new, self.values)",
+        "        shelf = self.values if new.has_value else self.blanks",
+        "        shelf = self.values",
     ),
     (
         "values are left after close",
@@ -287,15 +287,15 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "a fetch of before an invalidation is stored",
         "_cache/outcomes.py",
-        "        if self._is_overtaken(flight, value):",
-        "        if False:",
+        '            elif not self._is_overtaken(flight, cast("V", outcome)):',
+        "            else:",
     ),
     (
         "one of many takes the others along",
         "_cache/flights.py",
-        "        self._begin(distinct, fetch_outcomes)\n",
+        "        self._launch(distinct, partial(_fetch_batch, distinct, fetch))\n",
         (
-            "        task = self._begin(distinct, fetch_outcomes)\n"
+            "        task = self._launch(distinct, partial(_fetch_batch, distinct, fetch))\n"
             "        for flight in flights:\n"
             "            flight.task = task\n"
             "            flight.background = False\n"

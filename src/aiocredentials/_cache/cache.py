@@ -24,7 +24,6 @@ from aiocredentials._cache.signatures import (
     MarksOf,
     Notify,
     Random,
-    Report,
     ShareOf,
     V,
     VersionOf,
@@ -33,10 +32,9 @@ from aiocredentials._cache.table import Table
 from aiocredentials._loops import bookkeeping, finish, starts_anew
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Sequence
+    from collections.abc import Callable, Hashable, Iterable
 
     from aiocredentials._cache.entries import Entry
-    from aiocredentials._cache.flight import Flight
     from aiocredentials._cache.outcomes import Watcher
 
 
@@ -114,7 +112,7 @@ class AsyncCache(Generic[V]):
             clock,
             invalidations,
             self._table.keys_of,
-            self._record,
+            self._outcomes.record,
         )
         starts_anew(self)
 
@@ -151,7 +149,7 @@ class AsyncCache(Generic[V]):
 
     def entry(self, key: Hashable) -> Entry[V] | None:
         """Return the entry of a key."""
-        return self._table.get(key)
+        return self._table.by_key.get(key)
 
     def related(self, group: Hashable) -> list[Hashable]:
         """Return the keys of all entries that belong to a group."""
@@ -235,14 +233,3 @@ class AsyncCache(Generic[V]):
             watchers = self._watchers.get(key, ())
             found |= dict.fromkeys(watchers)
         return list(found)
-
-    def _record(self, flights: Sequence[Flight[V]]) -> list[Report]:
-        """Record the outcomes of flights; return the reports to make without the lock."""
-        reports: list[Report] = []
-        for flight in flights:
-            # Some leases last until a flight ends, whatever its outcome is.
-            self._table.end_leases(flight.keys)
-            if flight.given_up or self.closed:
-                continue
-            reports += self._outcomes.record(flight)
-        return reports

@@ -161,13 +161,6 @@ class Entry(Generic[V]):
         extra = 0.1 * share
         self.retry_at = now + pause * (1 + extra)
 
-    def detach(self, key: Hashable) -> None:
-        """Remove a key. An entry without keys leaves its shelf."""
-        others = [other for other in self.keys if other != key]
-        self.keys = tuple(others)
-        if not others and self.shelf is not None:
-            self.shelf.remove(self)
-
     def blank(self) -> None:
         """Forget the value and all failures.
 
@@ -212,22 +205,25 @@ class Shelf(Generic[V]):
     def __len__(self) -> int:
         return self._size
 
-    def add(self, entry: Entry[V]) -> None:
-        """Keep an entry here instead of on its former shelf."""
+    def add(self, entry: Entry[V]) -> Entry[V] | None:
+        """Keep an entry here instead of on its former shelf.
+
+        Return the least recently used entry if there is one too many, else None.
+        """
         if entry.shelf is not None:
             entry.shelf.remove(entry)
         entry.shelf = self
         self._size += 1
         item = self._item_of(entry)
         heapq.heappush(self.by_use, item)
+        return self._surplus()
 
     def remove(self, entry: Entry[V]) -> None:
         """Drop an entry. Its item stays in the heap and is skipped later."""
         entry.shelf = None
         self._size -= 1
 
-    def overflow(self) -> Entry[V] | None:
-        """Return the least recently used entry if there is one too many, else None."""
+    def _surplus(self) -> Entry[V] | None:
         heap = self.by_use
         if len(heap) > 2 * self._size + 64:
             self._rebuild()

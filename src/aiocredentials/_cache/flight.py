@@ -58,7 +58,7 @@ class Flight(Generic[V]):
         self.landed = False
         """Whether the fetch has ended and its waiters have the outcome."""
         self.given_up = False
-        """Whether the cache itself cancelled the fetch, because no caller waited for it."""
+        """Whether the outcome isn't recorded: no caller waited for it, or the cache was closed."""
         self.waiters: set[asyncio.Future[Flight[V]]] = set()
         self.background = False
         """Whether the fetch continues when no caller waits for it."""

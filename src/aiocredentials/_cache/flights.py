@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Generic
 
@@ -74,8 +75,7 @@ class Flights(Generic[V]):
 
     def find(self, key: Hashable) -> Flight[V] | None:
         """Return the fetch that is under way for a key in the running loop."""
-        state = self._loops.get()
-        return state.by_key.get(key)
+        return self._loops.get().by_key.get(key)
 
     def begin(
         self,
@@ -84,7 +84,7 @@ class Flights(Generic[V]):
     ) -> Flight[V]:
         """Begin the fetch of a key. Raises `PoolClosedError` after close."""
         flight: Flight[V] = Flight(key)
-        self._begin_one(flight, fetch)
+        flight.task = self._launch([flight], partial(_fetch_one, flight, fetch))
         return flight
 
     def begin_batch(
@@ -107,13 +107,8 @@ class Flights(Generic[V]):
                 by_key[alias] = flight
         flights = [by_key[key] for key in keys]
 
-        async def fetch_outcomes() -> None:
-            outcomes = await fetch()
-            for flight in flights:
-                flight.outcome = outcomes[flight.key]
-
         distinct = list(dict.fromkeys(flights))
-        self._begin(distinct, fetch_outcomes)
+        self._launch(distinct, partial(_fetch_batch, distinct, fetch))
         return flights
 
     def follow(
@@ -216,22 +211,12 @@ class Flights(Generic[V]):
         self._under_way = {}
         self.invalidations.forget()
 
-    def _begin_one(
-        self,
-        flight: Flight[V],
-        fetch: Fetch[V],
-    ) -> None:
-        async def fetch_outcome() -> None:
-            flight.outcome = await fetch()
-
-        flight.task = self._begin([flight], fetch_outcome)
-
-    def _begin(
+    def _launch(
         self,
         flights: Sequence[Flight[V]],
         fetch: Fetch[None],
     ) -> Task:
-        """Begin one fetch that sets the outcome of several flights."""
+        """Start the task of a fetch that sets the outcome of these flights."""
         state = self._loops.get()
         with bookkeeping:
             self.check_open()
@@ -240,7 +225,7 @@ class Flights(Generic[V]):
                 self._register(state, flight)
 
         try:
-            task = detached_task(_guarded(flights, fetch))
+            task = detached_task(fetch())
         except BaseException:
             with bookkeeping:
                 self._unregister(state, flights)
@@ -303,6 +288,8 @@ class Flights(Generic[V]):
                         # Where no caller waits, as at the end of a loop, this is no failure.
                         flight.given_up = flight.given_up or not flight.waiters
                         flight.outcome = self._cancelled()
+                    # A closed cache records no outcome.
+                    flight.given_up = flight.given_up or self.closed
                 try:
                     reports = self._record(flights)
                 finally:
@@ -326,7 +313,8 @@ class Flights(Generic[V]):
             return
 
         try:
-            self._begin_one(flight, follower.fetch)
+            fetch = partial(_fetch_one, flight, follower.fetch)
+            flight.task = self._launch([flight], fetch)
         except Exception as error:  # noqa: BLE001 (it belongs to the waiters, whatever it is)
             # The pool was closed, or a task factory fails.
             flight.outcome = error
@@ -389,13 +377,20 @@ def _call_in(
         loop.call_soon_threadsafe(function, *arguments)
 
 
-async def _guarded(
-    flights: Sequence[Flight[V]],
-    fetch: Fetch[None],
-) -> None:
-    """Run a fetch. An exception that it raises becomes the outcome of its flights."""
+async def _fetch_one(flight: Flight[V], fetch: Fetch[V]) -> None:
+    """Fetch the outcome of a flight: a value, or the exception that the fetch raises."""
     try:
-        await fetch()
+        flight.outcome = await fetch()
+    except Exception as error:  # noqa: BLE001 (it belongs to the waiters, whatever it is)
+        flight.outcome = _without_traceback(error)
+
+
+async def _fetch_batch(flights: Sequence[Flight[V]], fetch: FetchBatch[V]) -> None:
+    """Fetch the outcomes of several flights by one fetch."""
+    try:
+        outcomes = await fetch()
+        for flight in flights:
+            flight.outcome = outcomes[flight.key]
     except Exception as error:  # noqa: BLE001 (it belongs to the waiters, whatever it is)
         for flight in flights:
             flight.outcome = _without_traceback(error)

@@ -91,16 +91,21 @@ class Outcomes(Generic[V]):
         self.failures = 0
         """How many fetches have failed."""
 
-    def record(self, flight: Flight[V]) -> list[Report]:
-        """Record the outcome of a flight; return the reports to make without the lock."""
-        outcome = flight.outcome
-        if isinstance(outcome, Exception):
-            return self._record_failure(flight, outcome)
+    def record(self, flights: Sequence[Flight[V]]) -> list[Report]:
+        """Record the outcomes of flights; return the reports to make without the lock."""
+        reports: list[Report] = []
+        for flight in flights:
+            # Some leases last until a flight ends, whatever its outcome is.
+            self._table.end_leases(flight.keys)
+            outcome = flight.outcome
+            if flight.given_up:
+                continue
 
-        value = cast("V", outcome)
-        if self._is_overtaken(flight, value):
-            return []
-        return self._record_value(flight, value)
+            if isinstance(outcome, Exception):
+                reports += self._record_failure(flight, outcome)
+            elif not self._is_overtaken(flight, cast("V", outcome)):
+                reports += self._record_value(flight, cast("V", outcome))
+        return reports
 
     def _is_overtaken(
         self,
@@ -140,8 +145,8 @@ class Outcomes(Generic[V]):
         return reports
 
     def _known_entries(self, keys: Sequence[Hashable]) -> list[Entry[V]]:
-        entries = [self._table.get(key) for key in keys]
-        return list(filter(None, entries))
+        by_key = self._table.by_key
+        return [by_key[key] for key in keys if key in by_key]
 
     def _new_entry(
         self,
@@ -194,7 +199,7 @@ class Outcomes(Generic[V]):
         key = flight.key
         name = key
         had_value = False
-        old = self._table.get(key)
+        old = self._table.by_key.get(key)
         if old is not None:
             name = old.name
             had_value = old.has_value

@@ -123,9 +123,9 @@ class Reader(Generic[V]):
         """Return the value of a fetch that begins after this call. Raises a `CredentialsError`."""
         self._flights.check_open()
         asked = self._flights.invalidations.count
-        current = self._find()
+        current = self._flights.find(self.key)
         if current is None:
-            flight = self._begin()
+            flight = self._flights.begin(self.key, self._fetch)
         else:
             flight = self._flights.follow(
                 current,
@@ -147,7 +147,7 @@ class Reader(Generic[V]):
         """
         landed = await self._landed(flight)
         while not self._is_answered_by(landed, asked):
-            own_flight = self._own_flight() or self._begin()
+            own_flight = self._own_flight() or self._flights.begin(self.key, self._fetch)
             landed = await self._landed(own_flight)
         return self._result(landed)
 
@@ -178,7 +178,7 @@ class Reader(Generic[V]):
             if isinstance(decision, Refuse):
                 raise self._refusal(call, decision)
 
-            flight = look.flight or self._begin()
+            flight = look.flight or self._flights.begin(self.key, self._fetch)
             patience = decision.patience
             landed = await self._flights.wait(flight, patience)
             if landed is None:
@@ -229,7 +229,7 @@ class Reader(Generic[V]):
 
     def _flight_for(self, call: _Call[V]) -> Flight[V] | None:
         """Return the fetch under way for which this call may wait."""
-        flight = self._own_flight() if call.is_own else self._find()
+        flight = self._own_flight() if call.is_own else self._flights.find(self.key)
         if flight is not None:
             return flight
 
@@ -239,18 +239,12 @@ class Reader(Generic[V]):
         # An invalidation hides it from later callers, but this caller had asked before.
         return spent
 
-    def _find(self) -> Flight[V] | None:
-        return self._flights.find(self.key)
-
     def _own_flight(self) -> Flight[V] | None:
         """Return the fetch under way for this reader's own key, not for an alias of it."""
-        flight = self._find()
+        flight = self._flights.find(self.key)
         if flight is None or flight.key != self.key:
             return None
         return flight
-
-    def _begin(self) -> Flight[V]:
-        return self._flights.begin(self.key, self._fetch)
 
     async def _landed(self, flight: Flight[V]) -> Flight[V]:
         """Wait for a fetch without a limit, and return the flight that has the outcome."""
@@ -265,7 +259,7 @@ class Reader(Generic[V]):
         """Return the value. Begin the refresh and report the stale value, where that is needed."""
         flight = look.flight
         if decision.refresh:
-            flight = flight or self._begin()
+            flight = flight or self._flights.begin(self.key, self._fetch)
             flight.background = True
 
         if decision.kind == STALE and look.is_first:

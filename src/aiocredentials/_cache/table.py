@@ -1,8 +1,8 @@
 """The entries of a cache by key.
 
 A table keeps at most `max_entries` entries with a value, and as many without one. An entry may have
-several keys. All methods but `reads` and `get` are called under the lock, because loops in several
-threads share a cache; a hit takes no lock.
+several keys. All methods but `reads` are called under the lock, because loops in several threads
+share a cache; a hit takes no lock.
 """
 
 from __future__ import annotations
@@ -48,20 +48,16 @@ class Table(Generic[V]):
                     reads += lease.reads
         return reads
 
-    def get(self, key: Hashable) -> Entry[V] | None:
-        """Return the entry of a key."""
-        return self.by_key.get(key)
-
     def keys_of(self, key: Hashable) -> Keys:
         """Return all keys of the entry with this key; this key alone if there is no entry."""
-        entry = self.get(key)
+        entry = self.by_key.get(key)
         if entry is None:
             return (key,)
         return entry.keys
 
     def aliases_of(self, key: Hashable) -> Keys:
         """Return all keys that an invalidation by this key concerns."""
-        entry = self.get(key)
+        entry = self.by_key.get(key)
         if entry is None:
             return (key,)
         return entry.aliases
@@ -74,7 +70,7 @@ class Table(Generic[V]):
     def put(self, new: Entry[V]) -> Entry[V] | None:
         """Put an entry in the place of all that its keys had; return the evicted entry, if any."""
         for key in new.keys:
-            old = self.get(key)
+            old = self.by_key.get(key)
             if old is not None:
                 self.remove(old)
 
@@ -82,19 +78,23 @@ class Table(Generic[V]):
             self.by_key[key] = new
             self._add_to_group(key)
 
-        if new.has_value:
-            return self._shelve(new, self.values)
-        return self._shelve(new, self.blanks)
+        shelf = self.values if new.has_value else self.blanks
+        surplus = shelf.add(new)
+        if surplus is not None:
+            self.remove(surplus)
+        return surplus
 
     def blank(self, key: Hashable) -> None:
         """Remove the value of a key, and keep the version."""
-        entry = self.get(key)
+        entry = self.by_key.get(key)
         if entry is None:
             return
 
-        self._end_leases(entry)
+        self.end_leases([key])
         entry.blank()
-        self._shelve(entry, self.blanks)
+        surplus = self.blanks.add(entry)
+        if surplus is not None:
+            self.remove(surplus)
 
     def remove(self, entry: Entry[V]) -> None:
         """Drop an entry with all its keys."""
@@ -103,14 +103,17 @@ class Table(Generic[V]):
 
     def detach(self, key: Hashable) -> None:
         """Remove a key from its entry. An entry is dropped with its last key."""
-        entry = self.get(key)
+        entry = self.by_key.get(key)
         if entry is None:
             return
 
+        self.end_leases([key])
         del self.by_key[key]
         self._remove_from_group(key)
-        self._end_leases(entry)
-        entry.detach(key)
+        others = [other for other in entry.keys if other != key]
+        entry.keys = tuple(others)
+        if not others and entry.shelf is not None:
+            entry.shelf.remove(entry)
 
     def clear(self) -> None:
         """Drop all entries."""
@@ -123,9 +126,18 @@ class Table(Generic[V]):
     def end_leases(self, keys: Iterable[Hashable]) -> None:
         """End the leases on the values of these keys, so each reader looks at the entry again."""
         for key in keys:
-            entry = self.get(key)
-            if entry is not None:
-                self._end_leases(entry)
+            entry = self.by_key.get(key)
+            if entry is None:
+                continue
+
+            entry.used = entry.last_used()
+            leases = entry.leases
+            # The leases are removed before their reads are added, so a thread that counts meanwhile
+            # counts no read twice.
+            entry.leases = {}
+            for terms, lease in leases.items():
+                lease.end()
+                self.ended_reads[terms.kind] += lease.reads
 
     def _add_to_group(self, key: Hashable) -> None:
         group = self._group_of(key)
@@ -141,25 +153,3 @@ class Table(Generic[V]):
         members.discard(key)
         if not members:
             del self._groups[group]
-
-    def _shelve(
-        self,
-        entry: Entry[V],
-        shelf: Shelf[V],
-    ) -> Entry[V] | None:
-        shelf.add(entry)
-        surplus = shelf.overflow()
-        if surplus is not None:
-            self.remove(surplus)
-        return surplus
-
-    def _end_leases(self, entry: Entry[V]) -> None:
-        entry.used = entry.last_used()
-        leases = entry.leases
-        # The leases are removed before their reads are added, so a thread that counts meanwhile
-        # counts no read twice.
-        entry.leases = {}
-        for terms, lease in leases.items():
-            lease.end()
-            kind = terms.kind
-            self.ended_reads[kind] += lease.reads
