@@ -18,5 +18,7 @@ Beside the path of a call:
 
 * `redact` keeps values out of botocore's log.
 * `signing` names the errors of AWS after which a call is signed again.
-* `mapping` turns all other errors into ours. `findings` and `credential_findings` explain them.
+* `answers` turns the errors that AWS answered into ours, and `mapping` all others, for which
+  `findings`, `credential_findings` and `ambiguous_findings` have the words. `origins` finds the
+  error behind an error. `decorator` is `map_client_errors`.
 """
