@@ -81,11 +81,11 @@ class TrustedSession(AIOHTTPSession):
             if not self._is_open:
                 raise aiohttp.ClientConnectionError("the HTTP session is closed")
             if proxy_url not in self._sessions:
-                session = await self._new_session(proxy_url)
+                session = await self._new_http_session(proxy_url)
                 self._sessions[proxy_url] = session
             return _WithoutRedirects(self._sessions[proxy_url])
 
-    async def _new_session(self, proxy_url: str | None) -> aiohttp.ClientSession:
+    async def _new_http_session(self, proxy_url: str | None) -> aiohttp.ClientSession:
         endpoint_context = await ssl_context(
             self._verify,
             self._cert_file,
@@ -111,7 +111,7 @@ class TrustedSession(AIOHTTPSession):
         endpoint_context: ssl.SSLContext,
         proxy_context: ssl.SSLContext | None,
     ) -> aiohttp.ClientSession:
-        connector = _Connector(
+        connector = _TrustedConnector(
             proxy_context,
             limit=self._max_pool_connections,
             ssl=endpoint_context,
@@ -219,7 +219,7 @@ class _BoundedResponse(aiohttp.ClientResponse):
         raise TransportError(why=f"its answer is longer than {mebibytes} MiB")
 
 
-class _Connector(aiohttp.TCPConnector):
+class _TrustedConnector(aiohttp.TCPConnector):
     """A connector with a TLS context of its own for an https:// proxy.
 
     aiohttp has one context for proxy and endpoint, and a proxy mustn't get our certificate.

@@ -226,7 +226,7 @@ class Shelf(Generic[V]):
     def _surplus(self) -> Entry[V] | None:
         heap = self.by_use
         if len(heap) > 2 * self._size + 64:
-            self._rebuild()
+            self._drop_old_items()
 
         while self._size > self._most:
             first = heap[0]
@@ -240,7 +240,7 @@ class Shelf(Generic[V]):
                 return entry
         return None
 
-    def _rebuild(self) -> None:
+    def _drop_old_items(self) -> None:
         """Remove the items of dropped entries, which are most of the heap."""
         entries = [item.entry for item in self.by_use]
         kept = [entry for entry in entries if entry.shelf is self]

@@ -149,7 +149,7 @@ class Examination:
         elsewhere = None
         if answers.is_worth_a_search:
             by_value = isinstance(answers.described, AccessDeniedError)
-            elsewhere = await self._search(name, by_value=by_value)
+            elsewhere = await self._search_elsewhere(name, by_value=by_value)
 
         asked = Asked(
             name=name,
@@ -182,7 +182,7 @@ class Examination:
         )
         return Answers(got, described, batched)
 
-    async def _search(self, name: str, *, by_value: bool) -> Elsewhere | None:
+    async def _search_elsewhere(self, name: str, *, by_value: bool) -> Elsewhere | None:
         probe = self._probe
         asked = probe.region_of(name)
         regions = self._regions
