@@ -31,7 +31,7 @@ _Future: TypeAlias = "asyncio.Future[None]"
 bookkeeping = threading.RLock()
 """Held while state that loops in several threads share is read and changed.
 
-Under it, nobody waits and no foreign code is called. It is one lock for the whole process, so a
+Under it, nothing waits, and functions that are called must return at once. It is one lock for the whole process, so a
 fork can hold it, and the child inherits no state that is half changed. One thread can take it
 twice, because the garbage collector may run one of our `__del__` methods in the middle of a change.
 """

@@ -81,7 +81,7 @@ class AsyncCredentialsManager(Generic[T]):
 
     Args:
         secret_name: A name, a full ARN or a partial ARN.
-        region_name: The region. Without it: the ARN's, the config's, the session's,
+        region_name: The region. Without it: the ARN's, the config's, the pool's, the session's,
             `AWS_DEFAULT_REGION`, `AWS_REGION`, the profile's, or us-east-1.
         pool: The pool whose clients and cache are shared.
         decode: Makes an object of the secret's text, once per version.
@@ -93,8 +93,8 @@ class AsyncCredentialsManager(Generic[T]):
         timeout: For one whole fetch (loading AWS credentials, connecting, retrying, reading), in
             seconds or as a `timedelta`.
         policy: How long a value is served from memory. None means no cache: each call is a fetch.
-            The default is the pool's policy, or `CachePolicy()` without a pool. Without a pool,
-            nothing is refreshed in the background.
+            The default is the pool's policy, or `CachePolicy()` without a pool. With a session per
+            call, nothing is refreshed in the background.
         redact_wire_logs: False leaves values and tokens in what botocore logs of our calls at
             level DEBUG.
 
@@ -299,9 +299,9 @@ class AsyncCredentialsManager(Generic[T]):
     async def refresh(self) -> Secret:
         """Return the result of a fetch that begins after this call; simultaneous callers share it.
 
-        However many callers ask at once, they cost two fetches at most. Raises a
-        `CredentialsError`, also a transient one: a stale value isn't served here. Needs
-        secretsmanager:GetSecretValue.
+        However many callers ask at once, they cost two fetches at most, except with
+        `policy=None`. Raises a `CredentialsError`, also a transient one: a stale value isn't served
+        here. Needs secretsmanager:GetSecretValue.
         """
         return await (self._reader or await self._own_reader()).refresh()
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from aiocredentials._aws.requests import SecretRequest, region_of
 from aiocredentials._cache import is_fresh
-from aiocredentials._store import lifetimes
+from aiocredentials._store import random_lifetime
 from aiocredentials.errors import (
     AuthenticationError,
     CredentialsError,
@@ -74,7 +74,7 @@ class _Prefetch:
     def __init__(self, store: SecretStore, policy: CachePolicy) -> None:
         self._store = store
         self._policy = policy
-        self._lifetime = lifetimes(policy)
+        self._lifetime = partial(random_lifetime, policy)
         self._calls = asyncio.Semaphore(BATCHES_AT_ONCE)
         self._failures: list[Exception] = []
 
@@ -83,7 +83,7 @@ class _Prefetch:
         flights.check_open()
         asked = flights.invalidations.count
         requests = await self._located(secret_names)
-        under_way, missing = self._sorted(requests)
+        under_way, missing = self._split(requests)
 
         begun: list[tuple[SecretRequest, Flight[Secret]]] = []
         for of_one_region in missing:
@@ -125,7 +125,7 @@ class _Prefetch:
             self._failures.append(for_caller(failure, **request.facts()))
         return located
 
-    def _sorted(
+    def _split(
         self,
         requests: Iterable[SecretRequest],
     ) -> tuple[list[SecretRequest], Iterable[list[SecretRequest]]]:

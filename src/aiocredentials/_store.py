@@ -47,7 +47,7 @@ class CacheStats:
     hits: int
     """Reads served from memory, fresh."""
     misses: int
-    """Reads that waited for a fetch."""
+    """Reads that were answered by a fetch, and forced refreshes."""
     stale: int
     """Reads served from memory past the TTL, because a refresh failed or hangs."""
     fetches: int
@@ -55,7 +55,7 @@ class CacheStats:
     failures: int
     """Fetches that failed."""
     entries: int
-    """Secrets in memory now."""
+    """Secrets in memory now; each version or staging label that was asked counts."""
 
 
 class UncachedReader:
@@ -127,7 +127,7 @@ class SecretStore:
         return Reader(
             self.cache,
             request,
-            partial(self.gateway.get, request, lifetimes(policy)),
+            partial(self.gateway.get, request, partial(random_lifetime, policy)),
             policy,
             pooled=self.is_pooled,
             facts=request.facts(),
@@ -259,18 +259,15 @@ def clear_all() -> None:
         store.cache.clear()
 
 
-def lifetimes(policy: CachePolicy) -> Callable[[], Lifetime]:
-    """Return a function that says how long the next secret is fresh under a policy.
+def random_lifetime(policy: CachePolicy) -> Lifetime:
+    """Return how long the next secret is fresh under a policy.
 
-    Each secret takes off a random share of the jitter, and the cache goes by the same share.
+    The TTL of each secret is shortened by a random share of the jitter. The cache uses the same
+    share, so both agree about when the secret is stale.
     """
-
-    def lifetime() -> Lifetime:
-        share = random.random()  # noqa: S311 (it spreads load, and guards nothing)
-        ttl = cast("float", policy.ttl)
-        return Lifetime(ttl * (1 - policy.jitter * share), share)
-
-    return lifetime
+    share = random.random()  # noqa: S311 (it spreads load, and guards nothing)
+    ttl = cast("float", policy.ttl)
+    return Lifetime(ttl * (1 - policy.jitter * share), share)
 
 
 def _keys_of(key: Hashable, secret: Secret) -> tuple[SecretRequest, ...]:
@@ -283,7 +280,8 @@ def _keys_of(key: Hashable, secret: Secret) -> tuple[SecretRequest, ...]:
 def _marks_of(key: Hashable, secret: Secret) -> Iterator[Hashable]:
     """Yield the marks of the invalidations that concern a secret.
 
-    The region is None in those that were made before the default region was known.
+    Each mark also exists without a region, for invalidations from before the default region was
+    known.
     """
     for own in _keys_of(key, secret):
         for region_name in (own.region_name, None):

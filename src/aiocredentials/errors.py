@@ -226,7 +226,10 @@ class SecretFormatError(CredentialsError):
 
 
 class SecretExpiredError(CredentialsError):
-    """Only a value older than `max_stale` is left, and it can't be refreshed; `reason` says why."""
+    """The cached value is too old to be served, and can't be refreshed; `reason` says why.
+
+    It is older than `max_stale`, or older than the TTL after a permanent failure.
+    """
 
     transient = True
     reason: CredentialsError | None = None

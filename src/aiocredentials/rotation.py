@@ -159,8 +159,8 @@ class _Connecting(Generic[C, R]):
         """Attempt to connect until the server accepts a version, or the budget is spent."""
         verdicts = self._verdicts
         if verdicts.searching.locked():
-            # The caller that searches has invalidated the cached version, so this call may have to
-            # wait for the fetch of that search.
+            # Another caller searches, and has invalidated the cached version. So this call may wait
+            # for that caller's fetch, and the budget begins now.
             self._budget.start()
 
         while True:
@@ -169,8 +169,8 @@ class _Connecting(Generic[C, R]):
             secret = await self._budget.wait_for(likely_version)
             if secret is None and self._refusal is not None:
                 self._give_up()
-            # If the budget is spent before the first attempt, the current version is tried once.
-            # Then there is a refusal to raise.
+            # If the budget is spent before the first attempt, the current version is tried once, so
+            # that there is a refusal to raise.
             version = secret or cast("Secret", verdicts.current)
             made = await self._attempt(version)
             if made is not None:
@@ -206,7 +206,7 @@ class _Connecting(Generic[C, R]):
     async def _search(self, refused: Secret) -> tuple[R]:
         """Try all versions, again and again, until one is accepted or the budget is spent."""
         self._tried = {refused.version_id}
-        # A version that has ended one pause doesn't end another one.
+        # The versions that have ended a pause. Each of them ends one pause only.
         heard: set[str] = set()
         while True:
             made = await self._try_each_version()

@@ -180,7 +180,7 @@ class TestLoopsThatDie:
         state, client = held
         asyncio.run(pooled.aclose())
         assert not pooled._loops._states
-        assert all(not clients.open for clients in (state.current, *state._replaced))
+        assert all(not clients.by_region for clients in (state.current, *state._replaced))
         assert client._endpoint.http_session._sessions is None or not client._endpoint.http_session._sessions
 
 

@@ -184,7 +184,7 @@ def floor(module: str) -> int:
     """Say how high a module is."""
     top = module.partition(".")[0]
     floors = [number for number, modules in enumerate(FLOORS) if top in modules]
-    assert floors, f"{module} has no place in FLOORS: give it one in the design, and here"
+    assert floors, f"{module} has no place in FLOORS: give it one"
     return floors[0]
 
 

@@ -51,7 +51,7 @@ async def test_refresh_ahead_that_is_refused() -> None:
     source.error = throttled()
     with pytest.raises(SecretExpiredError) as caught:
         await reader.get()
-    assert "AWS refused to refresh the cached value" in str(caught.value)
+    assert "A refresh of the cached value failed permanently" in str(caught.value)
     source.error = None
     assert await reader.get() == source.fetches
 

@@ -36,7 +36,7 @@ ALONE = Rules(POLICY, pooled=False)
 DENIED = AccessDeniedError("No.")
 BUSY = ThrottledError("Busy.")
 TOO_OLD = "older than max_stale"
-REFUSED = "AWS refused to refresh"
+REFUSED = "A refresh of the cached value failed permanently"
 
 
 @dataclass

@@ -35,7 +35,8 @@ logger = logging.getLogger("aiocredentials")
 CLOSE_SECONDS = 3.0
 """How long closing waits for an event loop.
 
-A third of it is for the calls that closing has ended, a third for openings that it has cancelled.
+A third of it is for the calls that closing has ended, a third for openings that it has cancelled,
+and the rest for closing the clients.
 """
 
 # The key of the search for AWS credentials; openings have the name of their region.
@@ -46,7 +47,7 @@ class Clients:
     """A session and the clients made of it, which are dropped together when AWS refuses them."""
 
     def __init__(self, settings: ClientSettings) -> None:
-        self.open: dict[str | None, Opened] = {}
+        self.by_region: dict[str | None, Opened] = {}
         """The open clients by region; the client of the default region is there twice."""
         self._settings = settings
         # The deadlines of the calls that use a client.
@@ -91,7 +92,7 @@ class Clients:
             return True
         if self._is_spoiled:
             return True
-        return not self.open and not self._shared.is_under_way
+        return not self.by_region and not self._shared.is_under_way
 
     # Opening
 
@@ -130,7 +131,7 @@ class Clients:
         key = None
         if region is not None:
             key = region.name
-        found = self.open.get(key)
+        found = self.by_region.get(key)
         if found is None:
             return await self._opened_once(key, region, seconds)
         if region is None:
@@ -162,7 +163,7 @@ class Clients:
             if region is None:
                 where = default_region(self._settings, session)
                 opened = await self.opened(where, self._shared.seconds)
-                self.open[None] = opened
+                self.by_region[None] = opened
             else:
                 opened = await open_client(
                     self._stack,
@@ -170,10 +171,10 @@ class Clients:
                     region,
                     self._settings,
                 )
-                self.open[region.name] = opened
+                self.by_region[region.name] = opened
         except asyncio.CancelledError:
-            # The opening took too long. This session remembers what the configuration files said;
-            # the next one reads them.
+            # The opening took too long, or the pool is closed. This session remembers what the
+            # configuration files said; the next one reads them.
             if self._session is session:
                 self._session = None
             raise
@@ -236,7 +237,7 @@ class Clients:
 
     def abandon(self) -> None:
         """Close the sockets, without the loop, which is closed already."""
-        for opened in self.open.values():
+        for opened in self.by_region.values():
             if not is_custom(self._settings.session):
                 from aiocredentials._aws import transport  # noqa: PLC0415 (it made the client)
 
@@ -244,7 +245,7 @@ class Clients:
         self._forget()
 
     def _forget(self) -> None:
-        self.open.clear()
+        self.by_region.clear()
         self._session = None
         self._was_opened = False
         self._redaction.__exit__()

@@ -79,7 +79,7 @@ class Gateway:
     ) -> Secret:
         """Call GetSecretValue; `lifetime` returns how long the secret is fresh.
 
-        Raises a `CredentialsError`, whatever happens. Needs secretsmanager:GetSecretValue.
+        Every failure is a `CredentialsError`. Needs secretsmanager:GetSecretValue.
         """
 
         async def call(opened: Opened, start: FetchStart) -> Secret | CredentialsError:
@@ -139,7 +139,7 @@ class Gateway:
     async def describe(self, request: SecretRequest) -> SecretDescription:
         """Call DescribeSecret.
 
-        Raises a `CredentialsError`, whatever happens. Needs secretsmanager:DescribeSecret.
+        Every failure is a `CredentialsError`. Needs secretsmanager:DescribeSecret.
         """
 
         async def call(opened: Opened, _: FetchStart) -> SecretDescription | CredentialsError:

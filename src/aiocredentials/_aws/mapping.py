@@ -1,7 +1,7 @@
 """How an error of botocore, aiohttp or the system becomes one of our errors.
 
 `map_error` (for an error of a call) and `map_opening_error` (for an error of opening a session) are
-the only entry point. They take these steps, and the first that fits decides:
+the entry points. They take these steps, and the first that fits decides:
 
 1. Is it one of our errors already? Then the result is a copy, without traceback and context.
 2. Did AWS answer it? Then AWS's code decides: see `answers.py`.

@@ -125,14 +125,14 @@ class PooledSession:
     def holds_clients(self) -> bool:
         """Whether there is something that only `aclose` closes."""
         living = self._loops.living()
-        return any(state.current.open for _, state in living)
+        return any(state.current.by_region for _, state in living)
 
     def __repr__(self) -> str:
         """Name the state, and the regions that have a client."""
         regions: set[str | None] = set()
         for _, state in self._loops.living():
             # A tuple is made at once: the loops of other threads go on.
-            regions.update(tuple(state.current.open))
+            regions.update(tuple(state.current.by_region))
         names = sorted(name for name in regions if name)
         return " ".join([self._state, *names])
 

@@ -1,10 +1,11 @@
-"""Values that stay current. The folder knows nothing of AWS.
+"""Values that stay current. The folder imports nothing of the AWS half.
 
 One read goes through the files like this. A caller awaits `Reader.get`, in `reader`. As long as the
-reader's lease holds, that is a hit and nothing else happens. Otherwise the reader asks `freshness`,
-which decides whether it is served, waits or gets an error. To wait, it joins or begins a fetch in
-`flights`. When the fetch ends, `outcomes` puts the value or the failure into the `table`, and the
-reader decides again.
+reader's lease holds, the value is served and nothing else happens. Otherwise the reader asks
+`freshness`, which decides whether it is served, waits or gets an error. To wait, it joins or begins
+a fetch in `flights`. When the fetch ends, `outcomes` records the value or the failure in the
+`table`, and the reader returns the outcome. It decides again after a transient failure, at the end
+of its patience, or if the outcome isn't one for it.
 """
 
 from aiocredentials._cache.cache import AsyncCache

@@ -4,7 +4,8 @@
 way, and `outcomes` records how the fetches end. Callers read through a `Reader`, in `reader`.
 
 Entries change under the lock of `_loops`, because loops in several threads share a cache; a hit
-takes no lock. Under the lock, only code of this folder is called. Time is an injected monotonic
+takes no lock. Of the functions that the cache was given, only `notify` is called without the lock:
+the others must return at once. Time is an injected monotonic
 clock, and a reader decides whether a value has expired.
 """
 
@@ -55,7 +56,7 @@ class AsyncCache(Generic[V]):
 
     Args:
         clock: Returns the time in seconds; it never goes back.
-        max_entries: How many values are kept at most. As many keys without a value are remembered
+        max_entries: How many values are kept at most. As many entries without a value are kept
             besides.
         keys_of: Returns all keys of a value. The key that was asked is one of them; listeners know
             the value by the first. By default that is the only key.
@@ -86,7 +87,7 @@ class AsyncCache(Generic[V]):
     ) -> None:
         self.clock = clock
         self.misses = 0
-        """How many reads have waited for a fetch."""
+        """How many reads were answered by a fetch, and forced refreshes."""
         self.keys_of = keys_of
         self.notify = notify
         self._watchers: dict[Hashable, set[Watcher[V]]] = {}
@@ -184,7 +185,7 @@ class AsyncCache(Generic[V]):
         *keys: Hashable,
         marks: Iterable[Hashable] | None = None,
     ) -> None:
-        """Forget the values of these keys, and serve no value of a fetch that has begun before.
+        """Forget the values of these keys. Later callers get no value of a fetch from before.
 
         `marks` say which values of fetches under way are concerned; without them, those of the
         keys.

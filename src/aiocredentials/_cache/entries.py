@@ -32,12 +32,12 @@ class Lease(Generic[V]):
     """The right of a reader to serve a value until a time, without another look at the cache.
 
     A hit costs one comparison: that of the time with `until`. The lease ends when its entry
-    changes: `until` is then the beginning of time, and the value is removed, so no reader holds an
-    old one. Without leases a hit would cost 18 % more. And on a clock that stands still, a second
-    reader would wait its patience again while a refresh hangs.
+    changes: it then has no value, so no reader holds an old one. Without leases a hit would cost
+    18 % more. A lease also remembers that a reader has waited: on a clock that stands still, as in
+    tests, the next reader would otherwise wait its patience again while a refresh hangs.
 
-    Readers under the same policy share a lease. It counts its reads without a lock, so two threads
-    that read at the same moment may count as one.
+    Readers whose lease is of the same kind and ends at the same time share it. It counts its reads
+    without a lock, so two threads that read at the same moment may count as one.
     """
 
     __slots__ = ("reads", "until", "used", "value")
@@ -95,7 +95,7 @@ class Entry(Generic[V]):
         self.name = keys[0]
         """The key under which listeners know the entry."""
         self.used = used
-        """When it was used last, without the leases that haven't ended."""
+        """When it was used last, except through current leases: these note it themselves."""
         self.shelf: Shelf[V] | None = None
         """Where the entry is kept; None if the cache has dropped it."""
         self.leases: dict[Terms, Lease[V]] = {}
@@ -144,7 +144,7 @@ class Entry(Generic[V]):
         now: float,
         share: float,
     ) -> None:
-        """Note a failed fetch, and until when no refresh begins in the background.
+        """Note a failed fetch, and until when no refresh begins.
 
         Args:
             failure: The error; None if it isn't a `CredentialsError`.

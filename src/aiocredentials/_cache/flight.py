@@ -1,6 +1,6 @@
 """One fetch under way, and the fetches of one event loop.
 
-The classes here hold state only. `flights` begins, ends and cancels fetches.
+`flights` begins, ends and cancels fetches; the classes here hold their state.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ class Flight(Generic[V]):
 
     __slots__ = (
         "background",
-        "bridged",
         "followed_by",
         "given_up",
         "into",
@@ -34,6 +33,7 @@ class Flight(Generic[V]):
         "outcome",
         "overtaken",
         "since",
+        "stale_reported",
         "started",
         "task",
         "waiters",
@@ -58,11 +58,13 @@ class Flight(Generic[V]):
         self.landed = False
         """Whether the fetch has ended and its waiters have the outcome."""
         self.given_up = False
-        """Whether the outcome isn't recorded: no caller waited for it, or the cache was closed."""
+        """Whether the outcome isn't recorded: no caller waited for it, or its loop or the cache was
+        closed.
+        """
         self.waiters: set[asyncio.Future[Flight[V]]] = set()
         self.background = False
         """Whether the fetch continues when no caller waits for it."""
-        self.bridged = False
+        self.stale_reported = False
         """Whether the listener knows that a stale value is served while this fetch hangs."""
         self.followed_by: Follower[V] | None = None
         """The forced refresh that begins when this fetch has ended."""

@@ -134,8 +134,8 @@ class Flights(Generic[V]):
         """Wait for a fetch, and return the flight that has the outcome.
 
         If it takes longer than `patience` seconds, return None: the fetch then continues in the
-        background. A caller that is cancelled disturbs no other one; the last caller to leave
-        cancels the fetch.
+        background. A caller that is cancelled disturbs no other one. The last caller to leave
+        cancels the fetch, except if it continues in the background.
         """
         if flight.landed:
             return flight
@@ -168,6 +168,7 @@ class Flights(Generic[V]):
         The values of all fetches under way are compared with the marks when they arrive.
         """
         if not self._under_way:
+            # There is no fetch whose value must be compared with them.
             marks = ()
         self.invalidations.add(marks)
 

@@ -49,13 +49,13 @@ class Known(Protocol):
     share: float
     """A random number from 0 to 1: the part of the jitter that shortens the TTL of this value."""
     stale_ok: bool
-    """Whether the value may be served past its TTL: not after AWS has refused to refresh it."""
+    """Whether the value may be served past its TTL: not after a permanent failure of its refresh."""
     failure: CredentialsError | None
     """The error of the last fetch, if it failed."""
     failed_at: float
     """When the last fetch failed."""
     retry_at: float
-    """Until this time, no refresh begins in the background."""
+    """Until this time, no refresh begins."""
 
 
 class Rules:
@@ -124,7 +124,7 @@ Decision: TypeAlias = Serve | Wait | Refuse
 
 _TOO_OLD = "The cached value is older than max_stale allows, and it can't be refreshed."
 _REFUSED = (
-    "AWS refused to refresh the cached value, so it isn't served past its ttl, "
+    "A refresh of the cached value failed permanently, so it isn't served past its ttl, "
     "and it can't be refreshed now."
 )
 
@@ -229,7 +229,7 @@ def _stale(
     if began is not None:
         left = began + rules.patience - now
     if is_spent or left <= 0:
-        # The lease ends sooner if the fetch ends, because that changes the entry.
+        # The lease ends sooner if the fetch ends, whatever its outcome is.
         look_again_at = min(end, now + LOOK_AGAIN)
         return Serve(STALE, look_again_at, refresh=True)
     return Wait(left)

@@ -1,7 +1,8 @@
 """Recording of outcomes: how the result of a fetch changes the entries of a cache.
 
-A value replaces an older one. A transient failure starts the back-off. A permanent failure takes
-the value's place for the key that was asked, and for no other key. All of it runs under the lock.
+A value replaces an older one. A transient failure of a refresh starts the back-off. A permanent
+failure is noted for the key that was asked, and for no other key; if a caller waited for it, it
+takes the value's place. All of it runs under the lock.
 """
 
 from __future__ import annotations

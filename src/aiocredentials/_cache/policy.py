@@ -45,9 +45,9 @@ class CachePolicy:
     patience: float | timedelta = 0.5
     """Past the TTL, a reader waits up to this long after the refresh's start; 0: not at all."""
     max_stale: float | timedelta = 3600.0
-    """A value up to this old is served while its refresh fails or hangs; 0: never.
+    """A value up to this old is served while its refresh fails or hangs.
 
-    Otherwise it is at least the `ttl`.
+    It is 0, for never, or at least the `ttl`.
     """
     negative_ttl: float | timedelta = 5.0
     """A permanent failure is remembered for this long; 0: not at all."""

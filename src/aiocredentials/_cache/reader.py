@@ -272,7 +272,7 @@ class Reader(Generic[V]):
         flight: Flight[V] | None,
     ) -> None:
         """Report that a stale value is served: once per fetch that hangs."""
-        is_reported = flight is not None and flight.bridged
+        is_reported = flight is not None and flight.stale_reported
         if is_reported:
             return
 
@@ -284,7 +284,7 @@ class Reader(Generic[V]):
             age=look.now - entry.born,
         )
         if flight is not None:
-            flight.bridged = True
+            flight.stale_reported = True
 
     def _is_final(
         self,

@@ -36,8 +36,8 @@ Random: TypeAlias = Callable[[], float]
 KeysOf: TypeAlias = Callable[[Hashable, V], Keys]
 """Returns all keys of a value.
 
-The key that was asked, which is the argument, is one of them. Listeners know the value by the
-first.
+Its first argument is the key that was asked, which is one of them. Listeners know the value by the
+first key.
 """
 MarksOf: TypeAlias = Callable[[Hashable, V], Iterable[Hashable]]
 """Returns the marks of a value: an invalidation with one of them concerns it."""

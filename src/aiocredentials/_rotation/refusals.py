@@ -75,7 +75,7 @@ def is_auth_error(exception: BaseException) -> bool:
 def _origins(exception: BaseException) -> Iterator[BaseException]:
     """Yield an exception, its causes, and the errors that SQLAlchemy wrapped.
 
-    Unlike the search for AWS's errors (`_aws.findings`), this one doesn't follow contexts: an error
+    Unlike the search for AWS's errors (`_aws.origins`), this one doesn't follow contexts: an error
     that was raised while a refusal was handled isn't a refusal.
     """
     return walk(exception, _direct_origins)
