@@ -31,9 +31,10 @@ _Future: TypeAlias = "asyncio.Future[None]"
 bookkeeping = threading.RLock()
 """Held while state that loops in several threads share is read and changed.
 
-Under it, nothing waits, and functions that are called must return at once. It is one lock for the whole process, so a
-fork can hold it, and the child inherits no state that is half changed. One thread can take it
-twice, because the garbage collector may run one of our `__del__` methods in the middle of a change.
+Under it, nothing waits, and functions that are called must return at once. It is one lock for the
+whole process, so a fork can hold it, and the child inherits no state that is half changed. One
+thread can take it twice, because the garbage collector may run one of our `__del__` methods in the
+middle of a change.
 """
 
 FORK_SECONDS = 10.0
@@ -212,10 +213,10 @@ def is_cancelled() -> bool:
     return me is None or me.cancelling() > 0
 
 
-def cancelled_inside(**facts: str | None) -> CredentialsError:
+def cancelled_inside() -> CredentialsError:
     """Return the error for a client's own CancelledError, when nobody cancelled the call."""
     what = "The call was cancelled from inside the client."
-    return make_error(EndpointUnreachableError, what, **facts)
+    return make_error(EndpointUnreachableError, what)
 
 
 def detached_task(coroutine: Coroutine[Any, Any, R]) -> asyncio.Task[R]:

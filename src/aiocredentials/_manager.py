@@ -73,19 +73,33 @@ class AsyncCredentialsManager(Generic[T]):
     Without a pool, each fetch opens an aioboto3 session and closes it: there is nothing to open and
     nothing to close. With `pool=`, or inside `async with manager:`, fetches share a client.
 
+    Retries are those of `config`, else of the session's own config, else of AWS_MAX_ATTEMPTS and
+    AWS_RETRY_MODE, else of the profile. If none of these is set, they are botocore's standard mode
+    and three attempts in all. If AWS doesn't accept the credentials any more, they are loaded
+    again, and the call is made once more, inside its `timeout`.
+
     Example:
         ```python
-        manager = AsyncCredentialsManager("prod/database", "eu-west-1")
-        password = (await manager.retrieve_secret_string())["password"]
+        import asyncio
+
+        from aiocredentials import AsyncCredentialsManager
+
+        async def main() -> None:
+            manager = AsyncCredentialsManager("prod/database", "eu-west-1")
+            credentials = await manager.retrieve_secret_string()
+            print(credentials["username"])
+
+        asyncio.run(main())
         ```
 
     Args:
         secret_name: A name, a full ARN or a partial ARN.
         region_name: The region. Without it: the ARN's, the config's, the pool's, the session's,
             `AWS_DEFAULT_REGION`, `AWS_REGION`, the profile's, or us-east-1.
-        pool: The pool whose clients and cache are shared.
-        decode: Makes an object of the secret's text, once per version.
-        binary: Gives `decode` the secret's bytes; a text is encoded as UTF-8.
+        pool: The pool whose clients and cache are shared. The pool has the session, endpoint_url,
+            config, timeout and redact_wire_logs then.
+        decode: Makes an object of the secret's text; `get()` calls it once per version.
+        binary: Gives `decode` the secret's bytes; a text is encoded as UTF-8. It needs `decode`.
         version_stage: The staging label of the version.
         session: An `aioboto3.Session`, an aiobotocore `AioSession` or a `CustomSession`.
         endpoint_url: The endpoint of Secrets Manager, instead of the region's own.
@@ -101,11 +115,6 @@ class AsyncCredentialsManager(Generic[T]):
     Raises:
         TypeError: If an argument has the wrong type.
         ValueError: If an argument can't work, or is a setting that the pool has.
-
-    Retries are those of `config`, else of the session's own config, else of AWS_MAX_ATTEMPTS and
-    AWS_RETRY_MODE, else of the profile. If none of these is set, they are botocore's standard mode
-    and three attempts in all. If AWS doesn't accept the credentials any more, they are loaded
-    again, and the call is made once more, inside its `timeout`.
     """
 
     @overload
@@ -206,8 +215,8 @@ class AsyncCredentialsManager(Generic[T]):
             has_own = self._settings != _DEFAULT_SETTINGS or self._timeout != DEFAULT_TIMEOUT
             if has_own:
                 raise ValueError(
-                    "pool= has a session, endpoint_url, config and timeout of its own: "
-                    "give these to the pool instead."
+                    "pool= has a session, endpoint_url, config, timeout and redact_wire_logs of its "
+                    "own: give these to the pool instead."
                 )
             self._read_from(pool._store)
 
@@ -277,7 +286,8 @@ class AsyncCredentialsManager(Generic[T]):
     ) -> Secret:
         """Return the `Secret` with the manager's staging label.
 
-        `version_id` or `version_stage` ask for another version. Raises a `CredentialsError`. Needs
+        `version_id` or `version_stage` ask for another version. Raises a `CredentialsError`;
+        `TypeError` or `ValueError` for an argument that can't work. Needs
         secretsmanager:GetSecretValue.
         """
         if version_id is None and version_stage is None:

@@ -42,11 +42,24 @@ class CredentialsPool:
     Use it as `async with CredentialsPool() as pool:`, or call `open()` and `aclose()`. Opening
     needs no network.
 
+    Retries are those of `config`, else of the session's own config, else of AWS_MAX_ATTEMPTS and
+    AWS_RETRY_MODE, else of the profile. If none of these is set, they are botocore's standard mode
+    and three attempts in all. If AWS doesn't accept the credentials any more, they are loaded
+    again, and the call is made once more, inside its `timeout`.
+
     Example:
         ```python
-        async with CredentialsPool("eu-west-1", prefetch=["prod/database"]) as pool:
-            database = pool.manager("prod/database", decode=DatabaseCredentials.from_json)
-            credentials = await database.get()
+        import asyncio
+
+        from aiocredentials import CredentialsPool, DatabaseCredentials
+
+        async def main() -> None:
+            async with CredentialsPool("eu-west-1", prefetch=["prod/database"]) as pool:
+                database = pool.manager("prod/database", decode=DatabaseCredentials.from_json)
+                credentials = await database.get()
+                print(credentials.username)
+
+        asyncio.run(main())
         ```
 
     Args:
@@ -68,12 +81,7 @@ class CredentialsPool:
 
     Raises:
         TypeError: If an argument has the wrong type.
-        ValueError: If an argument can't work.
-
-    Retries are those of `config`, else of the session's own config, else of AWS_MAX_ATTEMPTS and
-    AWS_RETRY_MODE, else of the profile. If none of these is set, they are botocore's standard mode
-    and three attempts in all. If AWS doesn't accept the credentials any more, they are loaded
-    again, and the call is made once more, inside its `timeout`.
+        ValueError: If an argument can't work, or if `max_secrets` isn't a whole number.
     """
 
     def __init__(
@@ -171,8 +179,17 @@ class CredentialsPool:
     ) -> AsyncCredentialsManager[Any]:
         """Return the view of one secret. Makes no call.
 
-        The arguments are those of `AsyncCredentialsManager`. Without `policy=`, the manager has the
-        pool's. Raises `TypeError` or `ValueError` for an argument that can't work.
+        Args:
+            secret_name: A name, a full ARN or a partial ARN.
+            region_name: The region; without it the ARN's, or the default region of the pool.
+            decode: Makes an object of the secret's text; `get()` calls it once per version.
+            binary: Gives `decode` the secret's bytes. It needs `decode`.
+            version_stage: The staging label of the version.
+            policy: How long a value is served from memory; without it, the pool's policy.
+
+        Raises:
+            TypeError: If an argument has the wrong type.
+            ValueError: If an argument can't work.
         """
         return AsyncCredentialsManager(
             secret_name,

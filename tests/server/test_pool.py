@@ -135,7 +135,9 @@ async def test_managers_of_a_pool_are_not_entered() -> None:
 )
 def test_settings_twice(settings: dict[str, Any]) -> None:
     """What a pool has already can't be given to its manager."""
-    with pytest.raises(ValueError, match="pool= has a session, endpoint_url, config and timeout of its own"):
+    with pytest.raises(
+        ValueError, match="pool= has a session, endpoint_url, config, timeout and redact_wire_logs of its own"
+    ):
         AsyncCredentialsManager("prod/db", pool=CredentialsPool(), **settings)
 
 

@@ -12,7 +12,6 @@ from aiocredentials._cache.cache import AsyncCache
 from aiocredentials._cache.entries import Entry, Lease
 from aiocredentials._cache.flight import Flight
 from aiocredentials._cache.freshness import FIRST_BACKOFF, HIT, LONGEST_BACKOFF, STALE, is_fresh
-from aiocredentials._cache.outcomes import Watcher
 from aiocredentials._cache.reader import Reader
 
 __all__ = [
@@ -25,6 +24,5 @@ __all__ = [
     "Flight",
     "Lease",
     "Reader",
-    "Watcher",
     "is_fresh",
 ]

@@ -49,7 +49,7 @@ class Known(Protocol):
     share: float
     """A random number from 0 to 1: the part of the jitter that shortens the TTL of this value."""
     stale_ok: bool
-    """Whether the value may be served past its TTL: not after a permanent failure of its refresh."""
+    """Whether the value may be served past its TTL: not after its refresh failed permanently."""
     failure: CredentialsError | None
     """The error of the last fetch, if it failed."""
     failed_at: float

@@ -15,7 +15,9 @@ _DURATIONS = ("ttl", "patience", "max_stale", "negative_ttl")
 class CachePolicy:
     """How long a value is served from memory, and how it is refreshed.
 
-    Durations are seconds, or a `timedelta`.
+    Durations are seconds, or a `timedelta`. After a permanent failure of a refresh, no value past
+    its TTL is served. With a session per call, nothing is refreshed in the background, so
+    `refresh_ahead` and `patience` have no effect.
 
     Args:
         ttl: Seconds for which a value is fresh, counted from the start of its fetch. More than 0;
