@@ -215,8 +215,8 @@ class AsyncCredentialsManager(Generic[T]):
             has_own = self._settings != _DEFAULT_SETTINGS or self._timeout != DEFAULT_TIMEOUT
             if has_own:
                 raise ValueError(
-                    "pool= has a session, endpoint_url, config, timeout and redact_wire_logs of its "
-                    "own: give these to the pool instead."
+                    "pool= has a session, endpoint_url, config, timeout and redact_wire_logs "
+                    "of its own: give these to the pool instead."
                 )
             self._read_from(pool._store)
 

@@ -163,10 +163,15 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "            delivering.callback(lambda: [self._deliver(flight) for flight in flights])\n",
     ),
     (
-        "listeners stand between an outcome and its waiters",
+        "listeners are called under the lock",
         "_cache/flights.py",
-        "        for report in reports:\n            report()",
-        "            for report in reports:\n                report()",
+        "                    reports = self._record(flights)\n",
+        (
+            "                    reports = self._record(flights)\n"
+            "                    for report in reports:\n"
+            "                        report()\n"
+            "                    reports = []\n"
+        ),
     ),
     (
         "a cancelled fetch is a closed pool",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from aiocredentials import AccessDeniedError
 from aiocredentials._cache import Reader
 from unit.cache_kit import PLAIN, Source, make, names, outcomes, served
 from unit.cache_model import virtual
@@ -106,3 +107,16 @@ async def test_a_key_that_its_own_value_does_not_have() -> None:
     reader = Reader(cache, "nickname", source, PLAIN)
     assert await outcomes(reader.get() for _ in range(3)) == [1, 1, 1]
     assert source.fetches == 1
+
+
+@virtual
+async def test_a_refusal_of_another_name() -> None:
+    """A permanent failure is one for the name that was asked: callers that joined it by an alias fetch by their own."""
+    cache, refused, allowed = make(keys_of=names), Source(), Source()
+    arn, name = Reader(cache, "arn", refused, PLAIN), Reader(cache, "name", allowed, PLAIN)
+    assert await arn.get() == 1
+    await asyncio.sleep(100)
+    refused.error = AccessDeniedError("No.")
+    error, value = await outcomes([arn.get(), name.get()])
+    assert isinstance(error, AccessDeniedError)
+    assert (value, refused.fetches, allowed.fetches) == (1, 2, 1)

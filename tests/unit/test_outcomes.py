@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,8 +16,9 @@ from aiocredentials import (
     SecretNotFoundError,
 )
 from aiocredentials._cache import AsyncCache, Reader
+from aiocredentials._loops import bookkeeping
 from aiocredentials.testing import FakeSecretsManager
-from unit.cache_kit import AHEAD, PLAIN, Source, make, outcomes
+from unit.cache_kit import AHEAD, PLAIN, Source, Told, make, outcomes
 from unit.cache_model import virtual
 
 if TYPE_CHECKING:
@@ -56,6 +58,28 @@ async def test_a_listener_that_stops_everything() -> None:
     assert [flight.outcome for flight in await outcomes(map(cache.flights.wait, flights))] == [1, 2]
     assert not cache.flights._under_way
     await cache.aclose()
+
+
+@virtual
+async def test_a_listener_has_no_lock() -> None:
+    """A listener is called without the lock: it may wait for another thread that reads from the same cache."""
+    told = Told()
+    free: list[bool] = []
+
+    def try_lock() -> None:
+        free.append(bookkeeping.acquire(blocking=False))
+        if free[-1]:
+            bookkeeping.release()
+
+    def wait_for_a_thread(*_: object) -> None:
+        other = threading.Thread(target=try_lock)
+        other.start()
+        other.join()
+
+    told.react = wait_for_a_thread
+    cache = make(notify=told)
+    assert await Reader(cache, "key", Source(), PLAIN).get() == 1
+    assert free == [True]
 
 
 @virtual
