@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from aiocredentials._aws.requests import SecretRequest, region_of
 from aiocredentials._cache import is_fresh
-from aiocredentials._store import random_lifetime
+from aiocredentials._store import lifetime_under
 from aiocredentials.errors import (
     AuthenticationError,
     CredentialsError,
@@ -74,7 +74,7 @@ class _Prefetch:
     def __init__(self, store: SecretStore, policy: CachePolicy) -> None:
         self._store = store
         self._policy = policy
-        self._lifetime = partial(random_lifetime, policy)
+        self._lifetime = lifetime_under(policy)
         self._calls = asyncio.Semaphore(BATCHES_AT_ONCE)
         self._failures: list[Exception] = []
 

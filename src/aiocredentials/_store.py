@@ -10,7 +10,7 @@ import random
 import time
 import warnings
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakSet
 
@@ -127,7 +127,7 @@ class SecretStore:
         return Reader(
             self.cache,
             request,
-            partial(self.gateway.get, request, partial(random_lifetime, policy)),
+            partial(self.gateway.get, request, lifetime_under(policy)),
             policy,
             pooled=self.is_pooled,
             facts=request.facts(),
@@ -259,7 +259,13 @@ def clear_all() -> None:
         store.cache.clear()
 
 
-def random_lifetime(policy: CachePolicy) -> Lifetime:
+@lru_cache(maxsize=64)
+def lifetime_under(policy: CachePolicy) -> Callable[[], Lifetime]:
+    """Return `_random_lifetime` for a policy: one object for all readers, because it costs memory."""
+    return partial(_random_lifetime, policy)
+
+
+def _random_lifetime(policy: CachePolicy) -> Lifetime:
     """Return how long the next secret is fresh under a policy.
 
     The TTL of each secret is shortened by a random share of the jitter. The cache uses the same
