@@ -261,7 +261,7 @@ def clear_all() -> None:
 
 @lru_cache(maxsize=64)
 def lifetime_under(policy: CachePolicy) -> Callable[[], Lifetime]:
-    """Return `_random_lifetime` for a policy: one object for all readers, because it costs memory."""
+    """Return `_random_lifetime` for a policy: one function for all readers, to save memory."""
     return partial(_random_lifetime, policy)
 
 
