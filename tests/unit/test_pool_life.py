@@ -202,9 +202,13 @@ async def test_invalidating_before_the_region_is_known(how: str) -> None:
         assert await reading.get() == "newer"
 
 
+@pytest.mark.parametrize("region_name", ["eu-west-1", None])
 @pytest.mark.parametrize("by_version", [False, True])
-async def test_invalidating_a_fetch_by_another_identifier(by_version: bool) -> None:  # noqa: FBT001 (a parameter)
-    """`invalidate()` by name reaches a fetch by ARN that is under way, before anybody knows that they are one."""
+async def test_invalidating_a_fetch_by_another_identifier(by_version: bool, region_name: str | None) -> None:  # noqa: FBT001 (a parameter)
+    """`invalidate()` by name reaches a fetch by ARN that is under way, before anybody knows that they are one.
+
+    Nobody may have looked up the default region yet.
+    """
     fake = FakeSecretsManager(region_name="eu-west-1")
     first = fake.set("prod/db", "old")
     async with CredentialsPool("eu-west-1", session=_Late(fake)) as pool:
@@ -212,7 +216,7 @@ async def test_invalidating_a_fetch_by_another_identifier(by_version: bool) -> N
         call = asyncio.create_task(late.get())
         await _Late.reading.wait()
         fake.set("prod/db", "new")
-        by_name = pool.manager("prod/db", "eu-west-1", decode=str)
+        by_name = pool.manager("prod/db", region_name, decode=str)
         by_name.invalidate(if_version=first.version_id if by_version else None)
         joined = asyncio.create_task(late.get())
         await asyncio.sleep(0)
