@@ -383,17 +383,28 @@ def for_caller(error: CredentialsError, **facts: str | None) -> CredentialsError
     return mine
 
 
-def _completed(error: CredentialsError, what: str, advice: str | None) -> CredentialsError:
+def what_of(error: CredentialsError) -> str | None:
+    """Return the first part of an error's message; None if the caller wrote the whole message."""
+    what: str | None = vars(error).get("_what")
+    return what
+
+
+def set_what(error: CredentialsError, what: str) -> None:
+    """Replace the first part of an error's message; the other parts stay."""
     vars(error)["_what"] = what
+    _write_message(error)
+
+
+def _completed(error: CredentialsError, what: str, advice: str | None) -> CredentialsError:
     if advice is not None:
         error.advice = advice
-    _write_message(error)
+    set_what(error, what)
     return error
 
 
 def _write_message(error: CredentialsError) -> None:
     """Write the message: what happened, what was asked, and what to do."""
-    what: str | None = vars(error).get("_what")
+    what = what_of(error)
     # Without this part, the caller wrote the whole message.
     if what is None:
         return

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import NoCredentialsError
 
+from aiocredentials._aws.answered_errors import signs_again
 from aiocredentials._aws.redact import wire_logs_redacted
 from aiocredentials._aws.regions import Region, default_region
 from aiocredentials._aws.session import Opened, open_client, open_session
 from aiocredentials._aws.settings import ClientSettings, core_of, is_custom
 from aiocredentials._aws.shared_work import SharedWork
-from aiocredentials._aws.signing import signs_again
 from aiocredentials._loops import turn
 from aiocredentials.errors import CredentialsError, for_caller
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from aiocredentials._aws.answers import from_answer
+from aiocredentials._aws.answered_errors import from_answer
 from aiocredentials._aws.requests import SecretRequest
 from aiocredentials._identifiers import identifiers, same_secret
 from aiocredentials._secret import Secret, SecretDescription
