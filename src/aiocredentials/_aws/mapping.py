@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from botocore.exceptions import ClientError
 
-from aiocredentials._aws.ambiguous_findings import explain_loading, unforeseen
+from aiocredentials._aws.ambiguous_findings import explain_loading, explain_unforeseen
 from aiocredentials._aws.answered_errors import (
     NOT_LOADED,
     PROXY_ADVICE,
@@ -243,7 +243,7 @@ def _explain_credentials(
         return finding
     if cls is not None and cls.transient:
         return _source_without_answer(failure)
-    return unforeseen(failure, opening=opening)
+    return explain_unforeseen(failure, opening=opening)
 
 
 def _source_without_answer(failure: Failure) -> Finding:

@@ -143,8 +143,8 @@ async def open_session(settings: ClientSettings) -> AnySession:
 
         await turn()
         if settings.session:
-            theirs = core_of(settings.session)
-            core: AioSession = copy_of(theirs)
+            callers_core = core_of(settings.session)
+            core: AioSession = copy_of(callers_core)
         else:
             core = TrustedAioSession()
         # It becomes the default config, because botocore merges that one into each client's.
@@ -167,9 +167,9 @@ def _config_for(core: AioSession, settings: ClientSettings) -> AioConfig:
         read_timeout=5,
         max_pool_connections=50,
     )
-    for theirs in (core.get_default_client_config(), settings.config):
-        if theirs:
-            config = config.merge(theirs)
+    for overruling in (core.get_default_client_config(), settings.config):
+        if overruling:
+            config = config.merge(overruling)
     return config
 
 
