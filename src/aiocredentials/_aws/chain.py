@@ -260,7 +260,7 @@ def _own_chain(
     callers_chain: Any,
     metadata_session: MakeSession,
 ) -> Any:
-    """Make a chain for a copy of a session, with the providers that the caller added to its own."""
+    """Make the chain of a copy of a session; it has the providers that the caller added, too."""
     own_chain = mine._create_credential_resolver()
     protect(own_chain, metadata_session)
     if callers_chain is None:

@@ -1,6 +1,7 @@
 """The caller's choices about sessions and clients, checked when a pool or a manager is made.
 
-`session` opens sessions and clients by these settings, and `regions` finds the region in them.
+`session` opens sessions and clients by these settings, and `regions` finds the region in them. A
+warning about a setting names the line of the caller's code that made it: `UserLine`.
 """
 
 from __future__ import annotations
