@@ -12,8 +12,7 @@ from aiocredentials._identifiers import region_in
 LONGEST_REGION = 63
 """Characters: a region is a label of the endpoint's host name (RFC 1035, section 2.3.4)."""
 
-# A region is a label of a host name, and so can't be longer (RFC 1123, section 2.1).
-_REGION = re.compile(r"[A-Za-z0-9-]{1,63}")
+_REGION = re.compile(rf"[A-Za-z0-9-]{{1,{LONGEST_REGION}}}")
 _LONGEST_SHOWN = 80
 
 

@@ -11,7 +11,7 @@ from types import MethodType
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from aiocredentials._pydantic_errors import listed, place_of, problems_of, words_of
-from aiocredentials.errors import SecretFormatError, for_caller, make_error
+from aiocredentials.errors import SecretFormatError, for_caller, make_error, set_what, what_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -139,9 +139,7 @@ def decoder_of(
 def _nameable(error: SecretFormatError) -> CredentialsError:
     """Return a copy whose message can name the secret, also if a caller wrote the message."""
     named = copy.copy(error)
-    facts = vars(named)
-    what = facts.get("_what")
-    facts["_what"] = what or str(error)
+    set_what(named, what_of(error) or str(error))
     return named
 
 

@@ -23,21 +23,20 @@ An error that AWS answered is a `botocore.exceptions.ClientError` as well, with 
 error here holds the value of a secret. No error here is chained to the error that it was made from
 either, because an error of botocore may hold a whole answer.
 
-The class says which service refused, and whether a secret was asked for:
+The class says which service refused. In the last two of these cases, `asked` is False, because no
+secret was asked for:
 
 * If AWS refused the request for the secret, the error is permanent.
 * If STS or SSO refused the AWS credentials, or if they are configured wrongly, the error is an
   `AuthenticationError`. It is permanent as well.
 * If the source of the AWS credentials didn't answer, or has none at the moment, the error is a
   `CredentialSourceError`. AWS has refused nothing, so a cached value is served up to `max_stale`.
-
-In the last two cases `asked` is False: no secret was asked for.
 """
 
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -82,8 +81,6 @@ class CredentialsError(Exception):
         self.region_source = region_source
         self.code = code
         self.request_id = request_id
-        # The first part of the message, which says what happened. None if the caller wrote the
-        # whole message.
         self._what: str | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -317,9 +314,7 @@ def _rebuild(
     state: dict[str, Any],
 ) -> CredentialsError:
     """Make a copy of an error, or an error that was pickled."""
-    cls = public
-    if "response" in state:
-        cls = _TWINS[public]
+    cls = _TWINS[public] if "response" in state else public
     error = cls.__new__(cls, *args)
     error.__dict__.update(state)
     return error
@@ -383,22 +378,30 @@ def for_caller(error: CredentialsError, **facts: str | None) -> CredentialsError
     return mine
 
 
-def _completed(error: CredentialsError, what: str, advice: str | None) -> CredentialsError:
+def what_of(error: CredentialsError) -> str | None:
+    """Return the first part of an error's message; None if the caller wrote the whole message."""
+    return cast("str | None", vars(error).get("_what"))
+
+
+def set_what(error: CredentialsError, what: str) -> None:
+    """Replace the first part of an error's message; the other parts stay."""
     vars(error)["_what"] = what
+    _write_message(error)
+
+
+def _completed(error: CredentialsError, what: str, advice: str | None) -> CredentialsError:
     if advice is not None:
         error.advice = advice
-    _write_message(error)
+    set_what(error, what)
     return error
 
 
 def _write_message(error: CredentialsError) -> None:
     """Write the message: what happened, what was asked, and what to do."""
-    what: str | None = vars(error).get("_what")
-    # Without this part, the caller wrote the whole message.
-    if what is None:
-        return
-    message = f"{what} {_question(error)}{error.advice}"
-    error.args = (message.rstrip(),)
+    what = what_of(error)
+    if what is not None:
+        message = f"{what} {_question(error)}{error.advice}"
+        error.args = (message.rstrip(),)
 
 
 def _question(error: CredentialsError) -> str:

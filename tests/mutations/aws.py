@@ -21,10 +21,10 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "            async with deadline:\n                return await self._repeated(attempt, state)",
         "            if True:\n                return await self._repeated(attempt, state)",
     ),
-    # _aws/signing.py
+    # _aws/answered_errors.py
     (
         "credentials that AWS refuses are kept",
-        "_aws/signing.py",
+        "_aws/answered_errors.py",
         "    return code in SIGN_AGAIN",
         "    return False",
     ),

@@ -416,10 +416,10 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "    await finish([task])\n",
         "    await task\n",
     ),
-    # _exceptions.py
+    # _exception_chain.py
     (
         "circles are walked for ever",
-        "_exceptions.py",
+        "_exception_chain.py",
         "if isinstance(each, BaseException) and identity not in seen:",
         "if isinstance(each, BaseException):",
     ),

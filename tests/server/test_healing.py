@@ -18,7 +18,7 @@ from aiobotocore.session import AioSession
 
 from aiocredentials import AsyncCredentialsManager, AuthenticationError, CredentialsError, CredentialsPool
 from aiocredentials._aws import clients as _clients
-from aiocredentials._aws.signing import SIGN_AGAIN
+from aiocredentials._aws.answered_errors import SIGN_AGAIN
 from aiocredentials.errors import AccessDeniedError, EndpointUnreachableError, PoolClosedError
 from aiocredentials.testing import FakeSecretsManager
 from server.stub import Answer

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from aiocredentials import SecretDescription
-from aiocredentials._aws.answers import from_answer
+from aiocredentials._aws.answered_errors import from_answer
 from aiocredentials._aws.mapping import map_error
 from aiocredentials._aws.regions import Region
 from aiocredentials.doctor import Contents, Elsewhere, Endpoint, Identity, Report, SecretReport

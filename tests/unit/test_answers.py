@@ -24,7 +24,7 @@ from aiocredentials import (
     ThrottledError,
     errors,
 )
-from aiocredentials._aws.answers import classes_by_name, from_answer
+from aiocredentials._aws.answered_errors import SIGN_AGAIN, classes_by_name, from_answer
 from aiocredentials._aws.mapping import map_error
 from unit.foreign_errors import CANARY, client_error, everything
 
@@ -72,6 +72,12 @@ def test_codes(code: str, expected: type[CredentialsError]) -> None:
     assert mapped.code == code
     assert mapped.transient is (expected in TRANSIENT)
     assert mapped.asked
+
+
+@pytest.mark.parametrize("code", sorted(SIGN_AGAIN))
+def test_codes_to_sign_again(code: str) -> None:
+    """If signing again doesn't help either, the error says that AWS refused the credentials."""
+    assert isinstance(map_error(client_error(code)), AuthenticationError)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ FOLDER = Path(aiocredentials.__file__).parent
 # From the bottom to the top. A module may import those of lower floors, and none of its own. So the
 # folder `_aws` knows nothing of the cache, and the folder `_cache` nothing of AWS.
 FLOORS: list[set[str]] = [
-    {"errors", "_exceptions", "_identifiers"},
+    {"errors", "_exception_chain", "_identifiers"},
     {"events", "_loops", "_arguments", "_formats", "_pydantic_errors"},
     {"_secret", "_masked_credentials"},
     {"_aws", "_cache", "_decode", "credentials"},
@@ -50,7 +50,7 @@ INSIDE: dict[str, list[set[str]]] = {
         {"__init__"},
     ],
     "_aws": [
-        {"__init__", "origins", "answers", "redact", "tls", "models", "chain", "signing", "shared_work", "user_lines"},
+        {"__init__", "origins", "answered_errors", "redact", "tls", "models", "chain", "shared_work"},
         {"findings"},
         {"credential_findings"},
         {"ambiguous_findings"},
@@ -116,7 +116,7 @@ OWNERS = {
         "_aws.mapping",
         "_aws.models",
         "_aws.regions",
-        "_aws.signing",
+        "_aws.answered_errors",
         "_aws.tls",
         "testing._client",
         "testing._endpoint",
@@ -234,7 +234,7 @@ def test_third_parties_have_owners() -> None:
 
 def test_the_rules_see_something() -> None:
     """The reader of imports finds them at the top of a file, in functions, and for types."""
-    assert Import("_aws.gateway", f"{PACKAGE}._aws.signing", for_types=False) in IMPORTS
+    assert Import("_aws.gateway", f"{PACKAGE}._aws.answered_errors", for_types=False) in IMPORTS
     assert Import("_aws.clients", f"{PACKAGE}._aws.chain", for_types=False) in IMPORTS
     assert Import("_manager", f"{PACKAGE}._pool", for_types=True) in IMPORTS
     assert Import("_cache.reader", f"{PACKAGE}._cache.cache", for_types=True) in IMPORTS

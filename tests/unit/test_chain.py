@@ -163,6 +163,20 @@ class TestCopies:
         assert ours._prompter is _chain.refuse_mfa
         assert ours.cache is not provider_of(plain, AioAssumeRoleProvider).cache
 
+    async def test_a_provider_of_roles_of_their_own(self) -> None:
+        """A subclass of botocore's provider of roles is the caller's own provider, and stays as it is."""
+
+        class Roles(AioAssumeRoleProvider):
+            pass
+
+        core = AioSession()
+        theirs = provider_of(core, AioAssumeRoleProvider)
+        theirs.__class__ = Roles
+        before = dict(vars(theirs))
+        copy: Any = await open_session(ClientSettings(session=core))
+        assert provider_of(copy, Roles) is theirs
+        assert vars(theirs) == before
+
     async def test_a_chain_of_another_kind(self) -> None:
         """A caller's own object in place of the chain is used as it is."""
 

@@ -9,7 +9,7 @@ import botocore.exceptions
 import pytest
 
 from aiocredentials import EndpointUnreachableError, errors
-from aiocredentials._aws.mapping import map_error, map_opening_error, unresolved
+from aiocredentials._aws.mapping import map_error, map_opening_error, unresolved_host
 from unit.foreign_errors import CANARY, client_error, everything
 
 
@@ -102,7 +102,7 @@ def test_unresolved(number: int, expected: bool) -> None:  # noqa: FBT001 (a tab
     """A name that DNS doesn't know isn't a DNS that doesn't answer."""
     below = Wrapped(os_error=socket.gaierror(number, "DNS says so"))
     error = botocore.exceptions.EndpointConnectionError(endpoint_url="https://x", error=below)
-    assert unresolved(error) == ("https://x" if expected else None)
+    assert unresolved_host(error) == ("https://x" if expected else None)
 
 
 DNSError = type("DNSError", (Exception,), {})
@@ -124,9 +124,9 @@ def test_unresolved_by_aiodns(args: tuple[object, ...], expected: bool) -> None:
     below = Wrapped(os_error=os_error, host="secretsmanager.eu-west1.amazonaws.com")
     error = botocore.exceptions.EndpointConnectionError(endpoint_url="https://x", error=below)
     # aiohttp knows the host, which may be a proxy's.
-    assert unresolved(error) == ("secretsmanager.eu-west1.amazonaws.com" if expected else None)
+    assert unresolved_host(error) == ("secretsmanager.eu-west1.amazonaws.com" if expected else None)
 
 
 def test_unresolved_without_a_url() -> None:
     """An error that names no host is about no host in particular."""
-    assert unresolved(socket.gaierror(socket.EAI_NONAME, "DNS says so")) == ""
+    assert unresolved_host(socket.gaierror(socket.EAI_NONAME, "DNS says so")) == ""

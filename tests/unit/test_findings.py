@@ -15,7 +15,7 @@ from aiocredentials import (
     InvalidRegionError,
 )
 from aiocredentials._aws.mapping import map_error, map_opening_error
-from aiocredentials._aws.regions import Region, may_be_a_region, nearest_region, unlisted, wrong_region
+from aiocredentials._aws.regions import Region, hint_if_unlisted, may_be_a_region, nearest_region, wrong_region_error
 from unit.foreign_errors import CANARY, botocore_error, everything, through
 
 
@@ -210,7 +210,7 @@ def test_isolated_regions_are_not_meant() -> None:
 def test_the_shape_of_a_region(name: str) -> None:
     """A name may be a region's if the regions of a partition look like it, whether botocore lists it or not."""
     assert may_be_a_region(name)
-    assert bool(unlisted(name)) is name.endswith("9")
+    assert bool(hint_if_unlisted(name)) is name.endswith("9")
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_a_region_that_goes_on_for_ever(monkeypatch: pytest.MonkeyPatch) -> None
         pytest.fail("it is compared")
 
     monkeypatch.setattr(difflib, "SequenceMatcher", compare)
-    error = wrong_region(Region("x" * 2000, "the secret's ARN"))
+    error = wrong_region_error(Region("x" * 2000, "the secret's ARN"))
     assert type(error) is InvalidRegionError
     assert "did you mean" not in str(error)
     assert len(str(error)) < 800
@@ -236,6 +236,6 @@ def test_a_region_that_goes_on_for_ever(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_password_in_an_endpoint() -> None:
     """The URL that would have been asked is shown without a user and a password."""
-    error = wrong_region(Region("x_y", "the pool"), f"https://user:{CANARY}@vpce-1.example/")
+    error = wrong_region_error(Region("x_y", "the pool"), f"https://user:{CANARY}@vpce-1.example/")
     assert "https://vpce-1.example/ would have been asked" in str(error)
     assert CANARY not in everything(error)

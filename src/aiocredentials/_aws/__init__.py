@@ -7,8 +7,7 @@ From a call down to the socket:
 * `session` opens sessions and clients, and lends them to one call.
 * `pooled` lends clients that are kept open: `loop_clients` has the clients of one event loop, and
   `clients` opens them, one per region, with the help of `shared_work`.
-* `settings` has the caller's choices about all of this. `user_lines` finds the line of code that a
-  warning names.
+* `settings` has the caller's choices about all of this, and the line of code that made them.
 * `regions` finds the region for a secret, and explains names that aren't regions.
 * `aiosession` makes aiobotocore's sessions safe, `chain` their credential chain, `transport` their
   HTTP. `tls` makes the TLS contexts.
@@ -17,8 +16,8 @@ From a call down to the socket:
 Beside the path of a call:
 
 * `redact` keeps values out of botocore's log.
-* `signing` names the errors of AWS after which a call is signed again.
-* `answers` turns the errors that AWS answered into ours, and `mapping` all others, for which
-  `findings`, `credential_findings` and `ambiguous_findings` have the words. `origins` finds the
-  error behind an error. `decorator` is `map_client_errors`.
+* `answered_errors` turns the errors that AWS answered into ours, and says after which of them a
+  call is signed again. `mapping` turns all others into ours; `findings`, `credential_findings` and
+  `ambiguous_findings` have the words for that. `origins` finds the error behind an error.
+  `decorator` is `map_client_errors`.
 """

@@ -52,9 +52,9 @@ class _MetadataSessions:
     the count wrong: then no later question gets an open session.
     """
 
-    def __init__(self, theirs: AIOHTTPSession) -> None:
-        self._timeout = theirs._timeout.sock_read
-        self._proxies = theirs._proxy_config._proxies
+    def __init__(self, shared: AIOHTTPSession) -> None:
+        self._timeout = shared._timeout.sock_read
+        self._proxies = shared._proxy_config._proxies
 
     def acquire(self) -> TrustedSession:
         """Return a session, for one `async with`."""

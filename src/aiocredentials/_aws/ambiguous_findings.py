@@ -62,7 +62,7 @@ def explain_loading(failure: Failure) -> Finding | None:
     return None
 
 
-def unforeseen(failure: Failure, *, opening: bool) -> Finding:
+def explain_unforeseen(failure: Failure, *, opening: bool) -> Finding:
     """Name an unforeseen error that was raised while AWS credentials were loaded or renewed.
 
     At the opening of a session the configuration causes it, so it is permanent. In a call

@@ -232,58 +232,58 @@ def when_refresh_fails(
 
 
 def copied(core: AioSession, metadata_session: MakeSession) -> AioSession:
-    """Return a copy of a caller's session for one event loop; theirs stays as it is.
+    """Return a copy of a caller's session for one event loop; the caller's session doesn't change.
 
     The copy has the caller's settings and components. The credential chain is the copy's own,
     except for providers of the caller's own making.
     """
-    theirs = core._components
-    own = copy.copy(theirs)
-    own._components = dict(theirs._components)
-    own._deferred = dict(theirs._deferred)
+    components = core._components
+    own_components = copy.copy(components)
+    own_components._components = dict(components._components)
+    own_components._deferred = dict(components._deferred)
 
     mine = copy.copy(core)
-    mine._components = own
+    mine._components = own_components
     config_store = core.get_component("config_store")
     mine.register_component("config_store", copy.copy(config_store))
 
-    their_chain = theirs._components.get("credential_provider")
-    make = partial(_chain, mine, their_chain, metadata_session)
+    callers_chain = components._components.get("credential_provider")
+    make = partial(_own_chain, mine, callers_chain, metadata_session)
     # It isn't made before it is needed, because a missing profile is an error only then.
-    own.lazy_register_component("credential_provider", make)
+    own_components.lazy_register_component("credential_provider", make)
     mine._credentials = _own_credentials(mine, core._credentials)
     return mine
 
 
-def _chain(
+def _own_chain(
     mine: AioSession,
-    theirs: Any,
+    callers_chain: Any,
     metadata_session: MakeSession,
 ) -> Any:
-    """Make a chain for a copy of a session, with the providers that the caller added to theirs."""
-    chain = mine._create_credential_resolver()
-    protect(chain, metadata_session)
-    if theirs is None:
-        return chain
-    if not hasattr(theirs, "providers"):
-        return theirs
+    """Make the chain of a copy of a session; it has the providers that the caller added, too."""
+    own_chain = mine._create_credential_resolver()
+    protect(own_chain, metadata_session)
+    if callers_chain is None:
+        return own_chain
+    if not hasattr(callers_chain, "providers"):
+        return callers_chain
 
-    ours = {type(provider): provider for provider in chain.providers}
-    chain.providers = []
-    for provider in theirs.providers:
-        own = ours.get(type(provider), provider)
-        chain.providers.append(own)
+    own_by_class = {type(provider): provider for provider in own_chain.providers}
+    own_chain.providers = []
+    for provider in callers_chain.providers:
+        own_provider = own_by_class.get(type(provider), provider)
+        own_chain.providers.append(own_provider)
         if isinstance(provider, AioAssumeRoleProvider):
-            _adopt(ours[type(provider)], provider)
-    return chain
+            _adopt(own_provider, provider)
+    return own_chain
 
 
-def _adopt(own: Any, theirs: Any) -> None:
+def _adopt(own_provider: Any, callers_provider: Any) -> None:
     """Let a provider of roles ask for codes, and keep credentials, as the caller's one does."""
-    if theirs._prompter is not getpass:
-        own._prompter = theirs._prompter
-    if type(theirs.cache) is not dict:
-        own.cache = theirs.cache
+    if callers_provider._prompter is not getpass:
+        own_provider._prompter = callers_provider._prompter
+    if type(callers_provider.cache) is not dict:
+        own_provider.cache = callers_provider.cache
 
 
 _refused: WeakSet[Any] = WeakSet()
@@ -296,27 +296,37 @@ def refuse(core: AioSession) -> None:
         _refused.add(core._credentials)
 
 
-def _own_credentials(mine: AioSession, theirs: Any) -> Any:
+def _own_credentials(mine: AioSession, callers_credentials: Any) -> Any:
     """Return the first credentials of a copy of a caller's session; None makes its chain search."""
     with bookkeeping:
-        is_refused = theirs is not None and theirs in _refused
+        is_refused = callers_credentials is not None and callers_credentials in _refused
     searched_anew: set[str] = _OF_ONE_LOOP
     if is_refused:
-        # The files on disk may have changed, too.
-        mine._config = None
-        mine._profile_map = None
+        _forget_files(mine)
         searched_anew = {provider.METHOD for provider in _providers(mine)}
-    method = getattr(theirs, "method", None)
-    if method in searched_anew and _found_by_chain(theirs):
+
+    method = getattr(callers_credentials, "method", None)
+    if method in searched_anew and _found_by_chain(callers_credentials):
         return None
-    if not isinstance(theirs, AioRefreshableCredentials):
-        return theirs
+    if not isinstance(callers_credentials, AioRefreshableCredentials):
+        return callers_credentials
+    return _refreshable_copy(callers_credentials, expired=is_refused)
+
+
+def _forget_files(mine: AioSession) -> None:
+    """Let a copy of a session read the files again, because these may have changed on disk."""
+    mine._config = None
+    mine._profile_map = None
+
+
+def _refreshable_copy(credentials: Any, *, expired: bool) -> Any:
+    """Copy credentials for one event loop; if they are `expired`, their first use renews them."""
     # The lock that makes several tasks wait for one renewal belongs to one event loop.
-    own = copy.copy(theirs)
-    own._refresh_lock = asyncio.Lock()
-    if is_refused:
-        own._expiry_time = _LONG_AGO
-    return own
+    own_credentials = copy.copy(credentials)
+    own_credentials._refresh_lock = asyncio.Lock()
+    if expired:
+        own_credentials._expiry_time = _LONG_AGO
+    return own_credentials
 
 
 def _found_by_chain(credentials: Any) -> bool:

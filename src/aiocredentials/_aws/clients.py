@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import NoCredentialsError
 
+from aiocredentials._aws.answered_errors import signs_again
 from aiocredentials._aws.redact import wire_logs_redacted
 from aiocredentials._aws.regions import Region, default_region
 from aiocredentials._aws.session import Opened, open_client, open_session
 from aiocredentials._aws.settings import ClientSettings, core_of, is_custom
 from aiocredentials._aws.shared_work import SharedWork
-from aiocredentials._aws.signing import signs_again
 from aiocredentials._loops import turn
 from aiocredentials.errors import CredentialsError, for_caller
 
@@ -147,6 +147,7 @@ class Clients:
     ) -> Opened:
         self._shared.seconds = seconds
         self._was_opened = True
+        # Each opening enters this block; only the first one changes anything. `_forget` ends it.
         self._redaction.__enter__()
         opening = partial(self._open, region)
         try:
@@ -161,23 +162,30 @@ class Clients:
         session = await self.session()
         try:
             if region is None:
-                where = default_region(self._settings, session)
-                opened = await self.opened(where, self._shared.seconds)
-                self.by_region[None] = opened
-            else:
-                opened = await open_client(
-                    self._stack,
-                    session,
-                    region,
-                    self._settings,
-                )
-                self.by_region[region.name] = opened
+                return await self._open_default(session)
+            return await self._open_region(session, region)
         except asyncio.CancelledError:
             # The opening took too long, or the pool is closed. This session remembers what the
             # configuration files said; the next one reads them.
             if self._session is session:
                 self._session = None
             raise
+
+    async def _open_default(self, session: AnySession) -> Opened:
+        """Find the default region, and share its client with callers that name this region."""
+        where = default_region(self._settings, session)
+        opened = await self.opened(where, self._shared.seconds)
+        self.by_region[None] = opened
+        return opened
+
+    async def _open_region(self, session: AnySession, region: Region) -> Opened:
+        opened = await open_client(
+            self._stack,
+            session,
+            region,
+            self._settings,
+        )
+        self.by_region[region.name] = opened
         return opened
 
     async def _credentials(
@@ -203,7 +211,8 @@ class Clients:
                 # All openings that needed the search have ended or were given up.
                 self._shared.give_up(_CREDENTIALS)
         chain.when_refresh_fails(credentials, self._spoil)
-        # Next, botocore builds a client without an await, which takes several milliseconds.
+        # All openings that waited for the search continue now. Each of them blocks the loop for
+        # several milliseconds, so each waits for its own turn.
         await turn()
         return credentials
 

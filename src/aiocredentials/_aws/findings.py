@@ -3,6 +3,9 @@
 A sentence is made of names: of profiles, files, variables, settings and hosts. It never holds a
 value, a line of a file, or the output of a `credential_process`, because each of these may be a
 secret.
+
+The types `Failure` and `Finding` are here, and the explanations of errors that aren't about AWS
+credentials. `credential_findings` and `ambiguous_findings` have the others.
 """
 
 from __future__ import annotations

@@ -8,11 +8,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from aiocredentials._aws.mapping import map_error, unresolved
+from aiocredentials._aws.answered_errors import NOT_LOADED, signs_again
+from aiocredentials._aws.mapping import map_error, unresolved_host
 from aiocredentials._aws.origins import field_of, is_about_credentials
-from aiocredentials._aws.regions import is_host_label, may_be_a_region, unlisted, wrong_region
+from aiocredentials._aws.regions import (
+    hint_if_unlisted,
+    is_host_label,
+    may_be_a_region,
+    wrong_region_error,
+)
 from aiocredentials._aws.responses import FetchStart, read_description, read_page, read_secret
-from aiocredentials._aws.signing import signs_again
 from aiocredentials._loops import cancelled_inside, is_cancelled, running_loop
 from aiocredentials._secret import FRESH_FOR_EVER, Lifetime
 from aiocredentials.errors import (
@@ -22,6 +27,8 @@ from aiocredentials.errors import (
     PoolClosedError,
     for_caller,
     make_error,
+    set_what,
+    what_of,
 )
 
 if TYPE_CHECKING:
@@ -255,10 +262,7 @@ class Gateway:
         # Opening takes long if the source of the AWS credentials is slow. They are also renewed
         # during calls.
         if not state.is_open or is_about_credentials(error):
-            what = (
-                f"No AWS credentials could be loaded within {self._timeout:g} s: "
-                "their source didn't answer."
-            )
+            what = f"{NOT_LOADED} within {self._timeout:g} s: their source didn't answer."
             return make_error(CredentialSourceError, what, **facts)
         what = (
             f"No answer from Secrets Manager within {self._timeout:g} s, "
@@ -274,8 +278,8 @@ class Gateway:
     ) -> CredentialsError:
         """Return an error about the region if the region doesn't exist; otherwise `mapped`."""
         if not mapped.asked and not is_host_label(where.name):
-            return wrong_region(where)
-        host = unresolved(error)
+            return wrong_region_error(where)
+        host = unresolved_host(error)
         if host is None or where.name in self._answered:
             return mapped
 
@@ -287,12 +291,11 @@ class Gateway:
             return mapped
         if not may_be_a_region(where.name):
             endpoint_url = field_of(error, "endpoint_url") or ""
-            return wrong_region(where, str(endpoint_url))
+            return wrong_region_error(where, str(endpoint_url))
 
         # Either DNS is down or the region doesn't exist. botocore's list of regions may be older
         # than the region, so it can't decide.
-        attributes = vars(mapped)
-        hint = unlisted(where.name)
-        what = f"{attributes['_what']} {hint}"
-        attributes["_what"] = what.rstrip()
+        hint = hint_if_unlisted(where.name)
+        if hint:
+            set_what(mapped, f"{what_of(mapped)} {hint}")
         return mapped

@@ -4,7 +4,7 @@
 the entry points. They take these steps, and the first that fits decides:
 
 1. Is it one of our errors already? Then the result is a copy, without traceback and context.
-2. Did AWS answer it? Then AWS's code decides: see `answers.py`.
+2. Did AWS answer it? Then AWS's code decides: see `answered_errors.py`.
 3. Would each request fail the same way, because of a header that can't be sent, moto's in-process
    mock, or a malformed URL? Then it is permanent: see `findings.py`.
 4. Is it about AWS credentials, by its class or by the place where it was raised? Then it is an
@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from botocore.exceptions import ClientError
 
-from aiocredentials._aws.ambiguous_findings import explain_loading, unforeseen
-from aiocredentials._aws.answers import (
+from aiocredentials._aws.ambiguous_findings import explain_loading, explain_unforeseen
+from aiocredentials._aws.answered_errors import (
     NOT_LOADED,
     PROXY_ADVICE,
     PROXY_AUTHENTICATION,
@@ -51,10 +51,10 @@ from aiocredentials._aws.findings import (
 )
 from aiocredentials._aws.origins import (
     field_of,
-    is_about_a_setting,
     is_about_credentials,
     linked_errors,
     reason_of_the_system,
+    was_raised_before_sending,
 )
 from aiocredentials.errors import (
     AuthenticationError,
@@ -110,7 +110,7 @@ _BY_CLASS = classes_by_name(
     }
 )
 
-_NO_ANSWER = "Secrets Manager gave no usable answer"
+NO_ANSWER = "Secrets Manager gave no usable answer"
 _CA_BUNDLE_ADVICE = (
     "Check AWS_CA_BUNDLE, ca_bundle in the profile, and verify and client_cert of the config."
 )
@@ -202,13 +202,13 @@ def _verdict(failure: Failure, *, opening: bool) -> _Verdict:
     finding = explain_by_class(failure, SETTINGS)
     if finding is not None:
         return _Verdict(InvalidParameterError, finding)
-    is_unlisted_setting = cls is None and (opening or is_about_a_setting(error))
+    is_unlisted_setting = cls is None and (opening or was_raised_before_sending(error))
     if cls is InvalidParameterError or is_unlisted_setting:
         return _Verdict(InvalidParameterError, explain_setting(failure))
 
     # An unlisted error comes from a parser: there was no answer to parse.
     cls = cls or MalformedResponseError
-    what = f"{_NO_ANSWER}: {_reason_below(error)}"
+    what = f"{NO_ANSWER}: {_reason_below(error)}"
     return _Verdict(cls, Finding(what, _advice_on_connection(error)))
 
 
@@ -243,7 +243,7 @@ def _explain_credentials(
         return finding
     if cls is not None and cls.transient:
         return _source_without_answer(failure)
-    return unforeseen(failure, opening=opening)
+    return explain_unforeseen(failure, opening=opening)
 
 
 def _source_without_answer(failure: Failure) -> Finding:
@@ -314,7 +314,7 @@ def _advice_on_connection(error: BaseException) -> str:
     return ""
 
 
-def unresolved(error: BaseException) -> str | None:
+def unresolved_host(error: BaseException) -> str | None:
     """Return the host or the URL that DNS doesn't know; None for an error of another kind."""
     links = list(linked_errors(error))
     if not any(map(_is_unresolved, links)):

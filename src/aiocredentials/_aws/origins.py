@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from typing import TYPE_CHECKING
 
-from aiocredentials._exceptions import walk
+from aiocredentials._exception_chain import walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -85,7 +85,7 @@ def is_about_credentials(error: BaseException) -> bool:
     return _passed_through(error, _CREDENTIAL_MODULES)
 
 
-def is_about_a_setting(error: BaseException) -> bool:
+def was_raised_before_sending(error: BaseException) -> bool:
     """Return whether an unforeseen error of a call was raised before its request was sent.
 
     aiobotocore wraps the errors that aiohttp raises while it sends and receives.

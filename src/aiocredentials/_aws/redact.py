@@ -4,6 +4,8 @@ At level DEBUG botocore logs the body of each answer, each request with its sess
 signature, and the credentials that STS, SSO and the metadata services return. While one of our
 clients is open, a filter on the loggers that do so rewrites those records. A context variable marks
 our calls, so the records of other clients stay as they were.
+
+`without_password` keeps passwords out of the URLs in these records, and in messages and warnings.
 """
 
 from __future__ import annotations
@@ -58,7 +60,7 @@ class wire_logs_redacted:  # noqa: N801 (it is used as a function)
     """Keep the filter in place as long as the block lasts: as long as one of our clients is open.
 
     The first such block adds the filter and the last one removes it. With `redact=False` a block
-    does nothing.
+    does nothing. A block may be entered again before it ends, which changes nothing: it ends once.
     """
 
     __slots__ = ("_redact",)
@@ -106,18 +108,20 @@ _living: set[wire_logs_redacted] = set()
 
 
 def _update_filters() -> None:
-    """Add the filter or remove it, and then check again.
+    """Add the filter if there is a block, or remove it if there is none.
 
-    The garbage collector may end a block in the middle of this, in the same thread.
+    The garbage collector may end a block in the middle of this, in the same thread. So it is done
+    again if that has changed the answer.
     """
-    has_filter = None
-    while has_filter is not bool(_living):
-        has_filter = bool(_living)
+    while True:
+        is_needed = bool(_living)
         for logger in LOGGERS:
-            if has_filter:
+            if is_needed:
                 logger.addFilter(_redact)
             else:
                 logger.removeFilter(_redact)
+        if is_needed == bool(_living):
+            return
 
 
 def _forget_blocks() -> None:

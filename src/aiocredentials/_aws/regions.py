@@ -139,7 +139,7 @@ def may_be_a_region(name: str) -> bool:
     return any(re.fullmatch(shape, name) for shape in shapes)
 
 
-def wrong_region(
+def wrong_region_error(
     region: Region,
     endpoint_url: str | None = None,
 ) -> CredentialsError:
@@ -151,8 +151,7 @@ def wrong_region(
     length = len(name)
     if length > LONGEST_REGION:
         # The message leaves the name out: it is too long, and resembles no region.
-        what = f"A name of {length} characters is no region: "
-        what += f"it has at most {LONGEST_REGION}."
+        what = f"A name of {length} characters is no region: it has at most {LONGEST_REGION}."
         return make_error(
             InvalidRegionError,
             what,
@@ -161,9 +160,10 @@ def wrong_region(
 
     safe_url = without_password(endpoint_url or region.endpoint)
     endpoint = one_line(safe_url)
-    what = f"AWS has no region {shown(name)} "
-    what += f"({endpoint} would have been asked): "
-    what += _hint(name)
+    what = (
+        f"AWS has no region {shown(name)} ({endpoint} would have been asked): "
+        f"did you mean {nearest_region(name)!r}?"
+    )
     return make_error(
         InvalidRegionError,
         what,
@@ -171,18 +171,13 @@ def wrong_region(
     )
 
 
-def unlisted(name: str) -> str:
+def hint_if_unlisted(name: str) -> str:
     """Return a hint if botocore doesn't list a region; otherwise an empty string."""
     for partition in partitions():
         if name in partition["regions"]:
             return ""
-    hint = _hint(name)
-    return f"The installed botocore lists no region {shown(name)}: {hint}"
-
-
-def _hint(name: str) -> str:
     nearest = nearest_region(name)
-    return f"did you mean {nearest!r}?"
+    return f"The installed botocore lists no region {shown(name)}: did you mean {nearest!r}?"
 
 
 def nearest_region(name: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from aiocredentials._aws.answers import from_answer
+from aiocredentials._aws.answered_errors import from_answer
 from aiocredentials._aws.requests import SecretRequest
 from aiocredentials._identifiers import identifiers, same_secret
 from aiocredentials._secret import Secret, SecretDescription
@@ -61,19 +61,19 @@ def read_secret(
     value = _value_in(answer)
     if value is None:
         wrong = "has neither or both of SecretString and SecretBinary, or of another type"
-        return _malformed(wrong, facts)
+        return _malformed_error(wrong, facts)
     name = _text(answer, "Name")
     arn = _text(answer, "ARN")
     if name is None or arn is None:
-        return _malformed("doesn't say which secret it is about", facts)
+        return _malformed_error("doesn't say which secret it is about", facts)
     if not same_secret(request.secret_name, name, arn):
-        return _of_another_secret(request, name, arn, facts)
+        return _error_about_another_secret(request, name, arn, facts)
 
     version_id = answer.get("VersionId", "")
     labels = _labels_in(answer.get("VersionStages"))
     wrong_version = _wrong_version(request, version_id, labels)
     if wrong_version is not None:
-        return _malformed(wrong_version, facts)
+        return _malformed_error(wrong_version, facts)
     return Secret(
         value,
         name=name,
@@ -123,7 +123,7 @@ def _labels_in(labels: object) -> tuple[str, ...]:
     return tuple(map(str, listed))
 
 
-def _of_another_secret(
+def _error_about_another_secret(
     request: SecretRequest,
     name: str,
     arn: str,
@@ -138,7 +138,7 @@ def _of_another_secret(
             "to ask for that one, give its name or its full ARN."
         )
         return make_error(SecretNotFoundError, what, **facts)
-    return _malformed("is about another secret", facts)
+    return _malformed_error("is about another secret", facts)
 
 
 def read_description(
@@ -158,11 +158,11 @@ def read_description(
     arn = _text(answer, "ARN")
     versions: object = answer.get("VersionIdsToStages") or {}
     if name is None or arn is None:
-        return _malformed("doesn't say which secret it is about", facts)
+        return _malformed_error("doesn't say which secret it is about", facts)
     if not same_secret(request.secret_name, name, arn):
-        return _malformed("is about another secret", facts)
+        return _malformed_error("is about another secret", facts)
     if not isinstance(versions, dict):
-        return _malformed("doesn't list the versions", facts)
+        return _malformed_error("doesn't list the versions", facts)
 
     listed = cast("dict[str, list[str]]", versions)
     labels_by_version = {version: tuple(labels) for version, labels in listed.items()}
@@ -231,7 +231,7 @@ def _error_in(item: Answer, request: SecretRequest) -> CredentialsError:
     return from_answer({"Error": error}, "BatchGetSecretValue", **facts)
 
 
-def _malformed(wrong: str, facts: Facts) -> CredentialsError:
+def _malformed_error(wrong: str, facts: Facts) -> CredentialsError:
     what = f"The answer {wrong}."
     return make_error(MalformedResponseError, what, **facts)
 

@@ -9,12 +9,18 @@ from __future__ import annotations
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
+from aiocredentials._aws.answered_errors import signs_again
 from aiocredentials._aws.loading import load_transport
 from aiocredentials._aws.mapping import map_opening_error
 from aiocredentials._aws.redact import our_call, wire_logs_redacted, without_password
-from aiocredentials._aws.regions import SERVICE, Region, default_region, is_host_label, wrong_region
+from aiocredentials._aws.regions import (
+    SERVICE,
+    Region,
+    default_region,
+    is_host_label,
+    wrong_region_error,
+)
 from aiocredentials._aws.settings import ClientSettings, core_of, is_custom
-from aiocredentials._aws.signing import signs_again
 from aiocredentials._loops import turn
 from aiocredentials.errors import (
     CredentialsError,
@@ -137,8 +143,8 @@ async def open_session(settings: ClientSettings) -> AnySession:
 
         await turn()
         if settings.session:
-            theirs = core_of(settings.session)
-            core: AioSession = copy_of(theirs)
+            callers_core = core_of(settings.session)
+            core: AioSession = copy_of(callers_core)
         else:
             core = TrustedAioSession()
         # It becomes the default config, because botocore merges that one into each client's.
@@ -161,9 +167,9 @@ def _config_for(core: AioSession, settings: ClientSettings) -> AioConfig:
         read_timeout=5,
         max_pool_connections=50,
     )
-    for theirs in (core.get_default_client_config(), settings.config):
-        if theirs:
-            config = config.merge(theirs)
+    for overruling in (core.get_default_client_config(), settings.config):
+        if overruling:
+            config = config.merge(overruling)
     return config
 
 
@@ -201,14 +207,15 @@ async def open_client(
         stack.push_async_exit(opening)
         if unencrypted is not None:
             safe_url = without_password(unencrypted)
-            risk = "isn't encrypted: secrets cross the network in clear. Use https."
-            settings.chosen_at.warn(f"{safe_url} {risk}")
+            settings.chosen_at.warn(
+                f"{safe_url} isn't encrypted: secrets cross the network in clear. Use https."
+            )
         return Opened(client, region)
 
     # A client that was entered, and then failed its check, is closed here.
     await opening.aclose()
     if _is_about_the_region(failure, region):
-        failure = wrong_region(region, settings.endpoint_url)
+        failure = wrong_region_error(region, settings.endpoint_url)
     raise failure
 
 

@@ -1,20 +1,23 @@
 """The caller's choices about sessions and clients, checked when a pool or a manager is made.
 
-`session` opens sessions and clients by these settings, and `regions` finds the region in them.
+`session` opens sessions and clients by these settings, and `regions` finds the region in them. A
+warning about a setting names the line of the caller's code that made it: `UserLine`.
 """
 
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 import re
+import sys
+import warnings
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeGuard, cast
 from urllib.parse import urlsplit
 
 from aiocredentials._arguments import check_name, check_region
 from aiocredentials._aws.redact import without_password
-from aiocredentials._aws.user_lines import UserLine
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -25,6 +28,11 @@ if TYPE_CHECKING:
     from aiobotocore.session import AioSession
 
     AnySession: TypeAlias = "aioboto3.Session | AioSession | CustomSession"
+
+logger = logging.getLogger("aiocredentials")
+
+# A call of a generic class, such as `AsyncCredentialsManager[Any](...)`, goes through `typing`.
+_SKIPPED_MODULES = ("aiocredentials.", "typing")
 
 
 class CustomSession(Protocol):
@@ -63,6 +71,47 @@ def core_of(session: object) -> AioSession:
     return cast("AioSession", getattr(session, "_session", session))
 
 
+class UserLine(NamedTuple):
+    """A line of the user's code, for a warning that is issued while that code doesn't run."""
+
+    filename: str
+    line: int
+    module: str
+
+    @classmethod
+    def that_called(cls) -> UserLine:
+        """Return the line that called this package."""
+        frame = sys._getframe(1)  # noqa: SLF001 (the warnings module finds its line by it)
+        while True:
+            module: str = frame.f_globals.get("__name__", "")
+            caller = frame.f_back
+            if caller is None or not module.startswith(_SKIPPED_MODULES):
+                return cls(frame.f_code.co_filename, frame.f_lineno, module)
+            frame = caller
+
+    def warn(self, message: str) -> None:
+        """Issue a `UserWarning`. Where warnings are errors, log it: it must not break a call."""
+        try:
+            warnings.warn_explicit(
+                message,
+                UserWarning,
+                self.filename,
+                self.line,
+                self.module,
+                self._registry(),
+            )
+        except Exception:  # noqa: BLE001 (the user's filters and hooks may raise anything)
+            logger.warning("%s", message)
+
+    def _registry(self) -> dict[Any, Any]:
+        """Return the dict in which Python notes the warnings that a module has shown."""
+        module = sys.modules.get(self.module)
+        if module is None:
+            return {}
+        registry: dict[Any, Any] = vars(module).setdefault("__warningregistry__", {})
+        return registry
+
+
 @dataclass(frozen=True, slots=True)
 class ClientSettings:
     """The caller's choices about the sessions and clients that are opened for it."""
@@ -93,11 +142,15 @@ class ClientSettings:
             return
 
         safe_url = without_password(self.endpoint_url)
-        how = "write it as 'https://host' or 'http://127.0.0.1:5000'."
-        message = f"endpoint_url {safe_url!r} isn't a URL: {how}"
+        message = (
+            f"endpoint_url {safe_url!r} isn't a URL: "
+            "write it as 'https://host' or 'http://127.0.0.1:5000'."
+        )
         if safe_url != self.endpoint_url:
-            message += " The user and the password are left out here: in these, "
-            message += "write # / ? @ as %23 %2F %3F %40."
+            message += (
+                " The user and the password are left out here: in these, "
+                "write # / ? @ as %23 %2F %3F %40."
+            )
         raise ValueError(message)
 
     def _check_session(self) -> None:
@@ -112,8 +165,10 @@ class ClientSettings:
 
         cls = type(session)
         kind = f"{cls.__module__}.{cls.__qualname__}"
-        what_to_do = "give an aioboto3.Session or an aiobotocore AioSession, or a CustomSession."
-        raise TypeError(f"session is a {kind}: {what_to_do}")
+        raise TypeError(
+            f"session is a {kind}: "
+            "give an aioboto3.Session or an aiobotocore AioSession, or a CustomSession."
+        )
 
     def _check_config(self) -> None:
         config = self.config

@@ -63,8 +63,7 @@ async def ssl_context(
     # ssl.SSLError is an OSError, too.
     except OSError as error:
         paths = ", ".join(filter(None, files))
-        named = f"the CA bundle or client certificate ({paths})"
-        why = f"{named} can't be loaded: {error.strerror}"
+        why = f"the CA bundle or client certificate ({paths}) can't be loaded: {error.strerror}"
     else:
         return context
     raise TransportError(why=why)

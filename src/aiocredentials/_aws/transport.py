@@ -165,8 +165,8 @@ class TrustedSession(AIOHTTPSession):
             raise TransportError(why=why)
         if "@" in urlsplit(request.url).netloc:
             # aiohttp would reject it too, with an error that names neither.
-            sent = "can't be sent beside AWS's own signature"
-            raise TransportError(why=f"a user and a password in endpoint_url {sent}")
+            why = "a user and a password in endpoint_url can't be sent beside AWS's own signature"
+            raise TransportError(why=why)
 
 
 class _WithoutRedirects:

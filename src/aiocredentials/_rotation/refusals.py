@@ -10,7 +10,7 @@ import contextlib
 import re
 from typing import TYPE_CHECKING, Any
 
-from aiocredentials._exceptions import walk
+from aiocredentials._exception_chain import walk
 from aiocredentials.errors import CredentialsError
 
 if TYPE_CHECKING:

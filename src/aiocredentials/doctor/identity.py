@@ -6,7 +6,8 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
-from aiocredentials._aws.mapping import map_error, map_opening_error
+from aiocredentials._aws.answered_errors import NOT_LOADED
+from aiocredentials._aws.mapping import NO_ANSWER, map_error, map_opening_error
 from aiocredentials._aws.redact import our_call, wire_logs_redacted
 from aiocredentials.doctor.results import Identity
 from aiocredentials.doctor.wording import (
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from aiobotocore.session import AioSession
 
 _NOT_FOUND = f"No AWS credentials were found. Configure one of these: {CREDENTIAL_SOURCES}"
-_NOT_LOADED = "No AWS credentials could be loaded"
 
 
 async def load_credentials(
@@ -62,7 +62,7 @@ def _why_not_loaded(
         # The library's own errors about credentials are whole sentences.
         if not error.code:
             return f"{reason} {advice}"
-    return f"{_NOT_LOADED}: {reason} {advice}"
+    return f"{NOT_LOADED}: {reason} {advice}"
 
 
 async def ask_sts(
@@ -110,7 +110,7 @@ def _explain(error: Exception, timeout: float) -> str:
 
     mapped = map_error(error)
     # An error without an answer names Secrets Manager, which wasn't asked here.
-    reason = reason_of(mapped).removeprefix("Secrets Manager gave no usable answer: ")
+    reason = reason_of(mapped).removeprefix(f"{NO_ANSWER}: ")
     operation = getattr(mapped, "operation_name", None)
     if operation:
         reason = f"{operation} failed with {reason}"

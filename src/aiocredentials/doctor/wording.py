@@ -14,6 +14,7 @@ from aiocredentials.errors import (
     AuthenticationError,
     CredentialsError,
     SecretDecryptionError,
+    what_of,
 )
 
 CREDENTIAL_SOURCES = (
@@ -38,7 +39,7 @@ def reason_of(error: CredentialsError) -> str:
         reason = f"{error.code}: {sentence}."
     else:
         text = str(error).removesuffix(error.advice)
-        reason = vars(error).get("_what") or text.strip()
+        reason = what_of(error) or text.strip()
     return without_logins(reason)
 
 

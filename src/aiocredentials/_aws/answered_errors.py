@@ -3,12 +3,18 @@
 AWS answers in two cases: Secrets Manager was asked for a secret, or STS, SSO and their like were
 asked for AWS credentials. A page that a proxy or a load balancer sends in AWS's place isn't an
 answer of AWS: it is transient, and its text is left out.
+
+All lists of AWS's codes are here. One of them is about the errors after which a call is signed
+again, with credentials that are loaded anew: `gateway` makes such a call once more, and `session`
+and `clients` drop the credentials that AWS refused.
 """
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from botocore.exceptions import ClientError
 
 from aiocredentials.errors import (
     LONGEST_SENTENCE,
@@ -52,7 +58,7 @@ def classes_by_name(
 
 # The codes of AWS, without the suffix "Exception", which only some services add. Sources: the API
 # references of Secrets Manager (GetSecretValue, BatchGetSecretValue, Common Errors), KMS (Decrypt)
-# and STS, and the retries of botocore.
+# and STS, and the retries of botocore. `testing/_failures.py` has one code per class, for fakes.
 _BY_CODE = classes_by_name(
     {
         SecretNotFoundError: "ResourceNotFound",
@@ -82,11 +88,41 @@ _BY_CODE = classes_by_name(
             UnrecognizedClient ExpiredToken InvalidSignature SignatureDoesNotMatch
             IncompleteSignature MissingAuthenticationToken InvalidClientTokenId InvalidAccessKeyId
             AuthFailure RequestExpired Unauthorized RequestTimeTooSkewed RequestInTheFuture
-            InvalidToken InvalidIdentityToken IDPRejectedClaim RegionDisabled
+            InvalidToken InvalidIdentityToken IDPRejectedClaim RegionDisabled TokenRefreshRequired
         """,
         EndpointUnreachableError: "RequestTimeout",
     }
 )
+
+# The three lists below pick out codes that mean an AuthenticationError.
+
+# The time of the request differs too much from the time of AWS.
+_SKEWED_CODES = frozenset(
+    {
+        "RequestExpired",
+        "RequestInTheFuture",
+        "RequestTimeTooSkewed",
+    }
+)
+# AWS sends these codes for such a time as well, and also for a wrong key, which no new signature
+# corrects. The message tells the two apart.
+_SIGNATURE_CODES = frozenset({"InvalidSignature", "SignatureDoesNotMatch"})
+_SKEWED = re.compile(r"signature (expired|not yet current)", re.IGNORECASE)
+
+SIGN_AGAIN = _SKEWED_CODES | {
+    "ExpiredToken",
+    "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "InvalidToken",
+    "TokenRefreshRequired",
+    "UnrecognizedClient",
+}
+"""AWS's codes, without "Exception", for credentials or a signature that it no longer accepts.
+
+With credentials that are loaded anew, and a new signature, the same call may succeed. Sources: the
+common errors of Secrets Manager, STS and S3, and the AWS SDK for JavaScript, which corrects its
+clock after the codes about time.
+"""
 
 # The operations of STS answer XML, all others JSON.
 _OPERATIONS_OF_STS = (
@@ -147,8 +183,6 @@ _DELETED = re.compile(
     re.IGNORECASE,
 )
 _NO_VERSION = re.compile(r"secret value for (?:(staging label)|VersionId): (\S+)")
-_SKEWED = re.compile(r"Signature (expired|not yet current)")
-_SKEWED_CODES = ("RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture")
 
 _REDIRECTS = range(300, 400)
 PROXY_AUTHENTICATION = 407
@@ -231,6 +265,18 @@ def answered_error(
     return made
 
 
+def signs_again(error: BaseException) -> bool:
+    """Return whether AWS calls the credentials or the signature too old, or doesn't know them."""
+    if not isinstance(error, ClientError):
+        return False
+    answer = error.response.get("Error", {})
+    code = _without_suffix(str(answer.get("Code")))
+    if code in _SIGNATURE_CODES:
+        message = str(answer.get("Message"))
+        return _SKEWED.search(message) is not None
+    return code in SIGN_AGAIN
+
+
 def status_text(status: int) -> str:
     """Return an HTTP status, as a message names it."""
     text = f"HTTP status {status}"
@@ -293,7 +339,11 @@ def _class_of_answer(code: str, status: int, message: str) -> type[CredentialsEr
 
 
 def _class_by(code: str) -> type[CredentialsError] | None:
-    return _BY_CODE.get(code.removesuffix("Exception"))
+    return _BY_CODE.get(_without_suffix(code))
+
+
+def _without_suffix(code: str) -> str:
+    return code.removesuffix("Exception")
 
 
 def _class_of_a_page(status: int) -> type[CredentialsError]:
@@ -316,7 +366,7 @@ def _class_for_credentials(answer: _ParsedError) -> type[CredentialsError]:
 
 def _advice_on(cls: type[CredentialsError], code: str, message: str) -> str | None:
     """Return the advice if AWS's sentence says more than its code; None otherwise."""
-    if code.removesuffix("Exception") in _SKEWED_CODES or _SKEWED.search(message):
+    if _without_suffix(code) in _SKEWED_CODES or _SKEWED.search(message):
         return _CLOCK_ADVICE
     if "valid region" in message:
         return _REGION_ADVICE
