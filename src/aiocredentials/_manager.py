@@ -11,7 +11,7 @@ from aiocredentials._aws.regions import Region
 from aiocredentials._aws.requests import SecretRequest, region_of
 from aiocredentials._aws.session import SessionPerCall
 from aiocredentials._aws.settings import ClientSettings
-from aiocredentials._cache.policy import DEFAULT_POLICY, CachePolicy
+from aiocredentials._cache.policy import DEFAULT_POLICY, INHERITED_POLICY, CachePolicy, check_policy
 from aiocredentials._changes import changes, reader_at_last
 from aiocredentials._decode import Decoder, decoder_of
 from aiocredentials._store import PooledStore, SecretStore
@@ -36,16 +36,6 @@ T = TypeVar("T")
 
 DEFAULT_TIMEOUT = 10.0
 _DEFAULT_SETTINGS = ClientSettings()
-
-
-class _InheritedPolicy(CachePolicy):
-    """The default of `policy=`, so that a signature doesn't show a policy that isn't used."""
-
-    def __repr__(self) -> str:
-        return "<the pool's policy, or CachePolicy() without a pool>"
-
-
-INHERITED_POLICY = _InheritedPolicy()
 
 
 class _Decoded(Generic[T]):
@@ -418,11 +408,3 @@ class AsyncCredentialsManager(Generic[T]):
             return reader
         self._reader = self._reader or reader
         return self._reader
-
-
-def check_policy(policy: object) -> CachePolicy | None:
-    """Return the policy; None is one. Raises `TypeError` for anything else."""
-    if policy is None or isinstance(policy, CachePolicy):
-        return policy
-    kind = type(policy).__name__
-    raise TypeError(f"policy is a {kind}: give a CachePolicy, or None for no cache.")

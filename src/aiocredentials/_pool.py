@@ -9,14 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TypeVar, cast, o
 from aiocredentials._arguments import check_identifier, check_name, seconds
 from aiocredentials._aws.pooled import PooledSession
 from aiocredentials._aws.settings import ClientSettings
-from aiocredentials._cache.policy import DEFAULT_POLICY, CachePolicy
+from aiocredentials._cache.policy import DEFAULT_POLICY, INHERITED_POLICY, CachePolicy, check_policy
 from aiocredentials._decode import is_async
-from aiocredentials._manager import (
-    DEFAULT_TIMEOUT,
-    INHERITED_POLICY,
-    AsyncCredentialsManager,
-    check_policy,
-)
+from aiocredentials._manager import DEFAULT_TIMEOUT, AsyncCredentialsManager
 from aiocredentials._prefetch import prefetch as prefetch_secrets
 from aiocredentials._store import CLOCK, CacheStats, PooledStore
 from aiocredentials.events import tell_closed, tell_opened

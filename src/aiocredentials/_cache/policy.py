@@ -83,3 +83,21 @@ class CachePolicy:
 
 
 DEFAULT_POLICY = CachePolicy()
+
+
+class _InheritedPolicy(CachePolicy):
+    """The default of a manager's `policy=`, so that a signature doesn't show a policy that isn't used."""
+
+    def __repr__(self) -> str:
+        return "<the pool's policy, or CachePolicy() without a pool>"
+
+
+INHERITED_POLICY = _InheritedPolicy()
+
+
+def check_policy(policy: object) -> CachePolicy | None:
+    """Return the policy; None is one. Raises `TypeError` for anything else."""
+    if policy is None or isinstance(policy, CachePolicy):
+        return policy
+    kind = type(policy).__name__
+    raise TypeError(f"policy is a {kind}: give a CachePolicy, or None for no cache.")
