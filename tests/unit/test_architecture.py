@@ -71,10 +71,10 @@ INSIDE: dict[str, list[set[str]]] = {
         {"__init__", "asyncpg", "fastapi", "opentelemetry", "psycopg", "pydantic_settings", "redis", "sqlalchemy"},
     ],
     "doctor": [
-        {"results", "field_names", "wording"},
+        {"results", "wording"},
         {"identity", "route", "search", "answers", "layout"},
         {"probe", "advice", "endpoints", "rows"},
-        {"diagnosis", "report"},
+        {"diagnosis", "rendering"},
         {"__init__", "cli"},
     ],
 }
