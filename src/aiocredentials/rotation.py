@@ -165,7 +165,7 @@ class _Connecting(Generic[C, R]):
 
         while True:
             findings = verdicts.findings
-            likely_version = verdicts.likely_version(self._manager)
+            likely_version = verdicts.fetch_likely_version(self._manager)
             secret = await self._budget.wait_for(likely_version)
             if secret is None and self._refusal is not None:
                 self._give_up()
@@ -220,7 +220,8 @@ class _Connecting(Generic[C, R]):
             news = await wait_for_news(self._manager, pause, known)
             if self._budget.is_spent():
                 self._give_up()
-            heard.update(news)
+            if news is not None:
+                heard.add(news)
             self._tried.clear()
 
     async def _try_each_version(self) -> Made[R]:
@@ -241,7 +242,7 @@ class _Connecting(Generic[C, R]):
             if made is not None:
                 return made
 
-        for label in self._versions.labels_to_ask(current):
+        for label in self._versions.take_labels_to_ask(current):
             secret = await self._versions.fetch(label)
             if secret is None:
                 continue

@@ -63,7 +63,7 @@ INSIDE: dict[str, list[set[str]]] = {
         {"loop_clients"},
         {"pooled"},
     ],
-    "_rotation": [{"__init__", "budget", "news", "refusals", "waits"}, {"adapters", "labels", "verdicts", "words"}],
+    "_rotation": [{"__init__", "budget", "news", "refusals"}, {"adapters", "labels", "verdicts", "words"}],
     # An adapter imports no other adapter. Two are several files.
     "integrations": [
         {"_redis_versions", "_settings_fields"},

@@ -37,8 +37,8 @@ CALLS_AT_ONCE = 8
 # The partition of a region whose name belongs to none.
 _USUAL_PARTITION = "aws"
 
-# A JSON key may itself be a token. So a key is shown only if it looks like the name of a field: this
-# is one part of such a name, between dots, hyphens and underscores.
+# A JSON key may itself be a token, so a key is shown only if it looks like the name of a field.
+# This is one part of such a name, between dots, hyphens and underscores.
 _FIELD_PART = re.compile(
     r"""
     [a-z]{1,16}\d{0,3}      # password2

@@ -14,6 +14,7 @@ from aiocredentials._rotation.adapters import (
     ASYNCPG,
     checked_credentials,
     options_without_login,
+    reject_login,
     server_options,
 )
 from aiocredentials.rotation import OTHER_STAGES, connect_through_rotation, rotations_watched
@@ -108,12 +109,13 @@ async def create_pool(
     """
     if "connect" in options:
         raise ValueError("The adapter connects by itself: leave out connect=.")
-    options = _options_without_login(_Dsn(dsn), options)
+    accepted = _options_without_login(_Dsn(dsn), options)
     opening = _Opening()
 
+    # asyncpg's type for `connect` demands the name `dsn`. The pool passes its own dsn.
     async def connect_for_pool(
         dsn: str | None = None,
-        **options: Any,  # noqa: ANN401 (asyncpg's)
+        **pool_options: Any,  # noqa: ANN401 (asyncpg's)
     ) -> Connection:
         opening.note_task()
         connection = await connect(
@@ -121,7 +123,7 @@ async def create_pool(
             dsn,
             budget=budget,
             stages=stages,
-            **options,
+            **pool_options,
         )
         opening.note_connection(connection)
         return connection
@@ -131,7 +133,7 @@ async def create_pool(
         await opening.opened.wait()
         await pool.expire_connections()
 
-    pool = asyncpg.create_pool(dsn, connect=connect_for_pool, **options)
+    pool = asyncpg.create_pool(dsn, connect=connect_for_pool, **accepted)
     try:
         async with rotations_watched(manager, renew):
             await opening.open(pool)
@@ -234,5 +236,5 @@ class _Dsn:
 def _options_without_login(dsn: _Dsn, options: dict[str, Any]) -> dict[str, Any]:
     """Return asyncpg's options; reject a login in them and in the dsn."""
     where = "the arguments and of the dsn"
-    options_without_login(dsn.login(), where)
+    reject_login(dsn.login(), where)
     return options_without_login(options, where)

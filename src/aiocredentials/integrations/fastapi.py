@@ -131,7 +131,7 @@ def credentials_lifespan(
     if inspect.isasyncgenfunction(lifespan):
         raise TypeError("lifespan is an async generator function: put @asynccontextmanager on it.")
     if pool is None:
-        _prepare(settings)
+        settings = _checked(settings)
     elif settings:
         names = ", ".join(settings)
         raise ValueError(f"pool= has settings of its own: give {names} to the pool instead.")
@@ -153,15 +153,20 @@ def credentials_lifespan(
     return opened
 
 
-def _prepare(settings: PoolSettings) -> None:
-    """Reject settings that can't work when they are written, not when the app starts."""
-    names = settings.get("prefetch", ())
+def _checked(settings: PoolSettings) -> PoolSettings:
+    """Return settings that each start of the app can use.
+
+    Settings that can't work are rejected when they are written, not when the app starts.
+    """
+    checked = settings.copy()
+    names = checked.get("prefetch", ())
     if not isinstance(names, str):
         # Each start of the app reads them, and an iterator could be read only once.
-        settings["prefetch"] = tuple(names)
+        checked["prefetch"] = tuple(names)
 
     # The constructor checks the settings. This pool is never opened.
-    CredentialsPool(**settings)
+    CredentialsPool(**checked)
+    return checked
 
 
 def _merged(app_state: AppState, state: CredentialsState) -> CredentialsState:
@@ -205,12 +210,12 @@ class SecretDependency(Generic[T]):
 
         try:
             hash(self)
+            is_hashable = True
         except TypeError:
-            pass
-        else:
-            return
+            is_hashable = False
         # Our error is raised after the block, so it isn't chained to the one above.
-        raise TypeError(_NOT_HASHABLE)
+        if not is_hashable:
+            raise TypeError(_NOT_HASHABLE)
 
     async def __call__(self, connection: HTTPConnection) -> T:
         """Return the result of `decode`, or the parsed JSON if there is no `decode`.

@@ -88,26 +88,25 @@ class RotatingCredentialProvider(CredentialProvider):
         """
         try:
             secret = await self._versions.secret()
-            if self._seems_refused(secret.version_id):
+            if self._note_request(secret.version_id):
                 secret = await self._refetch(secret)
             return self._versions.decoded(secret).get_credentials()
         except CredentialsError as error:
             raise RedisError(f"There are no credentials for Redis. {error}") from error
 
-    def _seems_refused(self, version_id: str) -> bool:
+    def _note_request(self, version_id: str) -> bool:
         """Note a request; return whether to fetch the secret, or to wait for a fetch."""
         now = asyncio.get_running_loop().time()
-        is_new = version_id != self._version_id
         is_alone = now - self._asked >= _TOGETHER
         self._asked = now
-        self._version_id = version_id
-        if is_new:
+        if version_id != self._version_id:
+            self._version_id = version_id
             self._pause = 0.0
-        if is_new or is_alone:
             self._burst = now
-
-        if is_new:
             return False
+
+        if is_alone:
+            self._burst = now
         if self._is_refetching():
             return True
         burst_lasts = now - self._burst
