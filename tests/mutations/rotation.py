@@ -10,6 +10,12 @@ if TYPE_CHECKING:
 MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     # rotation.py
     (
+        "a string is taken for labels of one letter",
+        "rotation.py",
+        "    if isinstance(stages, str):",
+        "    if False:",
+    ),
+    (
         "each caller searches for itself",
         "rotation.py",
         "            if findings == verdicts.findings:",

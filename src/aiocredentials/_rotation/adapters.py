@@ -130,7 +130,7 @@ def server_options(
         driver: The driver that the options are for.
 
     Raises:
-        ValueError: There is no host. The driver would send the password to this machine.
+        ValueError: There is no host. Otherwise the driver would send the password to this machine.
     """
     in_secret = {
         "host": credentials.host,

@@ -50,16 +50,17 @@ async def connect(
     name one of the three, it is the secret's. An option that is None counts as left out.
 
     Args:
-        manager: a manager with `decode=DatabaseCredentials.from_json`.
-        dsn: asyncpg's.
-        budget: as for `connect_through_rotation`, in seconds or as a `timedelta`.
-        stages: as for `connect_through_rotation`.
-        options: asyncpg's, without user and password.
+        manager: A manager with `decode=DatabaseCredentials.from_json`.
+        dsn: A URL, as for `asyncpg.connect`, without user and password.
+        budget: As for `connect_through_rotation`, in seconds or as a `timedelta`.
+        stages: As for `connect_through_rotation`.
+        options: Those of `asyncpg.connect`, without user and password.
 
     Raises:
-        ValueError: if the caller gives a user or a password, or if no host is named by the secret,
-            by the caller, or by the environment as `PGHOST`. asyncpg would connect to this machine.
-        Exception: the errors of `connect_through_rotation`. Needs secretsmanager:GetSecretValue.
+        ValueError: There are a user or a password in `options` or `dsn`; or no host is named by the
+            secret, by the caller, or by the environment as `PGHOST`. Otherwise asyncpg would
+            connect to this machine.
+        Exception: The errors of `connect_through_rotation`. Needs secretsmanager:GetSecretValue.
     """
     parts = _Dsn(dsn)
     accepted = _options_without_login(parts, options)
@@ -96,15 +97,29 @@ async def create_pool(
     first connection and the end of the block. Leaving the block waits, as asyncpg does, until all
     connections are released.
 
+    Example:
+        ```python
+        from aiocredentials import CredentialsPool, DatabaseCredentials
+        from aiocredentials.integrations.asyncpg import create_pool
+
+
+        async def main() -> None:
+            async with CredentialsPool("eu-west-1") as secrets:
+                manager = secrets.manager("prod/database", decode=DatabaseCredentials.from_json)
+                async with create_pool(manager, min_size=2) as pool:
+                    print(await pool.fetchval("SELECT current_user"))
+        ```
+
     Args:
-        manager: a manager with `decode=DatabaseCredentials.from_json`.
-        dsn: asyncpg's.
-        budget: as for `connect_through_rotation`, in seconds or as a `timedelta`.
-        stages: as for `connect_through_rotation`.
-        options: those of `asyncpg.create_pool`, without `connect`, user and password.
+        manager: A manager with `decode=DatabaseCredentials.from_json`.
+        dsn: A URL, as for `asyncpg.create_pool`, without user and password.
+        budget: As for `connect_through_rotation`, in seconds or as a `timedelta`.
+        stages: As for `connect_through_rotation`.
+        options: Those of `asyncpg.create_pool`, without `connect`, user and password.
 
     Raises:
-        Exception: the errors of `connect`, if the first connections can't be made. Then no
+        ValueError: There are `connect=`, or a user or a password in `options` or `dsn`.
+        Exception: The errors of `connect`, if the first connections can't be made. Then no
             connection is left open.
     """
     if "connect" in options:

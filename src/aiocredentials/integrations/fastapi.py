@@ -107,16 +107,17 @@ def credentials_lifespan(
     """Return a lifespan for an app or an `APIRouter`, with a credentials pool for all requests.
 
     It opens the pool at the startup of the app and closes it at the shutdown. Each start of the app
-    makes a new pool. Needs secretsmanager:BatchGetSecretValue for `prefetch`.
-
-    At the startup of the app, the errors of the app's own lifespan are raised, an `ExceptionGroup`
-    if `prefetch` fails, and `RuntimeError` if the app's lifespan yields a name of
-    `CredentialsState`. The pool is closed then.
+    makes a new pool. `prefetch` needs secretsmanager:GetSecretValue, and for fewer calls
+    secretsmanager:BatchGetSecretValue.
 
     Example:
-        app = FastAPI(
-            lifespan=credentials_lifespan(region_name="eu-west-1", prefetch=["prod/database"])
-        )
+        ```python
+        from fastapi import FastAPI
+
+        from aiocredentials.integrations.fastapi import credentials_lifespan
+
+        app = FastAPI(lifespan=credentials_lifespan(prefetch=["prod/database"]))
+        ```
 
     Args:
         lifespan: The app's own lifespan. It starts after the pool has been opened and ends before
@@ -125,8 +126,12 @@ def credentials_lifespan(
         settings: The arguments of `CredentialsPool`.
 
     Raises:
-        TypeError: A setting has a wrong type, or `lifespan` isn't a context manager.
+        TypeError: A setting has a wrong type, or `lifespan` is an async generator function without
+            `@asynccontextmanager`.
         ValueError: A setting can't work, or there are both a pool and settings.
+        ExceptionGroup: At the startup, `prefetch` failed. The pool is closed after each error.
+        RuntimeError: At the startup, the app's own lifespan yields a name of `CredentialsState`.
+        Exception: At the startup, the app's own lifespan raises it.
     """
     if inspect.isasyncgenfunction(lifespan):
         raise TypeError("lifespan is an async generator function: put @asynccontextmanager on it.")
@@ -154,10 +159,7 @@ def credentials_lifespan(
 
 
 def _checked(settings: PoolSettings) -> PoolSettings:
-    """Return settings that each start of the app can use.
-
-    Settings that can't work are rejected when they are written, not when the app starts.
-    """
+    """Return the settings for each start of the app. Reject now those that can't work."""
     checked = settings.copy()
     names = checked.get("prefetch", ())
     if not isinstance(names, str):
@@ -332,8 +334,16 @@ def readiness(
     secretsmanager:GetSecretValue.
 
     Example:
+        ```python
+        from fastapi import FastAPI
+
+        from aiocredentials import DatabaseCredentials
+        from aiocredentials.integrations.fastapi import credentials_lifespan, readiness, secret
+
         database = secret("prod/database", DatabaseCredentials.from_json)
+        app = FastAPI(lifespan=credentials_lifespan(region_name="eu-west-1"))
         app.add_api_route("/ready", readiness(database=database, cache="prod/redis"))
+        ```
 
     Args:
         secrets: The secrets, by the keyword that the answer shows. A dependency is decoded as well,

@@ -63,18 +63,18 @@ async def connect(
     don't name one of the three, it is the secret's. An option that is None counts as left out.
 
     Args:
-        manager: a manager with `decode=DatabaseCredentials.from_json`.
-        conninfo: psycopg's.
-        budget: as for `connect_through_rotation`, in seconds or as a `timedelta`.
-        stages: as for `connect_through_rotation`.
-        connection_class: psycopg's, or your own.
-        options: psycopg's, without user and password.
+        manager: A manager with `decode=DatabaseCredentials.from_json`.
+        conninfo: As for `connection_class.connect`, without user and password.
+        budget: As for `connect_through_rotation`, in seconds or as a `timedelta`.
+        stages: As for `connect_through_rotation`.
+        connection_class: The class of psycopg, or your own.
+        options: Those of `connection_class.connect`, without user and password.
 
     Raises:
-        ValueError: if the caller gives a user or a password, or if no host is named by the secret,
-            by the caller, or by the environment as `PGHOST`, `PGHOSTADDR` or `PGSERVICE`. libpq
-            would connect to this machine.
-        Exception: the errors of `connect_through_rotation`. Needs secretsmanager:GetSecretValue.
+        ValueError: There are a user or a password in `options` or `conninfo`; or no host is named
+            by the secret, by the caller, or by the environment as `PGHOST`, `PGHOSTADDR` or
+            `PGSERVICE`. Otherwise libpq would connect to this machine.
+        Exception: The errors of `connect_through_rotation`. Needs secretsmanager:GetSecretValue.
     """
     accepted = _options_without_login(conninfo, options)
 
@@ -105,19 +105,34 @@ async def create_pool(
     once; a transient error at the end of the caller's timeout. The pool continues to try, as
     psycopg_pool does.
 
+    Example:
+        ```python
+        from aiocredentials import CredentialsPool, DatabaseCredentials
+        from aiocredentials.integrations.psycopg import create_pool
+
+
+        async def main() -> None:
+            async with CredentialsPool("eu-west-1") as secrets:
+                manager = secrets.manager("prod/database", decode=DatabaseCredentials.from_json)
+                async with create_pool(manager, min_size=2) as pool:
+                    async with pool.connection() as connection:
+                        await connection.execute("SELECT current_user")
+        ```
+
     Args:
-        manager: a manager with `decode=DatabaseCredentials.from_json`.
-        conninfo: psycopg's, or a callable that returns it or an awaitable of it, and is called for
-            each connection.
-        budget: as for `connect_through_rotation`, in seconds or as a `timedelta`.
-        stages: as for `connect_through_rotation`.
-        connection_class: psycopg's, or your own.
-        kwargs: the options of each connection, without user and password; or a callable.
-        options: those of the pool, without `open`: the block opens and closes it.
+        manager: A manager with `decode=DatabaseCredentials.from_json`.
+        conninfo: As for `connect`; or a callable that returns it or an awaitable of it, and is
+            called for each connection.
+        budget: As for `connect_through_rotation`, in seconds or as a `timedelta`.
+        stages: As for `connect_through_rotation`.
+        connection_class: The class of psycopg, or your own.
+        kwargs: The options of each connection, without user and password; or a callable.
+        options: Those of the pool. The block opens and closes it, so `open=True` has no effect.
 
     Raises:
-        ValueError: if the caller gives a user or a password, or `open=False`.
-        Exception: the errors of `connect`.
+        ValueError: The caller gives a user or a password, or `open=False`.
+        Exception: The errors of `connect`.
+        PoolTimeout: A time limit has passed, and the last attempt to connect didn't fail.
     """
     if options.pop("open", None) is False:
         raise ValueError("The block opens the pool, and closes it: leave out open=.")

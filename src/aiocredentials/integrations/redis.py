@@ -156,18 +156,33 @@ def use_credentials(
 
     A connection that the server refuses is tried with the version that the server accepts, and
     waits for that up to `budget`. Then redis-py's `AuthenticationError` is raised, and redis-py
-    doesn't try again, whatever its `retry` is, or is set to later. Its commands raise a
-    `CredentialsError` if the secret is unavailable. Needs secretsmanager:GetSecretValue; a staging
-    label for which that isn't allowed is skipped.
+    doesn't try again, whatever the client's `retry` is, or is set to later. The client's commands
+    raise a `CredentialsError` if the secret is unavailable. Needs secretsmanager:GetSecretValue; a
+    staging label for which that isn't allowed is skipped.
+
+    Example:
+        ```python
+        from redis.asyncio import Redis
+
+        from aiocredentials import CredentialsPool, RedisCredentials
+        from aiocredentials.integrations.redis import use_credentials
+
+
+        async def main() -> None:
+            async with CredentialsPool("eu-west-1") as secrets:
+                manager = secrets.manager("prod/redis", decode=RedisCredentials.from_text)
+                async with use_credentials(Redis(host="redis.example"), manager) as redis:
+                    await redis.set("key", "value")
+        ```
 
     Args:
-        client: a `Redis`, `RedisCluster` or connection pool of `redis.asyncio` that has made no
-            connection yet.
-        manager: a manager with a `decode` such as `RedisCredentials.from_text`.
-        budget: as for `connect_through_rotation`, in seconds or as a `timedelta`. It is for one
+        client: A `Redis`, `RedisCluster` or connection pool of `redis.asyncio` that has made no
+            connection yet. A connection that it has made already stays as it is.
+        manager: A manager with a `decode` such as `RedisCredentials.from_text`.
+        budget: As for `connect_through_rotation`, in seconds or as a `timedelta`. It is for one
             command: a cluster's other nodes, and a master's replicas, are tried once afterwards.
-        stages: as for `connect_through_rotation`.
-        reauthenticate: whether an open connection sends AUTH when it is taken from its pool and the
+        stages: As for `connect_through_rotation`.
+        reauthenticate: Whether an open connection sends AUTH when it is taken from its pool and the
             version is another than its own. Otherwise it continues as the user that it has. This
             isn't for `RedisCluster`, nor for a connection that is kept: that of a `PubSub`, or with
             `single_connection_client`.
@@ -176,9 +191,9 @@ def use_credentials(
         The client.
 
     Raises:
-        TypeError: for a client that isn't one of `redis.asyncio`. Its commands raise it, or a
-            `ValueError`, for a `budget` that isn't a positive duration.
-        ValueError: for a client with its own username, password or credential provider.
+        TypeError: The client isn't one of `redis.asyncio`. The client's commands raise it, or a
+            `ValueError`, for a `budget` or `stages` that `connect_through_rotation` rejects.
+        ValueError: The client has its own username, password or credential provider.
     """
     _check_client(client)
     versions = Versions(manager)

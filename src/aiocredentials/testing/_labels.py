@@ -129,8 +129,10 @@ class LabelMover:
         others = [holder for holder in holders if holder != version_id]
         must_be_added = version_id is not None and version_id not in holders
         if must_be_added:
-            first_other = others.pop(0) if others else None
-            self._move(label, to=version_id, holder=first_other)
+            former_holder = None
+            if others:
+                former_holder = others.pop(0)
+            self._move(label, to=version_id, holder=former_holder)
 
         for holder in others:
             self._move(label, to=None, holder=holder)
