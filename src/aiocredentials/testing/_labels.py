@@ -129,9 +129,7 @@ class LabelMover:
         others = [holder for holder in holders if holder != version_id]
         must_be_added = version_id is not None and version_id not in holders
         if must_be_added:
-            former_holder = None
-            if others:
-                former_holder = others.pop(0)
+            former_holder = others.pop(0) if others else None
             self._move(label, to=version_id, holder=former_holder)
 
         for holder in others:
