@@ -44,7 +44,7 @@ class MaskedCredentials(Generic[F]):
         """Make the object.
 
         Raises:
-            SecretFormatError: if the reading is a sentence, which says what is wrong.
+            SecretFormatError: The reading is a sentence about a mistake.
         """
         if isinstance(reading, str):
             raise make_error(SecretFormatError, reading)

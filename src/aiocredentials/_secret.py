@@ -116,7 +116,10 @@ class Secret:
 
     @property
     def is_stale(self) -> bool:
-        """Whether the secret has reached the TTL that applied when it was fetched."""
+        """Whether the secret has reached the TTL that applied when it was fetched.
+
+        With `policy=None` there is no TTL, so this is never True.
+        """
         return self.age >= self._lifetime.ttl
 
     def reveal(self) -> str:

@@ -137,7 +137,7 @@ class DatabaseCredentials(MaskedCredentials[_DatabaseFields]):
         `host`, as in "db.example:5432", is read as `port`, and an IPv6 address loses its brackets.
 
         Raises:
-            SecretFormatError: if a key is missing or wrong. The error names the key and shows no
+            SecretFormatError: A key is missing or wrong. The error names the key and shows no
                 value. If `username` or `password` is missing, it names a similar key, such as
                 `user`. `as_dsn()` does so for `host`.
         """
@@ -160,17 +160,17 @@ class DatabaseCredentials(MaskedCredentials[_DatabaseFields]):
         in brackets, and options can be added at the end: `+ "?sslmode=verify-full"`.
 
         Args:
-            scheme: the part before `://`. Without it, the secret's engine decides: postgresql for
+            scheme: The part before `://`. Without it, the secret's engine decides: postgresql for
                 postgres, mongodb for mongo, mssql for sqlserver, and the engine's own name for
                 mysql, mariadb, oracle and redshift; Aurora's are postgresql and mysql.
-            host: used instead of the secret's host.
-            port: used instead of the secret's port. If neither is there, it is the usual port of
+            host: Used instead of the secret's host.
+            port: Used instead of the secret's port. If neither is there, it is the usual port of
                 the engine.
-            dbname: used instead of the secret's database; "" for none.
+            dbname: Used instead of the secret's database; "" for none.
 
         Raises:
-            ValueError: if scheme or host is missing, or if scheme, host or port can't be part of a
-                URL.
+            ValueError: The scheme or the host is missing, or scheme, host or port can't be part of
+                a URL.
         """
         url_scheme = self._scheme_for_url(scheme)
         server = self._host_for_url(host)
@@ -271,7 +271,7 @@ class RedisCredentials(MaskedCredentials[_RedisFields]):
         without the spaces and line ends around it.
 
         Raises:
-            SecretFormatError: if a key is missing or wrong, or if the text can't be a token: a URL,
+            SecretFormatError: A key is missing or wrong, or the text can't be a token: a URL,
                 several lines, and JSON other than an object or a number. The error names the key
                 and shows no value.
         """

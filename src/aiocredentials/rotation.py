@@ -79,37 +79,50 @@ async def connect_through_rotation(
 
     Example:
         ```python
-        async def connect(credentials: DatabaseCredentials) -> Connection:
-            return await driver.connect(
+        import asyncmy
+
+        from aiocredentials import CredentialsPool, DatabaseCredentials
+        from aiocredentials.rotation import connect_through_rotation
+
+
+        async def connect(credentials: DatabaseCredentials) -> asyncmy.Connection:
+            return await asyncmy.connect(
                 host="db.example",
                 user=credentials.username,
                 password=credentials.password,
             )
 
-        connection = await connect_through_rotation(manager, connect, budget=30)
+
+        async def main() -> None:
+            async with CredentialsPool("eu-west-1") as pool:
+                manager = pool.manager("prod/database", decode=DatabaseCredentials.from_json)
+                connection = await connect_through_rotation(manager, connect, budget=30)
         ```
 
     Args:
-        manager: the manager of the secret.
-        connect: makes a connection from the credentials, or raises.
-        budget: how long the search may take from the first refusal, in seconds or as a `timedelta`.
+        manager: The manager of the secret.
+        connect: Makes a connection from the credentials, or raises.
+        budget: How long the search may take from the first refusal, in seconds or as a `timedelta`.
             An attempt that has begun is not interrupted.
-        is_auth_error: returns whether an error of `connect` means that the server refused user or
+        is_auth_error: Returns whether an error of `connect` means that the server refused user or
             password. Any other error is raised at once.
-        stages: the other staging labels to try; `()` for none.
+        stages: The other staging labels to try; `()` for none.
 
     Returns:
         The result of `connect`.
 
     Raises:
-        Exception: the error of `connect`. If the budget is spent, it is the last refusal, with a
+        Exception: The error of `connect`. If the budget is spent, it is the last refusal, with a
             note that names the versions that were tried.
-        CredentialsError: if the secret is unavailable. Needs secretsmanager:GetSecretValue; a
-            staging label for which that isn't allowed is skipped.
-        TypeError: if `budget` isn't a duration.
-        ValueError: if `budget` isn't positive.
+        CredentialsError: The secret is unavailable. Needs secretsmanager:GetSecretValue; a staging
+            label for which that isn't allowed is skipped.
+        TypeError: `budget` isn't a duration, or `stages` is one string.
+        ValueError: `budget` isn't positive.
     """
     budget_in_seconds = seconds(budget, "budget")
+    if isinstance(stages, str):
+        raise TypeError(f"stages is a string: give a tuple of staging labels, as in ({stages!r},).")
+
     per_loop = _verdicts_of.get(manager)
     if per_loop is None:
         per_loop = _verdicts_of.setdefault(manager, PerLoop(Verdicts))
@@ -165,7 +178,7 @@ class _Connecting(Generic[C, R]):
 
         while True:
             findings = verdicts.findings
-            likely_version = verdicts.likely_version(self._manager)
+            likely_version = verdicts.fetch_likely_version(self._manager)
             secret = await self._budget.wait_for(likely_version)
             if secret is None and self._refusal is not None:
                 self._give_up()
@@ -220,7 +233,8 @@ class _Connecting(Generic[C, R]):
             news = await wait_for_news(self._manager, pause, known)
             if self._budget.is_spent():
                 self._give_up()
-            heard.update(news)
+            if news is not None:
+                heard.add(news)
             self._tried.clear()
 
     async def _try_each_version(self) -> Made[R]:
@@ -241,7 +255,7 @@ class _Connecting(Generic[C, R]):
             if made is not None:
                 return made
 
-        for label in self._versions.labels_to_ask(current):
+        for label in self._versions.take_labels_to_ask(current):
             secret = await self._versions.fetch(label)
             if secret is None:
                 continue

@@ -10,6 +10,12 @@ if TYPE_CHECKING:
 MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     # rotation.py
     (
+        "a string is taken for labels of one letter",
+        "rotation.py",
+        "    if isinstance(stages, str):",
+        "    if False:",
+    ),
+    (
         "each caller searches for itself",
         "rotation.py",
         "            if findings == verdicts.findings:",
@@ -24,7 +30,7 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "no other labels",
         "rotation.py",
-        "        for label in self._versions.labels_to_ask(current):",
+        "        for label in self._versions.take_labels_to_ask(current):",
         "        for label in ():",
     ),
     (
@@ -49,13 +55,13 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "no pause",
         "rotation.py",
         "            news = await wait_for_news(self._manager, pause, known)",
-        "            await asyncio.sleep(0.001)\n            news: list[str] = []",
+        "            await asyncio.sleep(0.001)\n            news: str | None = None",
     ),
     (
         "a search is for ever",
         "rotation.py",
-        "            if self._budget.is_spent():\n                self._give_up()\n            heard",
-        "            heard",
+        "            if self._budget.is_spent():\n                self._give_up()\n            if news",
+        "            if news",
     ),
     (
         "an attempt begins after the budget",
@@ -134,14 +140,14 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "a label that isn't allowed ends the search",
         "_rotation/labels.py",
-        "            if label is None and not error.transient:",
-        "            if not error.transient:",
+        "            elif label is None:",
+        "            else:",
     ),
     (
         "AWS's absence ends the search",
         "_rotation/labels.py",
-        "            if label is None and not error.transient:",
-        "            if label is None:",
+        "            if error.transient:",
+        "            if error.transient and label is not None:",
     ),
     (
         "labels are asked in each round",
@@ -158,8 +164,8 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "an unanswered label is taken for absent",
         "_rotation/labels.py",
-        '                self._asked_at = float("-inf")\n            return None',
-        "                pass\n            return None",
+        '                self._asked_at = float("-inf")\n            elif',
+        "                pass\n            elif",
     ),
     # _rotation/verdicts.py
     (
@@ -232,7 +238,7 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "a pause never ends early",
         "_rotation/news.py",
-        "                if secret.version_id not in known:\n                    return [secret.version_id]",
+        "                if secret.version_id not in known:\n                    return secret.version_id",
         "                pass",
     ),
     (

@@ -11,7 +11,7 @@ from aiobotocore.config import AioConfig
 
 from aiocredentials._aws.settings import ClientSettings
 from aiocredentials.doctor import diagnose, probe as probing
-from aiocredentials.doctor.report import as_json, as_text
+from aiocredentials.doctor.rendering import as_json, as_text
 from leaks.canary import TOKEN, VALUE
 from server.tls_servers import AWSServer, LoopbackServer, Request as HTTPRequest, Response
 

@@ -174,8 +174,10 @@ def test_width(monkeypatch: pytest.MonkeyPatch, columns_variable: str | None, wi
 async def test_the_spinners_width(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     """The line that changes never reaches the last column: it would scroll, and leave copies of itself behind."""
     monkeypatch.setenv("COLUMNS", str(size))
+    step = command._Step()
+    step.set("asking 東京 for größe\u202e" * 90)
     with contextlib.redirect_stdout(Terminal()) as terminal:
-        spinner = asyncio.create_task(command._spin(command._Step("asking 東京 for größe\u202e" * 90)))
+        spinner = asyncio.create_task(command._spin(step))
         while "\\" not in terminal.getvalue().replace("\\u202e", ""):
             if size < 2:
                 break

@@ -10,7 +10,7 @@ import pytest
 
 from aiocredentials.doctor import Elsewhere, Endpoint, Identity
 from aiocredentials.doctor.layout import columns, printable
-from aiocredentials.doctor.report import as_json, as_text
+from aiocredentials.doctor.rendering import as_json, as_text
 from unit.doctor_fakes import (
     ARN,
     CONTENTS,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aiocredentials.doctor import Elsewhere
-from aiocredentials.doctor.report import as_json, as_text
+from aiocredentials.doctor.rendering import as_json, as_text
 from aiocredentials.doctor.search import name_in
 from aiocredentials.doctor.wording import reason_of, utc, without_logins
 from aiocredentials.errors import EndpointUnreachableError, make_error

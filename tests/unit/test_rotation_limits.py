@@ -22,6 +22,21 @@ if TYPE_CHECKING:
 WINDOW = 2.0
 
 
+# Arguments
+
+
+def test_one_string_of_labels() -> None:
+    """One string as `stages` is rejected before any call: it would be read as labels of one letter."""
+
+    async def body(town: Town, manager: AsyncCredentialsManager[DatabaseCredentials]) -> None:
+        with pytest.raises(TypeError, match=r"give a tuple of staging labels, as in \('AWSPENDING',\)\."):
+            await connect_through_rotation(manager, town.login, stages="AWSPENDING")
+        assert not town.asked
+        assert not town.logins
+
+    in_town(body)
+
+
 # How often
 
 

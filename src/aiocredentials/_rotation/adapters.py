@@ -56,7 +56,7 @@ def checked_credentials(credentials: object) -> DatabaseCredentials:
     """Return the credentials that a manager decoded, if an adapter can use them.
 
     Raises:
-        TypeError: if they aren't `DatabaseCredentials`. An AttributeError would hold the value.
+        TypeError: They aren't `DatabaseCredentials`. An AttributeError would hold the value.
     """
     if isinstance(credentials, DatabaseCredentials):
         return credentials
@@ -65,19 +65,30 @@ def checked_credentials(credentials: object) -> DatabaseCredentials:
     raise TypeError(_UNDECODED)
 
 
-def options_without_login(options: Options, where: str) -> dict[str, Any]:
-    """Return a driver's options without those of login and server that are None or empty.
+def reject_login(options: Options, where: str) -> None:
+    """Reject a user or a password in a driver's options.
 
     Raises:
-        ValueError: if there are a user or a password, or a host that holds a port.
+        ValueError: There are a user or a password. The message names the place.
     """
+    if any(options.get(name) for name in _LOGIN):
+        raise ValueError(f"User and password come from the secret: leave them out of {where}.")
+
+
+def options_without_login(options: Options, where: str) -> dict[str, Any]:
+    """Return a driver's options as an adapter passes them on.
+
+    Options of login and server that are None or empty are left out, and IPv6 addresses have no
+    brackets.
+
+    Raises:
+        ValueError: There are a user or a password, or a host that holds a port.
+    """
+    reject_login(options, where)
     accepted = dict(options)
     for name in _LOGIN | _SERVER:
         if not accepted.get(name):
             accepted.pop(name, None)
-    has_login = not _LOGIN.isdisjoint(accepted)
-    if has_login:
-        raise ValueError(f"User and password come from the secret: leave them out of {where}.")
 
     host: object = accepted.get("host")
     if isinstance(host, str):
@@ -114,12 +125,12 @@ def server_options(
     """Return the secret's host, port and database, except for those that the caller names.
 
     Args:
-        credentials: the credentials in the secret.
-        named: the names of the options that the caller has given.
-        driver: the driver that the options are for.
+        credentials: The credentials in the secret.
+        named: The names of the options that the caller has given.
+        driver: The driver that the options are for.
 
     Raises:
-        ValueError: if there is no host. The driver would send the password to this machine.
+        ValueError: There is no host. Otherwise the driver would send the password to this machine.
     """
     in_secret = {
         "host": credentials.host,

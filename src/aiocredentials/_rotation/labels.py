@@ -50,15 +50,18 @@ class LabelledVersions:
         except PoolClosedError:
             raise
         except CredentialsError as error:
-            if label is None and not error.transient:
-                raise
             if error.transient:
                 # There was no answer, so the next round asks again.
                 self._asked_at = float("-inf")
+            elif label is None:
+                raise
             return None
 
-    def labels_to_ask(self, current: Secret | None) -> Sequence[str]:
-        """Return the other staging labels, or none if they were asked for a moment ago."""
+    def take_labels_to_ask(self, current: Secret | None) -> Sequence[str]:
+        """Return the other staging labels, and note that they are asked for now.
+
+        Return none if they were asked for a moment ago.
+        """
         now = running_loop().time()
         version_id = ""
         known_labels: Sequence[str] = ()

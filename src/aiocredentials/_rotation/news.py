@@ -50,40 +50,40 @@ async def wait_for_news(
     manager: RotatingSecret[Any],
     delay: float,
     known: Container[str],
-) -> list[str]:
+) -> str | None:
     """Wait until any caller fetches a version that isn't known, or until a delay is over.
 
     Args:
-        manager: the manager of the secret.
-        delay: how long to wait, in seconds.
-        known: the identifiers of the versions that aren't news.
+        manager: The manager of the secret.
+        delay: How long to wait, in seconds.
+        known: The identifiers of the versions that aren't news.
 
     Returns:
-        The identifier of the new version, if there is one.
+        The identifier of the new version; None if there is none after the delay.
     """
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(delay):
-            news = await _news_of(manager, known)
-            if news:
-                return news
+            version_id = await _wait_for_version(manager, known)
+            if version_id is not None:
+                return version_id
             # No version can be waited for, so the rest of the delay passes.
             await asyncio.sleep(delay)
-    return []
+    return None
 
 
-async def _news_of(manager: RotatingSecret[Any], known: Container[str]) -> list[str]:
-    """Wait for a version that isn't known; return nothing if none can be waited for."""
+async def _wait_for_version(manager: RotatingSecret[Any], known: Container[str]) -> str | None:
+    """Wait for a version that isn't known; return None if none can be waited for."""
     try:
         async with aclosing(manager.changes()) as changes:
             async for secret in changes:
                 if secret.version_id not in known:
-                    return [secret.version_id]
+                    return secret.version_id
     except PoolClosedError:
         raise
     # A manager without a policy has no news, and the user's own manager may raise any error.
     except Exception:  # noqa: BLE001
-        return []
-    return []
+        return None
+    return None
 
 
 @asynccontextmanager

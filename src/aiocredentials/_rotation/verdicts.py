@@ -53,8 +53,8 @@ class Verdicts:
         self._logged: deque[str] = deque(maxlen=_LOGGED)
         self._attempts = count()
 
-    async def likely_version(self, manager: RotatingSecret[Any]) -> Secret:
-        """Return the current version; or the accepted one, if the current one was refused."""
+    async def fetch_likely_version(self, manager: RotatingSecret[Any]) -> Secret:
+        """Fetch and note the current version; return it, or the accepted one if it was refused."""
         current = await manager.secret()
         self.current = current
         accepted = self.accepted
@@ -103,7 +103,7 @@ class Verdicts:
             return
         version_id = secret.version_id
         # If the server accepts the same version as before, and refused another one meanwhile, that
-        # is a finding too: `likely_version` returns the accepted version from now on.
+        # is a finding too: `fetch_likely_version` returns the accepted one from now on.
         is_finding = self._has_refusals or not self._is_accepted(version_id)
         if is_finding:
             self.findings += 1

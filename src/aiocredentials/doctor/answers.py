@@ -90,10 +90,12 @@ class Answers:
     @property
     def is_worth_a_search(self) -> bool:
         """Whether another region may have the secret."""
-        if self.found or not is_about_the_secret(self.got):
+        if not is_about_the_secret(self.got):
             return False
-        # A policy that names the secret's real region denies access in all others.
-        return self.found is False or is_denied(self.got)
+        if self.found is None:
+            # A policy that names the secret's real region denies access in all others.
+            return is_denied(self.got)
+        return not self.found
 
     @property
     def permissions(self) -> Permissions:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NoReturn
 from aiocredentials import AsyncCredentialsManager
 from aiocredentials.doctor.diagnosis import diagnose
 from aiocredentials.doctor.layout import fitting, harmless, printable
-from aiocredentials.doctor.report import as_json, as_text
+from aiocredentials.doctor.rendering import as_json, as_text
 from aiocredentials.doctor.results import UNKNOWN
 
 if TYPE_CHECKING:
@@ -68,8 +68,10 @@ def run(arguments: Sequence[str]) -> int:
     Raises:
         SystemExit: For `--help` and `--version`, and for wrong arguments.
     """
-    options = _parser().parse_args(arguments)
-    _check(options)
+    parser = _parser()
+    doctor = _add_doctor(parser)
+    options = parser.parse_args(arguments)
+    _check(options, doctor)
     try:
         return _run(options)
     except Exception as error:  # noqa: BLE001 (the text of an unforeseen error could show anything)
@@ -78,7 +80,7 @@ def run(arguments: Sequence[str]) -> int:
         return UNKNOWN
 
 
-def _check(options: argparse.Namespace) -> None:
+def _check(options: argparse.Namespace, doctor: argparse.ArgumentParser) -> None:
     """Reject arguments that a service couldn't use either."""
     try:
         for name in options.names:
@@ -96,7 +98,7 @@ def _check(options: argparse.Namespace) -> None:
         url = options.endpoint_url or ""
         after_login = url.rpartition("@")[2]
         message = message.replace(_repr_text(url), _repr_text(after_login))
-        options.refuse(message)
+        doctor.error(message)
 
 
 def _repr_text(text: str) -> str:
@@ -166,6 +168,11 @@ def _parser() -> argparse.ArgumentParser:
         action="version",
         version=version("aiocredentials"),
     )
+    return parser
+
+
+def _add_doctor(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Add the command `doctor`, and return its own parser."""
     commands = parser.add_subparsers(
         title="commands",
         metavar="COMMAND",
@@ -181,8 +188,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_arguments(doctor)
-    doctor.set_defaults(refuse=doctor.error)
-    return parser
+    return doctor
 
 
 def _add_arguments(doctor: argparse.ArgumentParser) -> None:
@@ -268,8 +274,8 @@ async def _diagnose(options: argparse.Namespace, *, fancy: bool) -> Report:
 class _Step:
     """The present step of the diagnosis, which the spinner shows."""
 
-    def __init__(self, text: str = "starting") -> None:
-        self.text = text
+    def __init__(self) -> None:
+        self.text = "starting"
 
     def set(self, text: str) -> None:
         self.text = text

@@ -66,8 +66,9 @@ async def diagnose(
         tell: Called with the present step, in the event loop.
 
     Raises:
-        TypeError: An argument has a wrong type.
-        ValueError: An argument is empty or malformed. Every other failure is part of the report.
+        TypeError: `region_name` or `endpoint_url` has a wrong type.
+        ValueError: One of these two is empty or malformed. Every other failure is part of the
+            report.
     """
     searched = regions if search else ()
     try:
@@ -112,15 +113,15 @@ class Examination:
             secrets = list(map(self._unasked, names))
         else:
             examinations = map(self.examine, names)
-            identity, secrets = await asyncio.gather(
-                probe.identity(identity),
-                asyncio.gather(*examinations),
-            )
+            examining = asyncio.gather(*examinations)
+            identity, secrets = await asyncio.gather(probe.identity(identity), examining)
+
+        endpoints = await self.endpoints(names)
         return Report(
             identity=identity,
             region=probe.region.name,
             region_source=probe.region.source,
-            endpoints=await self.endpoints(names),
+            endpoints=endpoints,
             secrets=tuple(secrets),
             problem=None,
         )

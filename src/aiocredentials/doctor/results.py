@@ -18,7 +18,7 @@ Permission: TypeAlias = Literal["allowed", "denied", "unknown"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Our identity in AWS, the source of the credentials, and why something of this is unknown."""
+    """Our identity in AWS, and the source of the credentials. None means unknown."""
 
     account: str | None = None
     arn: str | None = None
@@ -28,6 +28,7 @@ class Identity:
     key_ending: str | None = None
     """The last four characters of the access key id; None if no credentials could be loaded."""
     problem: str | None = None
+    """Why no credentials could be loaded, or why STS didn't return the identity."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

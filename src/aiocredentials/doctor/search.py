@@ -59,7 +59,7 @@ class Search:
     calls: asyncio.Semaphore
     """Limits how many calls are made at once."""
     tell: Callable[[str], None]
-    """Called with the number of regions that have answered."""
+    """Called with a sentence about the progress."""
 
     async def run(self, regions: Sequence[str]) -> Elsewhere:
         """Ask all these regions, within `SEARCH_SECONDS`."""

@@ -1,5 +1,6 @@
 """The parts of a report's text that come from errors, URLs and times.
 
+`kms_denies` is here because it reads AWS's message, as `reason_of` does.
 A report names the secret and the region in other places, so the reason of an error comes without
 them.
 """
@@ -61,7 +62,7 @@ def reason_and_advice_of(error: CredentialsError) -> str:
 
 
 def kms_denies(error: CredentialsError) -> bool:
-    """Whether an error means that the identity may have the secret, and KMS doesn't decrypt it."""
+    """Whether Secrets Manager allowed the call, and KMS did not decrypt the secret."""
     if isinstance(error, SecretDecryptionError):
         return True
     if not isinstance(error, AccessDeniedError):

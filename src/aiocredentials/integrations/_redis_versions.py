@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
     Refresh: TypeAlias = Callable[[], Awaitable[Secret]]
 
-_UNDECODED = "What decode made has no password: give the manager decode=RedisCredentials.from_text."
+_UNDECODED = (
+    "The result of decode has no password: give the manager decode=RedisCredentials.from_text."
+)
 
 # The arguments of AUTH: the password, or user and password.
 AuthArguments: TypeAlias = tuple[str] | tuple[str, str]

@@ -170,33 +170,40 @@ class _SecretsManagerSource(InitSettingsSource):
 
         So pydantic-settings sees one key per field, and merges the sources.
         """
-        found = _Masked()
+        our_settings = _Masked()
         for target, value in self._values:
-            place: dict[str, Any] = found
-            above: dict[str, Any] = self.current_state
+            # The path leads through two trees: ours, and the one of the sources above.
+            ours: dict[str, Any] = our_settings
+            theirs: Mapping[str, Any] = self.current_state
 
-            *levels, last = target.path
-            for keys in levels:
-                key = _used_key(keys, above)
-                place = place.setdefault(key, {})
-                below = above.get(key)
-                if not isinstance(below, dict):
-                    below = {}
-                above = cast("dict[str, Any]", below)
+            *parents, last = target.path
+            for keys in parents:
+                key = _used_key(keys, theirs)
+                ours = ours.setdefault(key, {})
+                theirs = _model_at(key, theirs)
 
-            key = _used_key(last, above)
-            place[key] = value
-        return found
+            key = _used_key(last, theirs)
+            ours[key] = value
+        return our_settings
 
     def __repr__(self) -> str:
         return "SecretsManagerSource()"
 
 
-def _used_key(keys: Keys, above: Mapping[str, Any]) -> str:
+def _used_key(keys: Keys, theirs: Mapping[str, Any]) -> str:
+    """Return the key of a field that the sources above have used; otherwise its first key."""
     for key in keys:
-        if key in above:
+        if key in theirs:
             return key
     return keys[0]
+
+
+def _model_at(key: str, theirs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the values of a nested model; no values if the sources above have none for it."""
+    values: object = theirs.get(key)
+    if isinstance(values, dict):
+        return cast("dict[str, Any]", values)
+    return {}
 
 
 def _construct(
@@ -327,7 +334,7 @@ def _error_of(
 
     if not names:
         return SecretFormatError(
-            f"{what} No secret has a part in it; what was given is left out here on purpose."
+            f"{what} No secret has a part in it; the input is left out here on purpose."
         )
     secret_name = names.pop() if len(names) == 1 else None
     return make_error(SecretFormatError, what, secret_name=secret_name)

@@ -14,6 +14,7 @@ from aiocredentials._rotation.adapters import (
     ASYNCPG,
     checked_credentials,
     options_without_login,
+    reject_login,
     server_options,
 )
 from aiocredentials.rotation import OTHER_STAGES, connect_through_rotation, rotations_watched
@@ -49,16 +50,17 @@ async def connect(
     name one of the three, it is the secret's. An option that is None counts as left out.
 
     Args:
-        manager: a manager with `decode=DatabaseCredentials.from_json`.
-        dsn: asyncpg's.
-        budget: as for `connect_through_rotation`, in seconds or as a `timedelta`.
-        stages: as for `connect_through_rotation`.
-        options: asyncpg's, without user and password.
+        manager: A manager with `decode=DatabaseCredentials.from_json`.
+        dsn: A URL, as for `asyncpg.connect`, without user and password.
+        budget: As for `connect_through_rotation`, in seconds or as a `timedelta`.
+        stages: As for `connect_through_rotation`.
+        options: Those of `asyncpg.connect`, without user and password.
 
     Raises:
-        ValueError: if the caller gives a user or a password, or if no host is named by the secret,
-            by the caller, or by the environment as `PGHOST`. asyncpg would connect to this machine.
-        Exception: the errors of `connect_through_rotation`. Needs secretsmanager:GetSecretValue.
+        ValueError: There are a user or a password in `options` or `dsn`; or no host is named by the
+            secret, by the caller, or by the environment as `PGHOST`. Otherwise asyncpg would
+            connect to this machine.
+        Exception: The errors of `connect_through_rotation`. Needs secretsmanager:GetSecretValue.
     """
     parts = _Dsn(dsn)
     accepted = _options_without_login(parts, options)
@@ -95,25 +97,40 @@ async def create_pool(
     first connection and the end of the block. Leaving the block waits, as asyncpg does, until all
     connections are released.
 
+    Example:
+        ```python
+        from aiocredentials import CredentialsPool, DatabaseCredentials
+        from aiocredentials.integrations.asyncpg import create_pool
+
+
+        async def main() -> None:
+            async with CredentialsPool("eu-west-1") as secrets:
+                manager = secrets.manager("prod/database", decode=DatabaseCredentials.from_json)
+                async with create_pool(manager, min_size=2) as pool:
+                    print(await pool.fetchval("SELECT current_user"))
+        ```
+
     Args:
-        manager: a manager with `decode=DatabaseCredentials.from_json`.
-        dsn: asyncpg's.
-        budget: as for `connect_through_rotation`, in seconds or as a `timedelta`.
-        stages: as for `connect_through_rotation`.
-        options: those of `asyncpg.create_pool`, without `connect`, user and password.
+        manager: A manager with `decode=DatabaseCredentials.from_json`.
+        dsn: A URL, as for `asyncpg.create_pool`, without user and password.
+        budget: As for `connect_through_rotation`, in seconds or as a `timedelta`.
+        stages: As for `connect_through_rotation`.
+        options: Those of `asyncpg.create_pool`, without `connect`, user and password.
 
     Raises:
-        Exception: the errors of `connect`, if the first connections can't be made. Then no
+        ValueError: There are `connect=`, or a user or a password in `options` or `dsn`.
+        Exception: The errors of `connect`, if the first connections can't be made. Then no
             connection is left open.
     """
     if "connect" in options:
         raise ValueError("The adapter connects by itself: leave out connect=.")
-    options = _options_without_login(_Dsn(dsn), options)
+    accepted = _options_without_login(_Dsn(dsn), options)
     opening = _Opening()
 
+    # asyncpg's type for `connect` demands the name `dsn`. The pool passes its own dsn.
     async def connect_for_pool(
         dsn: str | None = None,
-        **options: Any,  # noqa: ANN401 (asyncpg's)
+        **pool_options: Any,  # noqa: ANN401 (asyncpg's)
     ) -> Connection:
         opening.note_task()
         connection = await connect(
@@ -121,7 +138,7 @@ async def create_pool(
             dsn,
             budget=budget,
             stages=stages,
-            **options,
+            **pool_options,
         )
         opening.note_connection(connection)
         return connection
@@ -131,7 +148,7 @@ async def create_pool(
         await opening.opened.wait()
         await pool.expire_connections()
 
-    pool = asyncpg.create_pool(dsn, connect=connect_for_pool, **options)
+    pool = asyncpg.create_pool(dsn, connect=connect_for_pool, **accepted)
     try:
         async with rotations_watched(manager, renew):
             await opening.open(pool)
@@ -234,5 +251,5 @@ class _Dsn:
 def _options_without_login(dsn: _Dsn, options: dict[str, Any]) -> dict[str, Any]:
     """Return asyncpg's options; reject a login in them and in the dsn."""
     where = "the arguments and of the dsn"
-    options_without_login(dsn.login(), where)
+    reject_login(dsn.login(), where)
     return options_without_login(options, where)

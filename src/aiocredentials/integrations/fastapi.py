@@ -107,16 +107,17 @@ def credentials_lifespan(
     """Return a lifespan for an app or an `APIRouter`, with a credentials pool for all requests.
 
     It opens the pool at the startup of the app and closes it at the shutdown. Each start of the app
-    makes a new pool. Needs secretsmanager:BatchGetSecretValue for `prefetch`.
-
-    At the startup of the app, the errors of the app's own lifespan are raised, an `ExceptionGroup`
-    if `prefetch` fails, and `RuntimeError` if the app's lifespan yields a name of
-    `CredentialsState`. The pool is closed then.
+    makes a new pool. `prefetch` needs secretsmanager:GetSecretValue, and for fewer calls
+    secretsmanager:BatchGetSecretValue.
 
     Example:
-        app = FastAPI(
-            lifespan=credentials_lifespan(region_name="eu-west-1", prefetch=["prod/database"])
-        )
+        ```python
+        from fastapi import FastAPI
+
+        from aiocredentials.integrations.fastapi import credentials_lifespan
+
+        app = FastAPI(lifespan=credentials_lifespan(prefetch=["prod/database"]))
+        ```
 
     Args:
         lifespan: The app's own lifespan. It starts after the pool has been opened and ends before
@@ -125,13 +126,17 @@ def credentials_lifespan(
         settings: The arguments of `CredentialsPool`.
 
     Raises:
-        TypeError: A setting has a wrong type, or `lifespan` isn't a context manager.
+        TypeError: A setting has a wrong type, or `lifespan` is an async generator function without
+            `@asynccontextmanager`.
         ValueError: A setting can't work, or there are both a pool and settings.
+        ExceptionGroup: At the startup, `prefetch` failed. The pool is closed after each error.
+        RuntimeError: At the startup, the app's own lifespan yields a name of `CredentialsState`.
+        Exception: At the startup, the app's own lifespan raises it.
     """
     if inspect.isasyncgenfunction(lifespan):
         raise TypeError("lifespan is an async generator function: put @asynccontextmanager on it.")
     if pool is None:
-        _prepare(settings)
+        settings = _checked(settings)
     elif settings:
         names = ", ".join(settings)
         raise ValueError(f"pool= has settings of its own: give {names} to the pool instead.")
@@ -153,15 +158,17 @@ def credentials_lifespan(
     return opened
 
 
-def _prepare(settings: PoolSettings) -> None:
-    """Reject settings that can't work when they are written, not when the app starts."""
-    names = settings.get("prefetch", ())
+def _checked(settings: PoolSettings) -> PoolSettings:
+    """Return the settings for each start of the app. Reject now those that can't work."""
+    checked = settings.copy()
+    names = checked.get("prefetch", ())
     if not isinstance(names, str):
         # Each start of the app reads them, and an iterator could be read only once.
-        settings["prefetch"] = tuple(names)
+        checked["prefetch"] = tuple(names)
 
     # The constructor checks the settings. This pool is never opened.
-    CredentialsPool(**settings)
+    CredentialsPool(**checked)
+    return checked
 
 
 def _merged(app_state: AppState, state: CredentialsState) -> CredentialsState:
@@ -205,12 +212,12 @@ class SecretDependency(Generic[T]):
 
         try:
             hash(self)
+            is_hashable = True
         except TypeError:
-            pass
-        else:
-            return
+            is_hashable = False
         # Our error is raised after the block, so it isn't chained to the one above.
-        raise TypeError(_NOT_HASHABLE)
+        if not is_hashable:
+            raise TypeError(_NOT_HASHABLE)
 
     async def __call__(self, connection: HTTPConnection) -> T:
         """Return the result of `decode`, or the parsed JSON if there is no `decode`.
@@ -327,8 +334,16 @@ def readiness(
     secretsmanager:GetSecretValue.
 
     Example:
+        ```python
+        from fastapi import FastAPI
+
+        from aiocredentials import DatabaseCredentials
+        from aiocredentials.integrations.fastapi import credentials_lifespan, readiness, secret
+
         database = secret("prod/database", DatabaseCredentials.from_json)
+        app = FastAPI(lifespan=credentials_lifespan(region_name="eu-west-1"))
         app.add_api_route("/ready", readiness(database=database, cache="prod/redis"))
+        ```
 
     Args:
         secrets: The secrets, by the keyword that the answer shows. A dependency is decoded as well,

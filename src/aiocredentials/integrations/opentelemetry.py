@@ -59,7 +59,15 @@ class OpenTelemetryListener:
     added up. `fan_out` combines this listener with others.
 
     Example:
-        pool = CredentialsPool("eu-west-1", listener=OpenTelemetryListener())
+        ```python
+        from aiocredentials import CredentialsPool
+        from aiocredentials.integrations.opentelemetry import OpenTelemetryListener
+
+
+        async def main() -> None:
+            async with CredentialsPool("eu-west-1", listener=OpenTelemetryListener()) as pool:
+                await pool.manager("prod/database").get()
+        ```
 
     Args:
         tracer_provider: The provider of the tracer. By default it is the global one, also if that

@@ -6,6 +6,7 @@ import asyncio
 import copy
 import inspect
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from psycopg import AsyncConnection, OperationalError
@@ -21,7 +22,6 @@ from aiocredentials._rotation.adapters import (
     options_without_login,
     server_options,
 )
-from aiocredentials._rotation.waits import InterruptedWaitError, Waits
 from aiocredentials.rotation import (
     OTHER_STAGES,
     connect_through_rotation,
@@ -63,24 +63,22 @@ async def connect(
     don't name one of the three, it is the secret's. An option that is None counts as left out.
 
     Args:
-        manager: a manager with `decode=DatabaseCredentials.from_json`.
-        conninfo: psycopg's.
-        budget: as for `connect_through_rotation`, in seconds or as a `timedelta`.
-        stages: as for `connect_through_rotation`.
-        connection_class: psycopg's, or your own.
-        options: psycopg's, without user and password.
+        manager: A manager with `decode=DatabaseCredentials.from_json`.
+        conninfo: As for `connection_class.connect`, without user and password.
+        budget: As for `connect_through_rotation`, in seconds or as a `timedelta`.
+        stages: As for `connect_through_rotation`.
+        connection_class: The class of psycopg, or your own.
+        options: Those of `connection_class.connect`, without user and password.
 
     Raises:
-        ValueError: if the caller gives a user or a password, or if no host is named by the secret,
-            by the caller, or by the environment as `PGHOST`, `PGHOSTADDR` or `PGSERVICE`. libpq
-            would connect to this machine.
-        Exception: the errors of `connect_through_rotation`. Needs secretsmanager:GetSecretValue.
+        ValueError: There are a user or a password in `options` or `conninfo`; or no host is named
+            by the secret, by the caller, or by the environment as `PGHOST`, `PGHOSTADDR` or
+            `PGSERVICE`. Otherwise libpq would connect to this machine.
+        Exception: The errors of `connect_through_rotation`. Needs secretsmanager:GetSecretValue.
     """
     accepted = _options_without_login(conninfo, options)
 
-    async def log_in(credentials: DatabaseCredentials) -> Connection:
-        return await _log_in(connection_class.connect, credentials, accepted)
-
+    log_in = partial(_log_in, connection_class.connect, accepted)
     return await connect_through_rotation(manager, log_in, budget=budget, stages=stages)
 
 
@@ -107,19 +105,34 @@ async def create_pool(
     once; a transient error at the end of the caller's timeout. The pool continues to try, as
     psycopg_pool does.
 
+    Example:
+        ```python
+        from aiocredentials import CredentialsPool, DatabaseCredentials
+        from aiocredentials.integrations.psycopg import create_pool
+
+
+        async def main() -> None:
+            async with CredentialsPool("eu-west-1") as secrets:
+                manager = secrets.manager("prod/database", decode=DatabaseCredentials.from_json)
+                async with create_pool(manager, min_size=2) as pool:
+                    async with pool.connection() as connection:
+                        await connection.execute("SELECT current_user")
+        ```
+
     Args:
-        manager: a manager with `decode=DatabaseCredentials.from_json`.
-        conninfo: psycopg's, or a callable that returns it or an awaitable of it, and is called for
-            each connection.
-        budget: as for `connect_through_rotation`, in seconds or as a `timedelta`.
-        stages: as for `connect_through_rotation`.
-        connection_class: psycopg's, or your own.
-        kwargs: the options of each connection, without user and password; or a callable.
-        options: those of the pool, without `open`: the block opens and closes it.
+        manager: A manager with `decode=DatabaseCredentials.from_json`.
+        conninfo: As for `connect`; or a callable that returns it or an awaitable of it, and is
+            called for each connection.
+        budget: As for `connect_through_rotation`, in seconds or as a `timedelta`.
+        stages: As for `connect_through_rotation`.
+        connection_class: The class of psycopg, or your own.
+        kwargs: The options of each connection, without user and password; or a callable.
+        options: Those of the pool. The block opens and closes it, so `open=True` has no effect.
 
     Raises:
-        ValueError: if the caller gives a user or a password, or `open=False`.
-        Exception: the errors of `connect`.
+        ValueError: The caller gives a user or a password, or `open=False`.
+        Exception: The errors of `connect`.
+        PoolTimeout: A time limit has passed, and the last attempt to connect didn't fail.
     """
     if options.pop("open", None) is False:
         raise ValueError("The block opens the pool, and closes it: leave out open=.")
@@ -150,6 +163,41 @@ async def create_pool(
         await close_completely(pool.close())
 
 
+class _InterruptedWaitError(Exception):
+    """A wait was ended before its time, because it can't succeed."""
+
+
+class _Waits:
+    """The waits that `interrupt` ends."""
+
+    def __init__(self) -> None:
+        self._limits: set[asyncio.Timeout] = set()
+
+    @asynccontextmanager
+    async def interruptible(self, *, at_once: bool = False) -> AsyncGenerator[None]:
+        """End the block with `_InterruptedWaitError` when `interrupt` is called, or at once."""
+        seconds = 0 if at_once else None
+        limit = asyncio.timeout(seconds)
+        self._limits.add(limit)
+        try:
+            async with limit:
+                yield
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise _InterruptedWaitError from None
+        finally:
+            self._limits.discard(limit)
+
+    def interrupt(self) -> None:
+        """Interrupt all waits that have begun."""
+        now = asyncio.get_running_loop().time()
+        # A limit is removed first, because asyncio allows no second change once it has expired.
+        while self._limits:
+            limit = self._limits.pop()
+            limit.reschedule(now)
+
+
 class _Connector:
     """Connects for one pool, and passes the reason to callers if that fails."""
 
@@ -167,12 +215,12 @@ class _Connector:
         """The error of the last attempt that failed."""
         self._is_failing = False
         """Whether no attempt has succeeded since."""
-        self._callers = Waits()
+        self._callers = _Waits()
         """The callers of the pool that wait for a connection."""
-        self._attempts = Waits()
+        self._attempts = _Waits()
         self._closed = False
 
-    async def connect(
+    async def connect_for_pool(
         self,
         connect: Connect,
         conninfo: ValueOrCallable[str],
@@ -188,8 +236,8 @@ class _Connector:
                 own_options = await _resolved(kwargs) or {}
                 text = await _resolved(conninfo)
                 options = _options_without_login(text, {**own_options, **more})
-                connection = await self._connect_through_rotation(connect, options)
-        except InterruptedWaitError:
+                connection = await self._newest_connection(connect, options)
+        except _InterruptedWaitError:
             raise PoolClosed("The pool was closed while it connected.") from None
         except Exception as error:
             self._note_failure(error)
@@ -199,22 +247,23 @@ class _Connector:
         self._is_failing = False
         return connection
 
-    async def _connect_through_rotation(self, connect: Connect, options: Options) -> Connection:
-        async def log_in(credentials: DatabaseCredentials) -> Connection:
+    async def _newest_connection(self, connect: Connect, options: Options) -> Connection:
+        """Connect through rotations, until the connection isn't older than the last renewal."""
+
+        async def log_in_and_note_failure(decoded: DatabaseCredentials) -> Connection:
             try:
-                return await _log_in(connect, credentials, options)
+                return await _log_in(connect, options, decoded)
             except Exception as error:
                 self._note_failure(error)
                 raise
 
-        async def connect_once() -> Connection:
-            return await connect_through_rotation(
-                self._manager,
-                log_in,
-                budget=self._budget,
-                stages=self._stages,
-            )
-
+        connect_once = partial(
+            connect_through_rotation,
+            self._manager,
+            log_in_and_note_failure,
+            budget=self._budget,
+            stages=self._stages,
+        )
         return await self.renewals.connect(connect_once)
 
     @asynccontextmanager
@@ -223,7 +272,7 @@ class _Connector:
         try:
             async with self._callers.interruptible():
                 yield
-        except InterruptedWaitError as error:
+        except _InterruptedWaitError as error:
             self._raise_failure(error)
         except PoolTimeout as error:
             if not self._is_failing:
@@ -274,11 +323,11 @@ def _bridging_class(
     """Return the class that the pool makes connections of."""
 
     # The pool adds `connect_timeout` to a connection that a caller waits for.
-    async def connect(_: str = "", **more: Any) -> Connection:  # noqa: ANN401
-        return await connector.connect(base.connect, conninfo, kwargs, more)
+    async def connect_for_pool(_: str = "", **more: Any) -> Connection:  # noqa: ANN401
+        return await connector.connect_for_pool(base.connect, conninfo, kwargs, more)
 
     name = base.__name__
-    methods = {"connect": staticmethod(connect)}
+    methods = {"connect": staticmethod(connect_for_pool)}
     return type(name, (base,), methods)
 
 
@@ -294,9 +343,10 @@ async def _resolved(value: ValueOrCallable[R]) -> R:
 
 async def _log_in(
     connect: Connect,
-    decoded: DatabaseCredentials,
     options: Options,
+    decoded: DatabaseCredentials,
 ) -> Connection:
+    """Connect once, with the credentials of one version."""
     credentials = checked_credentials(decoded)
     server = server_options(credentials, options, PSYCOPG)
     # No local variable holds the password, because a traceback may show it.

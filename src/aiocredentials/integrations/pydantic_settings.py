@@ -42,20 +42,39 @@ async def load_settings(
 ) -> S:
     """Return settings, with the values of some fields from Secrets Manager.
 
-    All secrets are fetched at once, several by one batch call, also if the environment has values
-    for their fields. Then the settings are built as `settings_class(**init)` builds them: by its
-    own sources in its own order, and the secrets as one more source.
+    All secrets are fetched at once, several by batch calls of 20 secrets per region, also if the
+    environment has values for their fields. Then the settings are built as `settings_class(**init)`
+    builds them: by its own sources in its own order, and the secrets as one more source.
 
     Needs secretsmanager:GetSecretValue, and for several secrets secretsmanager:BatchGetSecretValue.
     Without the latter, they are fetched one by one.
 
     Example:
-        async with CredentialsPool("eu-west-1") as pool:
-            settings = await load_settings(
-                Settings,
-                pool,
-                {"database": "prod/database", "redis.password": ("prod/redis", "password")},
-            )
+        ```python
+        from pydantic import BaseModel
+        from pydantic_settings import BaseSettings
+
+        from aiocredentials import CredentialsPool
+        from aiocredentials.integrations.pydantic_settings import load_settings
+
+
+        class RedisSettings(BaseModel):
+            password: str
+
+
+        class Settings(BaseSettings):
+            database: dict[str, str]
+            redis: RedisSettings
+
+
+        async def main() -> None:
+            async with CredentialsPool("eu-west-1") as pool:
+                settings = await load_settings(
+                    Settings,
+                    pool,
+                    {"database": "prod/database", "redis.password": ("prod/redis", "password")},
+                )
+        ```
 
     Args:
         settings_class: Your subclass of `BaseSettings`.

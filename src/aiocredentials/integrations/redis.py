@@ -88,26 +88,25 @@ class RotatingCredentialProvider(CredentialProvider):
         """
         try:
             secret = await self._versions.secret()
-            if self._seems_refused(secret.version_id):
+            if self._note_request(secret.version_id):
                 secret = await self._refetch(secret)
             return self._versions.decoded(secret).get_credentials()
         except CredentialsError as error:
             raise RedisError(f"There are no credentials for Redis. {error}") from error
 
-    def _seems_refused(self, version_id: str) -> bool:
+    def _note_request(self, version_id: str) -> bool:
         """Note a request; return whether to fetch the secret, or to wait for a fetch."""
         now = asyncio.get_running_loop().time()
-        is_new = version_id != self._version_id
         is_alone = now - self._asked >= _TOGETHER
         self._asked = now
-        self._version_id = version_id
-        if is_new:
+        if version_id != self._version_id:
+            self._version_id = version_id
             self._pause = 0.0
-        if is_new or is_alone:
             self._burst = now
-
-        if is_new:
             return False
+
+        if is_alone:
+            self._burst = now
         if self._is_refetching():
             return True
         burst_lasts = now - self._burst
@@ -157,18 +156,33 @@ def use_credentials(
 
     A connection that the server refuses is tried with the version that the server accepts, and
     waits for that up to `budget`. Then redis-py's `AuthenticationError` is raised, and redis-py
-    doesn't try again, whatever its `retry` is, or is set to later. Its commands raise a
-    `CredentialsError` if the secret is unavailable. Needs secretsmanager:GetSecretValue; a staging
-    label for which that isn't allowed is skipped.
+    doesn't try again, whatever the client's `retry` is, or is set to later. The client's commands
+    raise a `CredentialsError` if the secret is unavailable. Needs secretsmanager:GetSecretValue; a
+    staging label for which that isn't allowed is skipped.
+
+    Example:
+        ```python
+        from redis.asyncio import Redis
+
+        from aiocredentials import CredentialsPool, RedisCredentials
+        from aiocredentials.integrations.redis import use_credentials
+
+
+        async def main() -> None:
+            async with CredentialsPool("eu-west-1") as secrets:
+                manager = secrets.manager("prod/redis", decode=RedisCredentials.from_text)
+                async with use_credentials(Redis(host="redis.example"), manager) as redis:
+                    await redis.set("key", "value")
+        ```
 
     Args:
-        client: a `Redis`, `RedisCluster` or connection pool of `redis.asyncio` that has made no
-            connection yet.
-        manager: a manager with a `decode` such as `RedisCredentials.from_text`.
-        budget: as for `connect_through_rotation`, in seconds or as a `timedelta`. It is for one
+        client: A `Redis`, `RedisCluster` or connection pool of `redis.asyncio` that has made no
+            connection yet. A connection that it has made already stays as it is.
+        manager: A manager with a `decode` such as `RedisCredentials.from_text`.
+        budget: As for `connect_through_rotation`, in seconds or as a `timedelta`. It is for one
             command: a cluster's other nodes, and a master's replicas, are tried once afterwards.
-        stages: as for `connect_through_rotation`.
-        reauthenticate: whether an open connection sends AUTH when it is taken from its pool and the
+        stages: As for `connect_through_rotation`.
+        reauthenticate: Whether an open connection sends AUTH when it is taken from its pool and the
             version is another than its own. Otherwise it continues as the user that it has. This
             isn't for `RedisCluster`, nor for a connection that is kept: that of a `PubSub`, or with
             `single_connection_client`.
@@ -177,9 +191,9 @@ def use_credentials(
         The client.
 
     Raises:
-        TypeError: for a client that isn't one of `redis.asyncio`. Its commands raise it, or a
-            `ValueError`, for a `budget` that isn't a positive duration.
-        ValueError: for a client with its own username, password or credential provider.
+        TypeError: The client isn't one of `redis.asyncio`. The client's commands raise it, or a
+            `ValueError`, for a `budget` or `stages` that `connect_through_rotation` rejects.
+        ValueError: The client has its own username, password or credential provider.
     """
     _check_client(client)
     versions = Versions(manager)

@@ -59,21 +59,37 @@ async def create_async_engine(
     connection that is in use isn't interrupted. No version is missed that is fetched between the
     first connection and the end of the block. Then the engine is disposed of.
 
+    Example:
+        ```python
+        from sqlalchemy import text
+
+        from aiocredentials import CredentialsPool, DatabaseCredentials
+        from aiocredentials.integrations.sqlalchemy import create_async_engine
+
+
+        async def main() -> None:
+            async with CredentialsPool("eu-west-1") as secrets:
+                manager = secrets.manager("prod/database", decode=DatabaseCredentials.from_json)
+                async with create_async_engine(manager, "postgresql+asyncpg://") as engine:
+                    async with engine.connect() as connection:
+                        await connection.execute(text("SELECT current_user"))
+        ```
+
     Args:
-        manager: a manager with `decode=DatabaseCredentials.from_json`.
+        manager: A manager with `decode=DatabaseCredentials.from_json`.
         url: `postgresql+asyncpg://` or `postgresql+psycopg://`. If it doesn't name the host, port
             or database, the secret does.
-        budget: as for `connect_through_rotation`, in seconds or as a `timedelta`.
-        stages: as for `connect_through_rotation`.
-        options: those of SQLAlchemy's `create_async_engine`, without `creator` and `async_creator`.
+        budget: As for `connect_through_rotation`, in seconds or as a `timedelta`.
+        stages: As for `connect_through_rotation`.
+        options: Those of SQLAlchemy's `create_async_engine`, without `creator` and `async_creator`.
             Listeners to SQLAlchemy's event `do_connect` aren't called.
 
     Raises:
-        ValueError: for a user or a password in the URL or in `connect_args`, for another driver,
-            and for `creator` or `async_creator`. Connecting raises it if no host is named by the
-            secret, by the URL, or by the environment as `PGHOST` (for psycopg also `PGHOSTADDR` and
-            `PGSERVICE`). The driver would connect to this machine.
-        Exception: connecting raises the errors of `connect_through_rotation`. Needs
+        ValueError: There are a user or a password in the URL or in `connect_args`, another driver,
+            or `creator` or `async_creator`. Connecting raises it if no host is named by the secret,
+            by the URL, or by the environment as `PGHOST` (for psycopg also `PGHOSTADDR` and
+            `PGSERVICE`). Otherwise the driver would connect to this machine.
+        Exception: Connecting raises the errors of `connect_through_rotation`. Needs
             secretsmanager:GetSecretValue.
     """
     if "creator" in options or "async_creator" in options:
@@ -133,7 +149,7 @@ class _Login:
         """Keep the caller's options.
 
         Raises:
-            ValueError: for another driver, and for a login.
+            ValueError: There are another driver, or a user or a password.
         """
         driver = engine.dialect.driver
         if driver not in _DRIVERS:

@@ -13,7 +13,7 @@ from random import Random
 from string import ascii_letters, digits
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from aiocredentials.testing._failures import answered
+from aiocredentials.testing._failures import MARKED_FOR_DELETION, answered
 from aiocredentials.testing._seeds import (
     CURRENT,
     NAME,
@@ -32,14 +32,12 @@ Answer: TypeAlias = dict[str, Any]
 """An answer of AWS's, as botocore returns it."""
 
 _ACCOUNT = "123456789012"
-# AWS reads an ARN that ends like this as a complete one (user guide, "Partial ARN").
+# AWS reads an ARN that ends like this as a complete one (user guide, "Partial ARN"). The library
+# has its own copy of this rule. A fake that used it couldn't show a mistake in it.
 _SUFFIX = re.compile(r"-[A-Za-z0-9]{6}\Z")
 # The partitions of ARNs, by the start of a region. All other regions are in "aws".
 _PARTITIONS = {"cn-": "aws-cn", "us-gov-": "aws-us-gov"}
 
-_MARKED_FOR_DELETION = (
-    "You can't perform this operation on the secret because it was marked for deletion."
-)
 _LABEL_OF_ANOTHER = "You provided a VersionStage that is not associated to the provided VersionId."
 _INVALID_NAME = (
     "Invalid name. Must be a valid name containing alphanumeric characters, "
@@ -265,7 +263,7 @@ class Account:
         secret_id = str(parameters["SecretId"])
         secret = self.find(region_name, secret_id, operation)
         if secret.deleted_at is not None:
-            raise answered("InvalidRequestException", operation, _MARKED_FOR_DELETION)
+            raise answered("InvalidRequestException", operation, MARKED_FOR_DELETION)
 
         version_id = parameters.get("VersionId")
         label = parameters.get("VersionStage")

@@ -65,11 +65,23 @@ class Gate:
     block. Any thread may release it.
 
     Example:
-        with fake.hold("prod/database") as gate:
-            task = asyncio.create_task(manager.get())
-            await gate.reached()
-            assert not task.done()
-        await task
+        ```python
+        import asyncio
+
+        from aiocredentials import CredentialsPool
+        from aiocredentials.testing import FakeSecretsManager
+
+
+        async def test_a_slow_call() -> None:
+            fake = FakeSecretsManager({"prod/database": "made up"})
+            async with CredentialsPool(session=fake) as pool:
+                manager = pool.manager("prod/database", decode=str)
+                with fake.hold("prod/database") as gate:
+                    task = asyncio.create_task(manager.get())
+                    await gate.reached()
+                    assert not task.done()
+                await task
+        ```
     """
 
     def __init__(self) -> None:

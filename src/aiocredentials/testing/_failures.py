@@ -34,7 +34,9 @@ FailureKind: TypeAlias = str | type[CredentialsError] | Exception
 """An AWS code, the class of the error that a caller gets, or the exception that a client raises."""
 
 _REQUEST_ID = "00000000-0000-4000-8000-000000000000"
-_MARKED = "You can't perform this operation on the secret because it was marked for deletion."
+MARKED_FOR_DELETION = (
+    "You can't perform this operation on the secret because it was marked for deletion."
+)
 
 # For each class of our errors: AWS's code, and AWS's own words.
 _ANSWERS: dict[type[CredentialsError], tuple[str, str]] = {
@@ -51,7 +53,7 @@ _ANSWERS: dict[type[CredentialsError], tuple[str, str]] = {
         "InvalidRequestException",
         "A parameter value is not valid for the current state.",
     ),
-    SecretDeletedError: ("InvalidRequestException", _MARKED),
+    SecretDeletedError: ("InvalidRequestException", MARKED_FOR_DELETION),
     InternalServiceError: ("InternalServiceError", "An error occurred on the server side."),
     ThrottledError: ("ThrottlingException", "Rate exceeded"),
     AccessDeniedError: (
@@ -63,8 +65,17 @@ _ANSWERS: dict[type[CredentialsError], tuple[str, str]] = {
         "The request signature we calculated does not match the signature you provided.",
     ),
 }
-# AWS's words by code. If two classes have one code, the words are those of the first.
-_WORDS = dict(reversed(_ANSWERS.values()))
+
+
+def _words_by_code() -> dict[str, str]:
+    """Return AWS's words by code. If two classes have one code, the words of the first are it."""
+    words: dict[str, str] = {}
+    for code, message in _ANSWERS.values():
+        words.setdefault(code, message)
+    return words
+
+
+_WORDS = _words_by_code()
 
 # These errors aren't answers of AWS: botocore or its parser raises them.
 _UNANSWERED: dict[type[CredentialsError], Callable[[], Exception]] = {

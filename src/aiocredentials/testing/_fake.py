@@ -37,13 +37,25 @@ class FakeSecretsManager:
     and words. Neither its repr nor `calls` shows a value.
 
     Example:
-        fake = FakeSecretsManager({"prod/database": {"username": "app", "password": "made up"}})
-        async with CredentialsPool(session=fake) as pool:
-            secret = await pool.manager("prod/database").get()
+        ```python
+        from aiocredentials import CredentialsPool
+        from aiocredentials.testing import FakeSecretsManager
+
+
+        async def test_the_password() -> None:
+            fake = FakeSecretsManager({"prod/database": {"username": "app", "password": "made up"}})
+            async with CredentialsPool(session=fake) as pool:
+                fields = await pool.manager("prod/database").get()
+            assert fields["password"] == "made up"
+        ```
 
     Args:
         secrets: The names and values of secrets to create, in `region_name`.
         region_name: The region of callers and methods that name no region.
+
+    Raises:
+        TypeError: JSON can't hold a value.
+        ValueError: AWS rejects a name or the size of a value.
     """
 
     def __init__(
@@ -79,6 +91,7 @@ class FakeSecretsManager:
             region_name: The region of the secret; the fake's own by default.
 
         Raises:
+            TypeError: JSON can't hold the value.
             ValueError: AWS rejects this name or this size, or the secret is scheduled for deletion.
         """
         region = region_name or self.region_name
@@ -115,6 +128,7 @@ class FakeSecretsManager:
 
         Raises:
             KeyError: There is no such secret.
+            TypeError: JSON can't hold the value.
             ValueError: AWS rejects a value of this size, the last rotation isn't finished, or the
                 secret is scheduled for deletion.
         """

@@ -126,16 +126,14 @@ class LabelMover:
 
         One call moves a label to one version and takes it away from one other.
         """
-        to = None
-        if version_id not in holders:
-            to = version_id
+        others = [holder for holder in holders if holder != version_id]
+        must_be_added = version_id is not None and version_id not in holders
+        if must_be_added:
+            former_holder = others.pop(0) if others else None
+            self._move(label, to=version_id, holder=former_holder)
 
-        for holder in holders:
-            if holder != version_id:
-                self._move(label, to=to, holder=holder)
-                to = None
-        if to is not None:
-            self._move(label, to=to, holder=None)
+        for holder in others:
+            self._move(label, to=None, holder=holder)
 
     def _move(
         self,

@@ -49,9 +49,13 @@ class MotoServer:
     the mock.
 
     Example:
+        ```python
+        from aiocredentials.testing import MotoServer, SecretsEndpoint
+
         with MotoServer() as server:
             endpoint = SecretsEndpoint(server.url)
             endpoint.set("prod/database", {"username": "app", "password": "made up"})
+        ```
 
     Args:
         start_timeout: How long the child process may take to report its port, in seconds or as a
