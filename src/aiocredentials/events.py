@@ -128,11 +128,16 @@ class Listener(Protocol):
     their results.
 
     Example:
+        ```python
+        from aiocredentials import CredentialsPool
+        from aiocredentials.events import Rotated, SecretEvent
+
         def on_event(event: SecretEvent) -> None:
             if isinstance(event, Rotated):
                 print(f"{event.secret_name} has the new version {event.version_id}")
 
         pool = CredentialsPool("eu-west-1", listener=on_event)
+        ```
     """
 
     def __call__(self, event: SecretEvent, /) -> None:

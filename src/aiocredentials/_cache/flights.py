@@ -99,10 +99,8 @@ class Flights(Generic[V]):
         """
         by_key: dict[Hashable, Flight[V]] = {}
         for key in keys:
-            flight = by_key.get(key)
-            if flight is None:
-                flight = Flight(key)
-                flight.background = True
+            flight = by_key.get(key) or Flight[V](key)
+            flight.background = True
             for alias in self._keys_of(key):
                 by_key[alias] = flight
         flights = [by_key[key] for key in keys]

@@ -86,7 +86,7 @@ DEFAULT_POLICY = CachePolicy()
 
 
 class _InheritedPolicy(CachePolicy):
-    """The default of a manager's `policy=`, so that a signature doesn't show a policy that isn't used."""
+    """The default of a manager's `policy=`: a signature shows no policy that isn't used."""
 
     def __repr__(self) -> str:
         return "<the pool's policy, or CachePolicy() without a pool>"

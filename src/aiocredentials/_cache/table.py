@@ -141,11 +141,7 @@ class Table(Generic[V]):
 
     def _add_to_group(self, key: Hashable) -> None:
         group = self._group_of(key)
-        members = self._groups.get(group)
-        if members is None:
-            members = set()
-            self._groups[group] = members
-        members.add(key)
+        self._groups.setdefault(group, set()).add(key)
 
     def _remove_from_group(self, key: Hashable) -> None:
         group = self._group_of(key)
