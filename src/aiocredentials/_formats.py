@@ -28,8 +28,8 @@ _DATABASE_KEYS = (*_LOGIN_KEYS, "engine", "host", "port", "dbname")
 _REDIS_PASSWORDS = ("password", "token", "auth_token")
 _REDIS_KEYS = ("username", *_REDIS_PASSWORDS)
 
-# The keys that secrets of other formats have in place of ours, in lower case and without separators.
-# Such a key is not read, but the error names it if our key is missing.
+# The keys that secrets of other formats have in place of ours, in lower case and without
+# separators. Such a key is not read, but the error names it if our key is missing.
 _OTHER_KEYS = {
     "username": ["user", "username", "login", "userid", "uid", "dbuser", "dbusername"],
     "password": ["pass", "password", "passwd", "pwd", "authtoken", "dbpassword", "dbpass"],
