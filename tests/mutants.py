@@ -74,7 +74,7 @@ TESTS = {
     "doctor/layout.py": ["test_doctor_report.py"],
     "doctor/wording.py": ["test_doctor_wording.py"],
     "events.py": ["test_events.py"],
-    "_pool.py": ["test_events.py"],
+    "_pool.py": ["test_events.py", "test_pool_life.py"],
 }
 
 # Herds are slow, and other tests make the same promises.

@@ -65,15 +65,22 @@ async def reader_at_last(
     Raises `PoolClosedError` when the pool is closed.
     """
     back_off = FIRST_BACKOFF
-    while True:
-        try:
-            return store.located_reader(await store.located(request), policy)
-        except PoolClosedError:
-            raise
-        except CredentialsError as error:
-            store.reporter.warn(request.secret_name, "", error)
-        await asyncio.sleep(back_off)
-        back_off = min(2 * back_off, LONGEST_BACKOFF)
+    versions = _NewVersions(None)
+    stop = store.cache.watch(request, versions)
+    try:
+        while True:
+            try:
+                return store.located_reader(await store.located(request), policy)
+            except PoolClosedError:
+                raise
+            except CredentialsError as error:
+                store.reporter("failed", request, error=error)
+                store.reporter.warn(request.secret_name, "", error)
+            # The end of the pool ends the pause.
+            await versions.wait(back_off, for_failures=False)
+            back_off = min(2 * back_off, LONGEST_BACKOFF)
+    finally:
+        stop()
 
 
 class _NewVersions:

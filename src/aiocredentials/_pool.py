@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TypeVar, cast, overload
 
@@ -11,6 +12,7 @@ from aiocredentials._aws.pooled import PooledSession
 from aiocredentials._aws.settings import ClientSettings
 from aiocredentials._cache.policy import DEFAULT_POLICY, INHERITED_POLICY, CachePolicy, check_policy
 from aiocredentials._decode import is_async
+from aiocredentials._loops import bookkeeping, running_loop
 from aiocredentials._manager import DEFAULT_TIMEOUT, AsyncCredentialsManager
 from aiocredentials._prefetch import prefetch as prefetch_secrets
 from aiocredentials._store import CLOCK, CacheStats, PooledStore
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
     from aiocredentials.events import Listener
 
 T = TypeVar("T")
+
+# How often a caller that waits for an opening looks whether somebody still carries it out.
+_LOOK_SECONDS = 0.1
 
 
 class CredentialsPool:
@@ -123,9 +128,7 @@ class CredentialsPool:
         if self._prefetch:
             self._check_prefetch(self._prefetch)
         self._entered = False
-        # Callers in other loops may wait for it. A cancelled one must not cancel it for the others.
-        self._opened: Future[None] = Future()
-        self._opened.set_running_or_notify_cancel()
+        self._opening: _Opening
         self._listener = listener
         self._is_announced = False
 
@@ -240,23 +243,40 @@ class CredentialsPool:
             PoolClosedError: If the pool was closed, which is final.
             ExceptionGroup: If prefetching fails; the pool is closed then.
         """
-        is_first = self._store.open()
-        if not is_first:
-            await asyncio.wrap_future(self._opened)
-            # Raises if prefetching has failed for the first caller.
-            self._store.open()
-            return
+        opening = self._begin_opening()
+        while opening is None:
+            if await self._opening.wait():
+                # Raises if prefetching has failed for the first caller.
+                self._store.open()
+                return
+            opening = self._begin_opening()
+
         try:
             if self._prefetch:
                 await self.prefetch(*self._prefetch)
-        except BaseException:
-            await self.aclose()
+        except GeneratorExit:
+            # The loop of this caller was closed. The next caller opens the pool.
             raise
-        finally:
-            self._opened.set_result(None)
-        if not self._session.closed:
-            self._is_announced = True
-            tell_opened(self._listener, self)
+        except BaseException:
+            try:
+                await self.aclose()
+            finally:
+                opening.end()
+            raise
+        opening.end()
+        # Raises if the pool was closed meanwhile.
+        self._store.open()
+        self._is_announced = True
+        tell_opened(self._listener, self)
+
+    def _begin_opening(self) -> _Opening | None:
+        """Return the opening that this caller carries out; None if another caller has begun it."""
+        with bookkeeping:
+            is_first = self._store.open()
+            if not is_first and not self._opening.is_abandoned:
+                return None
+            self._opening = _Opening()
+            return self._opening
 
     async def aclose(self) -> None:
         """Cancel what is in flight and close all clients; calling it again does nothing.
@@ -312,6 +332,41 @@ class CredentialsPool:
         store = getattr(self, "_store", None)
         if store is not None:
             store.warn_if_open(self, "was never closed: use `async with`, or call aclose().")
+
+
+class _Opening:
+    """The opening of a pool, which one caller carries out while others wait for its end.
+
+    It has no end if the loop of that caller is closed, or in a child that was forked meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self._loop = running_loop()
+        self._process = os.getpid()
+        self._ended: Future[None] = Future()
+        # Callers in other loops may wait for it. A cancelled one must not cancel it for the others.
+        self._ended.set_running_or_notify_cancel()
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether nobody will end it."""
+        if self._ended.done():
+            return False
+        return self._loop.is_closed() or self._process != os.getpid()
+
+    def end(self) -> None:
+        """Let the other callers continue."""
+        self._ended.set_result(None)
+
+    async def wait(self) -> bool:
+        """Wait for the end. Return False if there will be none."""
+        ended = asyncio.wrap_future(self._ended)
+        while not self.is_abandoned:
+            # A loop that was closed reports nothing.
+            await asyncio.wait([ended], timeout=_LOOK_SECONDS)
+            if ended.done():
+                return True
+        return False
 
 
 def _check_listener(listener: object) -> None:

@@ -81,10 +81,12 @@ class Reporter:
             kinds.add(kind)
 
         if is_news:
+            # The region isn't known if finding it has failed.
+            where = f" in {region_name!r}" if region_name else ""
             logger.warning(
-                "Secret %r in %r: a refresh failed (%s): %s",
+                "Secret %r%s: a refresh failed (%s): %s",
                 secret_name,
-                region_name,
+                where,
                 kind.__name__,
                 error,
             )

@@ -233,7 +233,10 @@ class PooledStore(SecretStore):
         Raises `PoolClosedError` after close, which is final.
         """
         with bookkeeping:
-            return self.session.open()
+            was_new = self.session.open()
+            # The cache is closed before the session.
+            self.cache.flights.check_open()
+            return was_new
 
     async def aclose(self) -> None:
         """Cancel what is in flight, forget all values and close all clients."""

@@ -266,6 +266,18 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "",
     ),
     (
+        "an evicted name reaches no value",
+        "_cache/table.py",
+        "            return self._evicted.get(key, (key,))",
+        "            return (key,)",
+    ),
+    (
+        "evicted names are kept for ever",
+        "_cache/table.py",
+        "                del self._evicted[alias]",
+        "                pass",
+    ),
+    (
         "failures push out values",
         "_cache/table.py",
         "        shelf = self.values if new.has_value else self.blanks",

@@ -138,4 +138,22 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "            tell_opened(self._listener, self)",
         "            pass",
     ),
+    (
+        "an opening that nobody carries out is waited for",
+        "_pool.py",
+        "        return self._loop.is_closed() or self._process != os.getpid()",
+        "        return False",
+    ),
+    (
+        "a pool that was closed while it opened is open",
+        "_pool.py",
+        "        # Raises if the pool was closed meanwhile.\n        self._store.open()\n",
+        "",
+    ),
+    (
+        "a task that the collector ends closes its pool",
+        "_pool.py",
+        "        except GeneratorExit:\n",
+        "        except ZeroDivisionError:\n",
+    ),
 ]

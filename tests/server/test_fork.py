@@ -150,3 +150,44 @@ async def test_the_childs_own_log(stub: StubSecretsManager) -> None:
     asyncio.run(main())
     """
     assert await child(program, stub.url) == "filtered"
+
+
+async def test_a_fork_while_a_pool_opens(stub: StubSecretsManager) -> None:
+    """A child that is forked while its parent opens a pool opens the pool itself, and waits for nobody."""
+    program = """
+    import asyncio, os, sys, warnings
+    from aiocredentials import CredentialsPool
+    from aiocredentials.testing import FakeSecretsManager
+
+    warnings.simplefilter("ignore", DeprecationWarning)
+    fake = FakeSecretsManager({"a": "{}"})
+    pool = CredentialsPool(session=fake, prefetch=["a"])
+
+    async def of_the_child():
+        await asyncio.wait_for(pool.open(), 10)
+        assert pool.stats().entries == 1
+
+    async def main():
+        gate = fake.hold()
+        opening = asyncio.create_task(pool.open())
+        await gate.reached()
+        if not (child := os.fork()):
+            try:
+                asyncio._set_running_loop(None)
+                fake._gates.clear()
+                asyncio.run(of_the_child())
+            except BaseException:
+                import traceback
+                traceback.print_exc()
+                os._exit(1)
+            os._exit(0)
+        gate.release()
+        await opening
+        status = await asyncio.to_thread(os.waitpid, child, 0)
+        assert os.waitstatus_to_exitcode(status[1]) == 0
+        await pool.aclose()
+        print("opened")
+
+    asyncio.run(main())
+    """
+    assert await child(program, stub.url) == "opened"

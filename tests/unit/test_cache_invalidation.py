@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from aiocredentials import ThrottledError
+from aiocredentials import AccessDeniedError, ThrottledError
 from aiocredentials._cache import STALE, Reader
-from unit.cache_kit import AHEAD, PLAIN, Source, Told, make, outcomes, served, throttled
+from unit.cache_kit import AHEAD, PLAIN, Source, Told, make, names, outcomes, served, throttled
 from unit.cache_model import virtual
 
 
@@ -152,3 +152,27 @@ async def test_rotations_are_told_across_an_invalidation() -> None:
     await reader.get()
     assert [what for what, _ in told.news] == ["fetched", "fetched", "rotated"]
     assert told.facts[-1] == {"value": 2, "before": 1}
+
+
+@virtual
+async def test_a_refused_name_that_was_evicted() -> None:
+    """Promise 4: an invalidation by a name reaches the value, also if other failures have pushed out the refusal of it.
+
+    What the cache remembers of evicted names goes with the value.
+    """
+    cache, refused, source = make(keys_of=names, max_entries=1), Source(), Source()
+    name = Reader(cache, "name", source, PLAIN)
+    assert await name.get() == 1
+    refused.error = AccessDeniedError("No.")
+    for key in ("arn", "other"):
+        with pytest.raises(AccessDeniedError):
+            await Reader(cache, key, refused, PLAIN).refresh()
+    assert cache.entry("arn") is None
+    cache.invalidate("arn")
+    assert await name.get() == 2
+    cache.invalidate("name")
+    with pytest.raises(AccessDeniedError):
+        await Reader(cache, "name", refused, PLAIN).refresh()
+    with pytest.raises(AccessDeniedError):
+        await Reader(cache, "other", refused, PLAIN).refresh()
+    assert not cache._table._evicted

@@ -189,5 +189,6 @@ async def test_aws_does_not_say(error: CredentialsError) -> None:
     (problem,) = report.problems
     kind = type(error).__name__
     assert (
-        problem == f"AWS didn't answer for this secret ({kind}). For the reason, see the problem of region eu-west-1."
+        problem
+        == f"There is no answer about this secret ({kind}). For the reason, see the problem of region eu-west-1."
     )

@@ -16,7 +16,7 @@ from aiocredentials.testing import FakeClock, FakeSecretsManager
 from unit.fake_aws import CANARY
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
 
 async def test_two_tasks_enter_one_pool() -> None:
@@ -57,7 +57,7 @@ async def test_a_second_open_waits_for_prefetch() -> None:
 
 
 async def test_a_pool_that_is_closed_while_it_opens() -> None:
-    """A pool that another thread closes at the end of its opening isn't reported as open."""
+    """A pool that is closed at the end of its opening is closed for its caller, and isn't reported as open."""
     heard: list[str] = []
 
     class Listening:
@@ -78,7 +78,8 @@ async def test_a_pool_that_is_closed_while_it_opens() -> None:
         await pool.aclose()
 
     pool.prefetch = closing  # type: ignore[method-assign]
-    await pool.open()
+    with pytest.raises(PoolClosedError, match="closing is final"):
+        await pool.open()
     assert heard == []
 
 
@@ -260,3 +261,60 @@ class _LateClient:
         _Late.reading.set()
         await _Late.go.wait()
         return answer
+
+
+async def test_closed_at_the_end_of_opening() -> None:
+    """A pool that is closed while it opens is closed for the caller that opens it, however late that was."""
+    for turns in range(30):
+        fake = FakeSecretsManager({"a": "1"}, region_name="eu-west-1")
+        pool = CredentialsPool(session=fake, prefetch=["a"])
+        opening = asyncio.create_task(pool.open())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        was_open = opening.done()
+        await pool.aclose()
+        if was_open:
+            await opening
+        else:
+            with pytest.raises((PoolClosedError, asyncio.CancelledError)):
+                await opening
+
+
+@pytest.fixture
+def abandoned() -> Iterator[tuple[CredentialsPool, asyncio.AbstractEventLoop]]:
+    """A pool that opens in a loop which doesn't go on."""
+    fake = FakeSecretsManager({"a": "1"}, region_name="eu-west-1")
+    pool = CredentialsPool(session=fake, prefetch=["a"])
+    gate = fake.hold()
+    loop = asyncio.new_event_loop()
+    opening = loop.create_task(pool.open())
+    loop.run_until_complete(gate.reached())
+    gate.release()
+    yield pool, loop
+    # What the garbage collector does with the task of a dead loop: it must not close the pool.
+    opening.get_coro().close()
+    assert pool.stats().entries == 1
+    asyncio.run(pool.aclose())
+
+
+def test_a_loop_that_ends_while_it_opens(abandoned: tuple[CredentialsPool, asyncio.AbstractEventLoop]) -> None:
+    """An opening whose loop was closed is carried out anew by a later caller."""
+    pool, loop = abandoned
+    loop.close()
+    asyncio.run(pool.open())
+    assert pool.stats().entries == 1
+
+
+def test_a_loop_that_ends_while_others_wait(abandoned: tuple[CredentialsPool, asyncio.AbstractEventLoop]) -> None:
+    """An opening whose loop was closed is carried out anew by a caller that waits for it."""
+    pool, loop = abandoned
+
+    async def wait_for_it() -> None:
+        waiting = asyncio.create_task(pool.open())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        loop.close()
+        await waiting
+
+    asyncio.run(wait_for_it())
+    assert pool.stats().entries == 1

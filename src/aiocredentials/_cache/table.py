@@ -30,6 +30,11 @@ class Table(Generic[V]):
         self.values = Shelf[V](max_entries)
         # Entries without a value have a shelf of their own, so failures never evict a value.
         self.blanks = Shelf[V](max_entries)
+        self._evicted: dict[Hashable, Keys] = {}
+        """The aliases of keys that were refused, and whose entries were evicted.
+
+        An invalidation by such a key still concerns the entry that has it as an alias.
+        """
         self.ended_reads = [0, 0]
         """The reads of all leases that have ended, by kind (`HIT` or `STALE`)."""
 
@@ -59,7 +64,7 @@ class Table(Generic[V]):
         """Return all keys that an invalidation by this key concerns."""
         entry = self.by_key.get(key)
         if entry is None:
-            return (key,)
+            return self._evicted.get(key, (key,))
         return entry.aliases
 
     def keys_in(self, group: Hashable) -> list[Hashable]:
@@ -81,7 +86,7 @@ class Table(Generic[V]):
         shelf = self.values if new.has_value else self.blanks
         surplus = shelf.add(new)
         if surplus is not None:
-            self.remove(surplus)
+            self._evict(surplus)
         return surplus
 
     def blank(self, key: Hashable) -> None:
@@ -94,12 +99,29 @@ class Table(Generic[V]):
         entry.blank()
         surplus = self.blanks.add(entry)
         if surplus is not None:
-            self.remove(surplus)
+            self._evict(surplus)
 
     def remove(self, entry: Entry[V]) -> None:
         """Drop an entry with all its keys."""
         for key in entry.keys:
             self.detach(key)
+        for alias in entry.aliases:
+            if alias in self._evicted and not self._is_alias(alias):
+                del self._evicted[alias]
+
+    def _evict(self, entry: Entry[V]) -> None:
+        """Drop an entry, and keep its aliases as long as another entry has its key as an alias."""
+        keys = entry.keys
+        self.remove(entry)
+        for key in keys:
+            self._evicted[key] = entry.aliases
+            if not self._is_alias(key):
+                del self._evicted[key]
+
+    def _is_alias(self, key: Hashable) -> bool:
+        """Return whether an entry has an evicted key as an alias."""
+        entries = map(self.by_key.get, self._evicted[key])
+        return any(entry is not None and key in entry.aliases for entry in entries)
 
     def detach(self, key: Hashable) -> None:
         """Remove a key from its entry. An entry is dropped with its last key."""
@@ -120,6 +142,7 @@ class Table(Generic[V]):
         all_keys = list(self.by_key)
         for key in all_keys:
             self.detach(key)
+        self._evicted.clear()
         self.values.by_use.clear()
         self.blanks.by_use.clear()
 

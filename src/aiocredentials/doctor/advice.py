@@ -68,7 +68,7 @@ def problems(
     if not is_about_the_secret(got):
         kind = type(got).__name__
         yield (
-            f"AWS didn't answer for this secret ({kind}). "
+            f"There is no answer about this secret ({kind}). "
             f"For the reason, see the problem of region {asked.region}."
         )
     elif isinstance(got, SecretNotFoundError) and answers.description:

@@ -17,7 +17,11 @@ from redis.exceptions import RedisError
 
 from aiocredentials.errors import CredentialsError
 from aiocredentials.integrations._redis_connections import ClientRotation
-from aiocredentials.integrations._redis_versions import UserAndPassword, Versions
+from aiocredentials.integrations._redis_versions import (
+    AuthArguments,
+    UserAndPassword,
+    Versions,
+)
 from aiocredentials.rotation import OTHER_STAGES, RotatingSecret
 
 if TYPE_CHECKING:
@@ -25,7 +29,6 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from aiocredentials import Secret
-    from aiocredentials.integrations._redis_versions import AuthArguments
 
 __all__ = ["RotatingCredentialProvider", "UserAndPassword", "use_credentials"]
 
