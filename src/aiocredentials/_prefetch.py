@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from aiocredentials._aws.requests import SecretRequest, region_of
 from aiocredentials._cache import is_fresh
+from aiocredentials._cache.flights import without_traceback
 from aiocredentials._store import lifetime_under
 from aiocredentials.errors import (
     AuthenticationError,
@@ -192,11 +193,7 @@ class _Prefetch:
         try:
             yield
         except Exception as error:  # noqa: BLE001 (whatever it is, the other secrets are fetched)
-            failure = error
-            if isinstance(error, CredentialsError):
-                # A copy of our own error has no traceback, and so holds no frames.
-                failure = copy.copy(error)
-            self._failures.append(failure)
+            self._failures.append(without_traceback(error))
 
 
 def _is_about_the_batch(error: CredentialsError) -> bool:

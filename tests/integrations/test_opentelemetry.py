@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from opentelemetry import trace
+from opentelemetry.metrics._internal import _ProxyMeterProvider
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
@@ -21,7 +22,8 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from aiocredentials import AccessDeniedError, CredentialsPool, SecretNotFoundError
 from aiocredentials.events import Evicted, FetchFailed, fan_out
-from aiocredentials.integrations.opentelemetry import OpenTelemetryListener
+from aiocredentials.integrations import opentelemetry as integration
+from aiocredentials.integrations.opentelemetry import OpenTelemetryListener, _Registry
 from aiocredentials.testing import FakeSecretsManager
 from unit.fake_aws import CANARY, FakeAWS, pool_of
 from unit.virtual_time import run
@@ -324,7 +326,8 @@ from opentelemetry import metrics
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from aiocredentials import CredentialsPool
-from aiocredentials.integrations.opentelemetry import OpenTelemetryListener
+from aiocredentials.integrations import opentelemetry as integration
+from aiocredentials.integrations.opentelemetry import OpenTelemetryListener, _Registry
 from aiocredentials.testing import FakeSecretsManager
 
 fake = FakeSecretsManager({"a": "1"})
@@ -426,3 +429,13 @@ def test_only_the_api() -> None:
     )
     answer = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=20)
     assert answer.stdout.strip() == "[]"
+
+
+def test_the_provider_that_is_set_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until a global provider is set, the API has a stand-in for it: listeners from before and after share their counts."""
+    registry, providers = _Registry(), [_ProxyMeterProvider(), MeterProvider()]
+    monkeypatch.setattr(integration, "get_meter_provider", lambda: providers[0])
+    first = registry.requests(None, providers[0].get_meter("test"))
+    del providers[0]
+    assert registry.requests(None, providers[0].get_meter("test")) is first
+    assert registry.requests(MeterProvider(), providers[0].get_meter("test")) is not first

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import io
 import json
 import os
@@ -266,3 +267,8 @@ def test_help_is_cheap() -> None:
     program += "except SystemExit: print([name for name in ('aioboto3', 'aiohttp') if name in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=20)
     assert answer.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_entry_point() -> None:
+    """`python -m aiocredentials` runs the doctor's command line."""
+    assert importlib.import_module("aiocredentials.__main__").main is command.main

@@ -381,7 +381,7 @@ async def _fetch_one(flight: Flight[V], fetch: Fetch[V]) -> None:
     try:
         flight.outcome = await fetch()
     except Exception as error:  # noqa: BLE001 (it belongs to the waiters, whatever it is)
-        flight.outcome = _without_traceback(error)
+        flight.outcome = without_traceback(error)
 
 
 async def _fetch_batch(flights: Sequence[Flight[V]], fetch: FetchBatch[V]) -> None:
@@ -392,10 +392,10 @@ async def _fetch_batch(flights: Sequence[Flight[V]], fetch: FetchBatch[V]) -> No
             flight.outcome = outcomes[flight.key]
     except Exception as error:  # noqa: BLE001 (it belongs to the waiters, whatever it is)
         for flight in flights:
-            flight.outcome = _without_traceback(error)
+            flight.outcome = without_traceback(error)
 
 
-def _without_traceback(error: Exception) -> Exception:
+def without_traceback(error: Exception) -> Exception:
     """Return a copy of a `CredentialsError`: it keeps no frame, and its traceback doesn't grow."""
     if isinstance(error, CredentialsError):
         return copy.copy(error)
