@@ -432,7 +432,7 @@ def test_only_the_api() -> None:
 
 
 def test_the_provider_that_is_set_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Until a global provider is set, the API has a stand-in for it: listeners from before and after share their counts."""
+    """Until a global provider is set, the API has a stand-in for it: listeners from before and after share counts."""
     registry, providers = _Registry(), [_ProxyMeterProvider(), MeterProvider()]
     monkeypatch.setattr(integration, "get_meter_provider", lambda: providers[0])
     first = registry.requests(None, providers[0].get_meter("test"))
