@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
@@ -21,7 +22,6 @@ from aiocredentials.testing import FakeSecretsManager
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
 
     from server.stub import StubSecretsManager
 
@@ -70,15 +70,26 @@ class Helper:
         return [int(line) for line in (self._folder / "pids").read_text().split()]
 
     async def none_left(self) -> None:
-        """Wait until none of them is there.
+        """Wait until none of them runs.
 
-        One that was killed may be for a moment, until the system has it.
+        One that was killed may be listed for a while, until the system's first process has taken note of it.
         """
         for pid in self.pids():
-            with contextlib.suppress(ProcessLookupError):
-                while True:
-                    os.kill(pid, 0)
-                    await asyncio.sleep(0.01)
+            while _runs(pid):  # noqa: ASYNC110 (the system says it to nobody)
+                await asyncio.sleep(0.01)
+
+
+def _runs(pid: int) -> bool:
+    """Return whether a process runs: one that has ended, and is still listed, doesn't."""
+    try:
+        os.kill(pid, 0)
+        _, _, after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
+    except ProcessLookupError:
+        return False
+    except FileNotFoundError:
+        # Between the two lines it has gone; or this system has no /proc.
+        return Path("/proc/self").exists() is False
+    return after_name.split()[0] not in {"Z", "X"}
 
 
 @pytest.fixture

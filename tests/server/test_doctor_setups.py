@@ -158,7 +158,7 @@ async def test_it_survives(
     if situation.proxy:
         environment.setenv("HTTPS_PROXY", PROXIES[situation.proxy])
     stub.handler = partial(one_secret, LABELS.get(situation.labels or ""))
-    arguments = ["doctor", "prod/db", "prod/none", "--timeout", "0.5"]
+    arguments = ["doctor", "prod/db", "prod/none", "--timeout", "1"]
     # Searching all regions is for the odd ones, because it takes longer.
     arguments += ["--regions", "eu-west-2"] if situation.region == "good" else []
     async with Silence() as silent:
