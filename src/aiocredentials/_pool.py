@@ -128,7 +128,7 @@ class CredentialsPool:
         if self._prefetch:
             self._check_prefetch(self._prefetch)
         self._entered = False
-        self._opening: _Opening
+        self._opening: _Opening | None = None
         self._listener = listener
         self._is_announced = False
 
@@ -243,13 +243,13 @@ class CredentialsPool:
             PoolClosedError: If the pool was closed, which is final.
             ExceptionGroup: If prefetching fails; the pool is closed then.
         """
-        opening = self._begin_opening()
-        while opening is None:
-            if await self._opening.wait():
+        opening, is_ours = self._begin_opening()
+        while not is_ours:
+            if await opening.wait():
                 # Raises if prefetching has failed for the first caller.
                 self._store.open()
                 return
-            opening = self._begin_opening()
+            opening, is_ours = self._begin_opening()
 
         try:
             if self._prefetch:
@@ -264,19 +264,21 @@ class CredentialsPool:
                 opening.end()
             raise
         opening.end()
-        # Raises if the pool was closed meanwhile.
-        self._store.open()
-        self._is_announced = True
+        with bookkeeping:
+            # Raises if the pool was closed meanwhile.
+            self._store.open()
+            self._is_announced = True
         tell_opened(self._listener, self)
 
-    def _begin_opening(self) -> _Opening | None:
-        """Return the opening that this caller carries out; None if another caller has begun it."""
+    def _begin_opening(self) -> tuple[_Opening, bool]:
+        """Return the opening under way, and whether this caller carries it out."""
         with bookkeeping:
-            is_first = self._store.open()
-            if not is_first and not self._opening.is_abandoned:
-                return None
+            self._store.open()
+            opening = self._opening
+            if opening is not None and not opening.is_abandoned:
+                return opening, False
             self._opening = _Opening()
-            return self._opening
+            return self._opening, True
 
     async def aclose(self) -> None:
         """Cancel what is in flight and close all clients; calling it again does nothing.

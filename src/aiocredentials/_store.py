@@ -227,16 +227,12 @@ class PooledStore(SecretStore):
             clock=clock,
         )
 
-    def open(self) -> bool:
-        """Allow calls. Return whether this was the first time.
-
-        Raises `PoolClosedError` after close, which is final.
-        """
+    def open(self) -> None:
+        """Allow calls. Raises `PoolClosedError` after close, which is final."""
         with bookkeeping:
-            was_new = self.session.open()
+            self.session.open()
             # The cache is closed before the session.
             self.cache.flights.check_open()
-            return was_new
 
     async def aclose(self) -> None:
         """Cancel what is in flight, forget all values and close all clients."""

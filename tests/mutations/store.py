@@ -147,7 +147,7 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "a pool that was closed while it opened is open",
         "_pool.py",
-        "        # Raises if the pool was closed meanwhile.\n        self._store.open()\n",
+        "            # Raises if the pool was closed meanwhile.\n            self._store.open()\n",
         "",
     ),
     (

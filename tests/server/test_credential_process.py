@@ -88,7 +88,7 @@ def _runs(pid: int) -> bool:
         return False
     except FileNotFoundError:
         # Between the two lines it has gone; or this system has no /proc.
-        return Path("/proc/self").exists() is False
+        return not Path("/proc/self").exists()
     return after_name.split()[0] not in {"Z", "X"}
 
 

@@ -43,13 +43,12 @@ class PooledSession:
         # A pool may be forgotten, or live until the process ends, after the loops that used it.
         weakref.finalize(self, self._loops.abandon_dead)
 
-    def open(self) -> bool:
-        """Allow calls, which open sessions and clients. Return whether it wasn't open before."""
+    def open(self) -> None:
+        """Allow calls, which open sessions and clients. Raises `PoolClosedError` after close."""
         with bookkeeping:
-            was_new = self._state == "new"
             if self._state != "closed":
                 self._state = "open"
-                return was_new
+                return
         what = "The pool was closed, and closing is final: make a new one."
         raise make_error(PoolClosedError, what)
 

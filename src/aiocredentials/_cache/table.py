@@ -106,7 +106,8 @@ class Table(Generic[V]):
         for key in entry.keys:
             self.detach(key)
         for alias in entry.aliases:
-            if alias in self._evicted and not self._is_alias(alias):
+            aliases = self._evicted.get(alias, ())
+            if aliases and not self._is_alias(alias, aliases):
                 del self._evicted[alias]
 
     def _evict(self, entry: Entry[V]) -> None:
@@ -114,13 +115,12 @@ class Table(Generic[V]):
         keys = entry.keys
         self.remove(entry)
         for key in keys:
-            self._evicted[key] = entry.aliases
-            if not self._is_alias(key):
-                del self._evicted[key]
+            if self._is_alias(key, entry.aliases):
+                self._evicted[key] = entry.aliases
 
-    def _is_alias(self, key: Hashable) -> bool:
-        """Return whether an entry has an evicted key as an alias."""
-        entries = map(self.by_key.get, self._evicted[key])
+    def _is_alias(self, key: Hashable, aliases: Keys) -> bool:
+        """Return whether the entry of one of these keys has another key as an alias."""
+        entries = map(self.by_key.get, aliases)
         return any(entry is not None and key in entry.aliases for entry in entries)
 
     def detach(self, key: Hashable) -> None:

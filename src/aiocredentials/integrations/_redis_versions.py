@@ -49,9 +49,11 @@ class VersionCredentials(CredentialProvider):
         self._arguments = arguments
 
     def get_credentials(self) -> AuthArguments:
+        """Return the arguments of AUTH, for redis-py."""
         return self._arguments
 
     async def get_credentials_async(self) -> AuthArguments:
+        """Return the arguments of AUTH, for redis-py."""
         return self._arguments
 
 
@@ -63,9 +65,11 @@ class Versions:
         self._last: VersionCredentials | None = None
 
     async def secret(self, *, version_stage: str | None = None) -> Secret:
+        """Return the version with a staging label."""
         return await self._manager.secret(version_stage=version_stage)
 
     def decoded(self, secret: Secret) -> VersionCredentials:
+        """Return the credentials of a version: the same object until the version changes."""
         version_id = secret.version_id
         last = self._last
         if last is not None and last.version_id == version_id:
@@ -79,9 +83,11 @@ class Versions:
         return self._last
 
     def invalidate(self, *, if_version: str | None = None) -> None:
+        """Forget the secret, or only a version of it."""
         self._manager.invalidate(if_version=if_version)
 
     def changes(self) -> AsyncGenerator[Secret]:
+        """Yield each new version."""
         return self._manager.changes()
 
     async def refresh(self, version_id: str) -> Secret:
