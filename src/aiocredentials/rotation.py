@@ -287,8 +287,8 @@ class _Connecting(Generic[C, R]):
             is_refusal = self._is_auth_error(error)
             if not is_refusal:
                 raise
-            # Before Python 3.12, asyncio.wait_for, by which drivers connect, may swallow a
-            # cancellation.
+            # Only for Python 3.11: asyncio.wait_for, by which drivers connect, may swallow a
+            # cancellation there.
             is_cancelled = _cancellations() > self._cancelled_before
             if is_cancelled:
                 raise asyncio.CancelledError from None

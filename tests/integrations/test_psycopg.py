@@ -265,7 +265,7 @@ async def test_it_heals(place: Place) -> None:
     await place.app()
     async with (
         place.manager() as manager,
-        create_pool(manager, min_size=0, max_size=2, budget=0.05, timeout=20) as pool,
+        create_pool(manager, min_size=0, max_size=2, budget=0.5, timeout=20) as pool,
     ):
         await place.set_password("app", "new")
         errors = await asyncio.gather(who(pool), who(pool), return_exceptions=True)

@@ -63,7 +63,8 @@ class Load:
     @contextlib.asynccontextmanager
     async def running(self, workers: int) -> AsyncIterator[None]:
         """Load the server while the block runs."""
-        # Not cancelled in the end: before Python 3.12, asyncio.wait_for, by which redis-py sends, may swallow that.
+        # Only for Python 3.11: these tasks aren't cancelled, because asyncio.wait_for, by which redis-py sends, may
+        # swallow a cancellation.
         async with asyncio.TaskGroup() as group:
             for _ in range(workers):
                 group.create_task(self.work())

@@ -138,19 +138,18 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
     def create_task(  # type: ignore[override] # what a newer Python adds goes on to its Task
         self,
         coro: Coroutine[Any, Any, T],
-        *,
-        name: str | None = None,
-        context: Context | None = None,
-        **more: Any,  # noqa: ANN401
+        **named: Any,  # noqa: ANN401
     ) -> asyncio.Task[T]:
         """Return a new task. Without a name it is counted from 1, whatever ran before."""
         number = next(self._task_numbers)
-        name = f"Task-{number}" if name is None else name
         if self.get_task_factory():
-            task = super().create_task(coro, name=name, context=context, **more)
+            # The name is set afterwards, because since Python 3.14 a factory gets all arguments.
+            task = super().create_task(coro, **named)
         else:
             self._check_closed()
-            task = _Task(coro, number=number, loop=self, name=name, context=context, **more)
+            task = _Task(coro, number=number, loop=self, **named)
+        if named.get("name") is None:
+            task.set_name(f"Task-{number}")
         self._tasks[number] = task
         return task
 

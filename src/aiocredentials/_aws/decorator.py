@@ -87,8 +87,8 @@ def _facts_of_call(
     kwargs: dict[str, Any],
 ) -> dict[str, str | None]:
     """Return the secret and the region that a call's arguments, or its object, name."""
-    # Not signature.bind: Python 3.11 rejects a keyword that has the name of a positional-only
-    # parameter.
+    # Only for Python 3.11 and 3.12: signature.bind rejects a keyword there that has the name of a
+    # positional-only parameter with a default. From 3.13 on, signature.bind_partial does this.
     named: dict[str, Any] = dict(zip(signature.parameters, args, strict=False))
     named.update(kwargs)
     holder = next(iter(args), None)
