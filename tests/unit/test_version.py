@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 def test_one_version() -> None:
     """`__version__`, pyproject.toml and the metadata of the installed package have the same version."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert aiocredentials.__version__ == project["version"]
     assert aiocredentials.__version__ == importlib.metadata.version("aiocredentials")
 
