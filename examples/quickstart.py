@@ -1,7 +1,7 @@
 """See it work: a secret, awaited, from a Secrets Manager that this script starts on this machine.
 
-Run it with `nox -s demo`, or with `python examples/quickstart.py` if `aiocredentials[testing]` is
-installed. It uses no AWS account, and sends nothing beyond the loopback interface.
+Run it with `nox -s demo`, or with `python examples/quickstart.py` if aiocredentials is installed
+with the extra `testing`. It uses no AWS account, and sends nothing beyond the loopback interface.
 """
 
 from __future__ import annotations

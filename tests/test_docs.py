@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 import re
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -116,20 +115,12 @@ def test_page(name: str, request: pytest.FixtureRequest, capsys: pytest.CaptureF
     with runner("page") as (_, run):
         for block in blocks_of(PAGES[name]):
             if block.language == "sh":
-                continue  # see test_commands
+                continue  # see test_install_lines.py
             assert block.language in {"python", "diff"}, f"{block}: nothing here runs {block.language}"
             code = block.left() if block.language == "diff" else block
             run(code.replaced(replaced))
             printed = capsys.readouterr().out
             assert is_as_promised(promised_by(code), printed), f"{block} printed: {printed}"
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_commands(name: str) -> None:
-    """What a page says to install is the package with extras that it has."""
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    asked = re.findall(r"aiocredentials\[([\w,-]+)\]", PAGES[name].read_text())
-    assert {extra for each in asked for extra in each.split(",")} <= extras.keys()
 
 
 @pytest.mark.parametrize("name", ELSEWHERE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +74,19 @@ def test_cache_table() -> None:
     section = README[README.index("## The cache") : README.index("## Errors")]
     said = {name: float(number) for name, number in re.findall(r"`(\w+)=([\d.]+)`", section)}
     assert said == dataclasses.asdict(aiocredentials.CachePolicy())
+
+
+def test_status() -> None:
+    """The status has the version, the tested Pythons and the extras of pyproject.toml, and says that it is an alpha."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    classifiers = "\n".join(project["classifiers"])
+    pythons = re.findall(r"Python :: (3\.\d+)$", classifiers, re.MULTILINE)
+    assert project["requires-python"] == f">={pythons[0]}"
+    assert "3 - Alpha" in classifiers
+    assert f"- **Version {project['version']}, alpha.**\n" in README
+    assert f"- **Tested on Python {pythons[0]} to {pythons[-1]}.**\n" in README
+    (extras,) = re.findall(r"^The extras are (.+)\.$", README, re.MULTILINE)
+    assert re.findall(r"`(.+?)`", extras) == sorted(project["optional-dependencies"])
 
 
 def test_commands() -> None:

@@ -22,7 +22,7 @@ FILE = re.compile(r"# (\w+\.py)\n")
 # The first step isn't done as it stands, so that no test needs the network: the clone is a link to this checkout, and
 # the environment is the one that runs the tests, in which the package is installed.
 REPLACED = {
-    "git clone ADDRESS aiocredentials": f"ln -s '{ROOT}' aiocredentials",
+    "git clone ": f"ln -s '{ROOT}' aiocredentials",
     "python3 -m venv .venv": "",
     ". .venv/bin/activate": "",
     "python -m pip install ": "",

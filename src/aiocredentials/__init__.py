@@ -29,6 +29,10 @@ from aiocredentials.errors import (
     ThrottledError,
 )
 
+# A text, because reading the metadata would slow the import, and some deployments drop it.
+# A test compares it with pyproject.toml.
+__version__: str = "0.1.0"
+
 __all__ = [
     "AWSError",
     "AccessDeniedError",

@@ -178,7 +178,7 @@ def test_headers_are_sent_once(moto: MotoServer) -> None:
 def test_without_moto(monkeypatch: pytest.MonkeyPatch, module: str) -> None:
     """Where moto, or its server's half, isn't installed, the error says what to install."""
     monkeypatch.setitem(sys.modules, module, None)
-    sentence = rf"MotoServer needs {module}: run pip install 'aiocredentials\[testing\]'"
+    sentence = f"MotoServer needs {module}: install aiocredentials with the extra 'testing'"
     with pytest.raises(ModuleNotFoundError, match=sentence), MotoServer():
         pass
 

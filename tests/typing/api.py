@@ -20,6 +20,7 @@ from aiocredentials import (
     SecretDescription,
     SecretExpiredError,
     SecretNotFoundError,
+    __version__,
     map_client_errors,
 )
 from aiocredentials.events import (
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     import aioboto3
     from aiobotocore.config import AioConfig
     from aiobotocore.session import AioSession
+
+assert_type(__version__, str)
 
 
 @dataclass(frozen=True)

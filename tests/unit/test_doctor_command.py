@@ -12,12 +12,12 @@ import re
 import signal
 import subprocess
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from aiocredentials import __version__
 from aiocredentials.doctor import Report, cli as command
 from aiocredentials.doctor.layout import columns
 from unit.doctor_fakes import ARN, CONTENTS, NOT_FOUND, FakeProbe, examined, report_on
@@ -118,7 +118,7 @@ def test_a_bug(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [(["--version"], version("aiocredentials")), (["--help"], "doctor"), (["doctor", "--help"], "exit codes:\n  0 ")],
+    [(["--version"], __version__), (["--help"], "doctor"), (["doctor", "--help"], "exit codes:\n  0 ")],
 )
 def test_help(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     """`--version` and `--help` answer on standard output, with 0; the exit codes are part of the help."""

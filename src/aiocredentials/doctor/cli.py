@@ -8,16 +8,17 @@ import errno
 import itertools
 import logging
 import os
+import platform
 import shutil
 import signal
 import sys
 import traceback
 import warnings
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, NoReturn
 
-from aiocredentials import AsyncCredentialsManager
+from aiocredentials import AsyncCredentialsManager, __version__
 from aiocredentials.doctor.diagnosis import diagnose
 from aiocredentials.doctor.layout import fitting, harmless, printable
 from aiocredentials.doctor.rendering import as_json, as_text
@@ -36,6 +37,7 @@ exit codes:
   3    a secret is unknown: no AWS credentials, no connection, or no usable answer
   130  interrupted (Ctrl-C)
 """
+_REACH_AWS = ("aioboto3", "aiobotocore", "botocore")
 _INTERRUPTED = 130
 _FRAME_SECONDS = 0.1
 # To the start of the line, and erase it.
@@ -162,13 +164,32 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="aiocredentials",
         description="Credentials from AWS Secrets Manager for asyncio services.",
+        # It keeps the versions on one line, also in a narrow terminal.
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--version",
         action="version",
-        version=version("aiocredentials"),
+        version=_versions(),
+        help="print the versions that a bug report needs",
     )
     return parser
+
+
+def _versions() -> str:
+    """Return our version, and those of Python, the system and the packages that reach AWS."""
+    python = platform.python_version()
+    packages = [f"{name} {_version_of(name)}" for name in _REACH_AWS]
+    listed = ", ".join(packages)
+    return f"aiocredentials {__version__} on Python {python} ({sys.platform}), {listed}"
+
+
+def _version_of(package: str) -> str:
+    """Return the version of a package; some deployments drop the metadata of their packages."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def _add_doctor(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:

@@ -183,7 +183,7 @@ def _check_installed() -> None:
     missing = [name for name in _NEEDED if not importlib.util.find_spec(name)]
     if missing:
         names = ", ".join(missing)
-        message = f"MotoServer needs {names}: run pip install 'aiocredentials[testing]'"
+        message = f"MotoServer needs {names}: install aiocredentials with the extra 'testing'"
         raise ModuleNotFoundError(message, name=missing[0])
 
 
