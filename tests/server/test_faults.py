@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -97,7 +98,9 @@ class Bench:
         self.store = SecretStore(
             self.source, UNHURRIED, pooled=pooled, clock=lambda: self.now, listener=self.events.append
         )
-        self.reader = self.store.located_reader(SecretRequest(NAME, region), POLICY)
+        # A permanent error must come before a caller's patience ends, however busy the machine is.
+        policy = replace(POLICY, patience=UNHURRIED) if fault in PERMANENT else POLICY
+        self.reader = self.store.located_reader(SecretRequest(NAME, region), policy)
         self.deadline = DEADLINE if FAULTS[fault].hangs else UNHURRIED / 2
 
     async def prime(self, age: float) -> None:
