@@ -126,13 +126,13 @@ def replacement_of(mutation: Mutation) -> str:
 def mutate(folder: Path, mutation: Mutation) -> None:
     """Change the copy of the package. Raises `LookupError` if the old code isn't there exactly once."""
     path = folder / "aiocredentials" / mutation.file
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     found = list(pattern_of(mutation.old).finditer(text))
     if len(found) != 1:
         raise LookupError(f"the text is there {len(found)} times, not once: {mutation.old.strip()!r}")
 
     start, end = found[0].span()
-    path.write_text(text[:start] + replacement_of(mutation) + text[end:])
+    path.write_text(text[:start] + replacement_of(mutation) + text[end:], encoding="utf-8")
 
 
 def tests_of(mutation: Mutation | None) -> list[str]:

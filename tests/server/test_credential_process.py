@@ -47,13 +47,14 @@ class Helper:
             f"left=$(cat {folder}/left)\n"
             f"echo $((left - 1)) > {folder}/left\n"
             f"if [ $left -gt 0 ]; then sleep 60 & echo $! >> {folder}/pids; touch {folder}/hangs; wait; fi\n"
-            f"echo '{ANSWER}'\n"
+            f"echo '{ANSWER}'\n",
+            encoding="utf-8",
         )
         self.path.chmod(0o755)
 
     def hang(self, *, times: int) -> None:
         """Hang the next times that it is started."""
-        (self._folder / "left").write_text(f"{times}\n")
+        (self._folder / "left").write_text(f"{times}\n", encoding="utf-8")
 
     @property
     def has_hung(self) -> bool:
@@ -67,7 +68,7 @@ class Helper:
 
     def pids(self) -> list[int]:
         """Return the processes that it has been, and their children."""
-        return [int(line) for line in (self._folder / "pids").read_text().split()]
+        return [int(line) for line in (self._folder / "pids").read_text(encoding="utf-8").split()]
 
     async def none_left(self) -> None:
         """Wait until none of them runs.
@@ -83,7 +84,7 @@ def _runs(pid: int) -> bool:
     """Return whether a process runs: one that has ended, and is still listed, doesn't."""
     try:
         os.kill(pid, 0)
-        _, _, after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
+        _, _, after_name = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")
     except ProcessLookupError:
         return False
     except FileNotFoundError:
@@ -100,7 +101,7 @@ def configure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str]
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
 
     def write(text: str) -> None:
-        (tmp_path / "config").write_text(text)
+        (tmp_path / "config").write_text(text, encoding="utf-8")
 
     return write
 

@@ -185,7 +185,7 @@ def test_without_moto(monkeypatch: pytest.MonkeyPatch, module: str) -> None:
 
 def test_a_child_that_dies_is_quoted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A child that ends at its start leaves its last words in the error, and the server isn't running."""
-    (tmp_path / "moto.py").write_text("raise SystemExit('moto is out of order')")
+    (tmp_path / "moto.py").write_text("raise SystemExit('moto is out of order')", encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     server = MotoServer()
     with pytest.raises(RuntimeError, match=r"exit code 1\).*moto is out of order"):
@@ -196,7 +196,7 @@ def test_a_child_that_dies_is_quoted(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 def test_a_silent_child_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A child that never reports its port is given up after `start_timeout`, and ended."""
-    (tmp_path / "moto.py").write_text("import threading; threading.Event().wait()")
+    (tmp_path / "moto.py").write_text("import threading; threading.Event().wait()", encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(RuntimeError, match=r"within 0\.1 s.*standard error: empty"):
         MotoServer(start_timeout=0.1).start()

@@ -489,7 +489,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "accessToken": CANARY,
             "expiresAt": "2020-01-01T00:00:00Z",
         }
-        (tmp_path / f"{name}.json").write_text(json.dumps(token))
+        (tmp_path / f"{name}.json").write_text(json.dumps(token), encoding="utf-8")
     return tmp_path
 
 
@@ -511,7 +511,7 @@ async def test_a_wrong_setup(name: str, pooled: bool, home: Path, monkeypatch: p
     """Each says which profile, file or variable it is, and what to do, and shows no value; its class fits."""
     setup = SETUPS[name]
     (home / "config").write_bytes(setup.config if isinstance(setup.config, bytes) else setup.config.encode())
-    (home / "credentials").write_text("")
+    (home / "credentials").write_text("", encoding="utf-8")
     for variable in KEYS:
         monkeypatch.delenv(variable)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(home / "config"))
