@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 EXPECTED = {"mock_secret_key": "mock_secret_value"}
 ANSWER = '{"Version": 1, "AccessKeyId": "AKIAHELPER", "SecretAccessKey": "not-a-real-key"}'
 PATIENCE = 0.5
-pytestmark = pytest.mark.skipif(not hasattr(os, "killpg"), reason="the helper is a shell script")
 
 
 class Helper:
@@ -117,6 +117,8 @@ async def helper(configure: Callable[[str], None], tmp_path: Path) -> Helper:
 
 class TestHangs:
     """A helper process that hangs."""
+
+    pytestmark = pytest.mark.skipif(not hasattr(os, "killpg"), reason="the helper is a shell script with a child")
 
     async def test_it_is_started_again(self, stub: StubSecretsManager, helper: Helper) -> None:
         """A pool gets over a helper that hung once.
@@ -245,23 +247,52 @@ class TestHangs:
             os.kill(first, 0)
         os.kill(childs, 9)
 
+
+class TestEnds:
+    """A helper process that ends, or that is killed by itself."""
+
     async def test_one_that_has_ended(self) -> None:
         """A helper that ends by itself while it is given up isn't missed."""
-        process = await _chain.start_helper("/bin/sh", "-c", "exit 3")
+        process = await _chain.start_helper(sys.executable, "-c", "raise SystemExit(3)")
         await process._process.wait()
         await process._end()
         assert process.returncode == 3
 
-    async def test_one_that_ends_just_then(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Neither is one that the system has removed before it can be killed."""
-        process = await _chain.start_helper("/bin/sh", "-c", "exit 3")
+    @pytest.mark.parametrize("error", [ProcessLookupError, PermissionError], ids=["Linux", "macOS"])
+    async def test_one_that_ends_just_then(self, error: type[OSError], monkeypatch: pytest.MonkeyPatch) -> None:
+        """Neither is one that has ended before it can be killed."""
+        process = await _chain.start_helper(sys.executable, "-c", "raise SystemExit(3)")
 
         def gone(*_: object) -> NoReturn:
-            raise ProcessLookupError
+            raise error
 
-        monkeypatch.setattr(os, "killpg", gone)
+        monkeypatch.setattr(os, "killpg", gone, raising=False)
         await process._end()
         assert process.returncode == 3
+
+    async def test_without_process_groups(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """On Windows, which has no process groups, a helper that hangs is killed all the same."""
+        monkeypatch.delattr(os, "killpg", raising=False)
+        process = await _chain.start_helper(sys.executable, "-c", "import time; time.sleep(60)")
+        await process._end()
+        assert process.returncode not in {None, 0}
+
+    async def test_a_loop_without_processes(
+        self, stub: StubSecretsManager, configure: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """On a loop that can't start programs, such as the SelectorEventLoop of Windows, the error says so."""
+
+        async def cannot(*_: object, **__: object) -> NoReturn:
+            raise NotImplementedError
+
+        monkeypatch.setattr(type(asyncio.get_running_loop()), "_make_subprocess_transport", cannot)
+        configure("[default]\ncredential_process = helper\n")
+        async with CredentialsPool(endpoint_url=stub.url, policy=None) as pool:
+            with pytest.raises(
+                AuthenticationError, match=r"event loop can't start programs\. .*ProactorEventLoop"
+            ) as info:
+                await pool.manager("prod/db").get()
+        assert not info.value.transient
 
 
 def test_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
