@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import re
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -162,13 +163,14 @@ async def world(stub: StubSecretsManager, tmp_path: Path, monkeypatch: pytest.Mo
         monkeypatch.delenv(name)
     (tmp_path / "token").write_text("a web identity", encoding="utf-8")
     (tmp_path / "answer").write_text("", encoding="utf-8")
-    script = tmp_path / "helper.sh"
+    script = tmp_path / "helper.py"
     # It prints what is in a file, and fails if that is empty.
     script.write_text(
-        f"#!/bin/sh\ntest -s {tmp_path}/answer || {{ echo {CANARY} >&2; exit 1; }}\ncat {tmp_path}/answer\n",
+        "import pathlib, sys\n"
+        f"answer = pathlib.Path({str(tmp_path / 'answer')!r}).read_text(encoding='utf-8')\n"
+        f"print(answer or sys.exit({CANARY!r}))\n",
         encoding="utf-8",
     )
-    script.chmod(0o755)
     for provider in (SSOProvider, SSOTokenProvider):
         monkeypatch.setattr(provider, "_SSO_TOKEN_CACHE_DIR", str(tmp_path))
     token = {
@@ -183,7 +185,7 @@ async def world(stub: StubSecretsManager, tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "config").write_text(
         f"[profile role]\nrole_arn = {ROLE}\nsource_profile = base\n"
         "[profile base]\naws_access_key_id = AKID\naws_secret_access_key = s\n"
-        f"[profile process]\ncredential_process = {script}\n"
+        f'[profile process]\ncredential_process = "{sys.executable}" "{script}"\n'
         f"[profile sso]\nsso_start_url = {START}\nsso_region = us-east-1\nsso_account_id = 1\nsso_role_name = r\n",
         encoding="utf-8",
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -430,13 +431,12 @@ class TestRenewalThatFails:
         helper = tmp_path / "helper"
         soon = (datetime.now(UTC) + timedelta(minutes=5)).isoformat()
         helper.write_text(
-            '#!/bin/sh\necho \'{"Version": 1, "AccessKeyId": "AKIAHELPER", "SecretAccessKey": "x",'
-            f' "SessionToken": "t", "Expiration": "{soon}"}}\'\n',
+            'print(\'{"Version": 1, "AccessKeyId": "AKIAHELPER", "SecretAccessKey": "x",'
+            f' "SessionToken": "t", "Expiration": "{soon}"}}\')\n',
             encoding="utf-8",
         )
-        helper.chmod(0o755)
         config = tmp_path / "config"
-        config.write_text(f"[default]\ncredential_process = {helper}\n", encoding="utf-8")
+        config.write_text(f'[default]\ncredential_process = "{sys.executable}" "{helper}"\n', encoding="utf-8")
         monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
         async with manager_of(stub, "pooled") as manager:
             assert await manager.get() == EXPECTED
