@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -266,7 +267,9 @@ class TestEnds:
         def gone(*_: object) -> NoReturn:
             raise error
 
+        # Windows has neither.
         monkeypatch.setattr(os, "killpg", gone, raising=False)
+        monkeypatch.setattr(signal, "SIGKILL", 9, raising=False)
         await process._end()
         assert process.returncode == 3
 
