@@ -47,7 +47,7 @@ class Block:
 
 def blocks_of(page: Path, language: str | None = None) -> list[Block]:
     """Return a page's blocks, in their order: all, or those in one language."""
-    text = page.read_text()
+    text = page.read_text(encoding="utf-8")
     found = [
         Block(page, text.count("\n", 0, match.start(2)) + 1, match[1], match[2]) for match in FENCED.finditer(text)
     ]

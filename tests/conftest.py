@@ -46,7 +46,7 @@ def aws_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Te
     folder = tmp_path_factory.getbasetemp() / "aws"
     folder.mkdir(exist_ok=True)
     for variable, name in {"AWS_CONFIG_FILE": "config", "AWS_SHARED_CREDENTIALS_FILE": "credentials"}.items():
-        (folder / name).write_text("")
+        (folder / name).write_text("", encoding="utf-8")
         monkeypatch.setenv(variable, str(folder / name))
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")

@@ -56,6 +56,12 @@ TESTS = {
     "_aws/gateway.py": [*CACHE_TESTS, "../server/test_healing.py"],
     "_loops.py": [*CACHE_TESTS, "test_cancelled_inside.py", "../server/test_fork.py"],
     "_aws/pooled.py": ["../server/test_healing.py"],
+    "_aws/chain.py": ["../server/test_credential_process.py"],
+    "_aws/ambiguous_findings.py": ["../server/test_credential_process.py"],
+    "_aws/mapping.py": ["test_connection_errors.py"],
+    "_store.py": [*CACHE_TESTS, "test_outage.py"],
+    "doctor/cli.py": ["test_doctor_command.py"],
+    "testing/_moto.py": ["../server/test_platforms.py"],
     "_aws/answered_errors.py": ["../server/test_healing.py"],
     "rotation.py": ["test_rotation.py", "test_rotation_limits.py"],
     "_rotation/news.py": ["test_news.py", "test_rotation.py"],
@@ -126,13 +132,13 @@ def replacement_of(mutation: Mutation) -> str:
 def mutate(folder: Path, mutation: Mutation) -> None:
     """Change the copy of the package. Raises `LookupError` if the old code isn't there exactly once."""
     path = folder / "aiocredentials" / mutation.file
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     found = list(pattern_of(mutation.old).finditer(text))
     if len(found) != 1:
         raise LookupError(f"the text is there {len(found)} times, not once: {mutation.old.strip()!r}")
 
     start, end = found[0].span()
-    path.write_text(text[:start] + replacement_of(mutation) + text[end:])
+    path.write_text(text[:start] + replacement_of(mutation) + text[end:], encoding="utf-8")
 
 
 def tests_of(mutation: Mutation | None) -> list[str]:

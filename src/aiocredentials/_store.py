@@ -32,12 +32,26 @@ if TYPE_CHECKING:
     from aiocredentials._secret import Secret
     from aiocredentials.events import Listener
 
-# Where the system has a clock that goes on while the machine is suspended, age is counted by it.
-CLOCK: Callable[[], float] = (
-    partial(time.clock_gettime, time.CLOCK_BOOTTIME)
-    if hasattr(time, "CLOCK_BOOTTIME")
-    else time.monotonic
-)
+# The clocks that count the time that the machine was suspended: Linux's, and macOS's.
+# Linux has a clock with the second name as well, which stops then.
+_CLOCKS = ("CLOCK_BOOTTIME", "CLOCK_MONOTONIC_RAW")
+
+
+def suspend_aware_clock() -> Callable[[], float]:
+    """Return a monotonic clock that counts the time that the machine was suspended.
+
+    So a value that was cached before a night's sleep is old in the morning. Python's own monotonic
+    clock counts that time on Windows, but not on Linux and macOS.
+    """
+    clock_gettime: Callable[[int], float] | None = getattr(time, "clock_gettime", None)
+    for name in _CLOCKS:
+        clock: int | None = getattr(time, name, None)
+        if clock_gettime is not None and clock is not None:
+            return partial(clock_gettime, clock)
+    return time.monotonic
+
+
+CLOCK = suspend_aware_clock()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,40 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "    return code in SIGN_AGAIN",
         "    return False",
     ),
+    # _aws/chain.py
+    (
+        "a helper that has just ended on macOS",
+        "_aws/chain.py",
+        "suppress(ProcessLookupError, PermissionError)",
+        "suppress(ProcessLookupError)",
+    ),
+    (
+        "a helper goes on without process groups",
+        "_aws/chain.py",
+        "        else:\n            process.kill()",
+        "        else:\n            pass",
+    ),
+    # _aws/ambiguous_findings.py
+    (
+        "a loop without processes isn't named",
+        "_aws/ambiguous_findings.py",
+        "    if isinstance(error, NotImplementedError):",
+        "    if False:",
+    ),
+    # _aws/mapping.py
+    (
+        "a name without an address on Windows",
+        "_aws/mapping.py",
+        "    _WSANO_DATA,\n",
+        "",
+    ),
+    # testing/_moto.py
+    (
+        "Ctrl-C reaches moto's server on Windows",
+        "testing/_moto.py",
+        'getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)',
+        "0",
+    ),
     # _aws/pooled.py
     (
         "clients that fail for good are kept",

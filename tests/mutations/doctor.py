@@ -22,6 +22,19 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "show_keys or all(map(is_field_name, key_names))",
         "True",
     ),
+    # doctor/cli.py
+    (
+        "a pipe whose reader has left on Windows",
+        "doctor/cli.py",
+        "{errno.EPIPE, errno.EINVAL}",
+        "{errno.EPIPE}",
+    ),
+    (
+        "sequences for colours on an old console of Windows",
+        "doctor/cli.py",
+        'return "WT_SESSION" in os.environ',
+        "return True",
+    ),
     # doctor/layout.py
     (
         "invisible characters are printed",

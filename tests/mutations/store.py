@@ -64,6 +64,18 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     ),
     # _store.py
     (
+        "age stands still while a Mac is asleep",
+        "_store.py",
+        '("CLOCK_BOOTTIME", "CLOCK_MONOTONIC_RAW")',
+        '("CLOCK_BOOTTIME",)',
+    ),
+    (
+        "age stands still while Linux is asleep",
+        "_store.py",
+        '("CLOCK_BOOTTIME", "CLOCK_MONOTONIC_RAW")',
+        '("CLOCK_MONOTONIC_RAW", "CLOCK_BOOTTIME")',
+    ),
+    (
         "an invalidation in an unknown region is lost",
         "_store.py",
         "        for region_name in (own.region_name, None):",

@@ -14,6 +14,7 @@ import json
 import re
 import socket
 import struct
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -84,7 +85,7 @@ class Exchange:
 
     def reset(self) -> None:
         """End the connection by RST: a close that lingers for 0 s."""
-        linger = struct.pack("ii", 1, 0)
+        linger = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
         self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self.writer.transport.abort()
 

@@ -8,6 +8,7 @@ import json
 import re
 import socket
 import struct
+import sys
 from collections import deque
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -152,7 +153,7 @@ class StubSecretsManager:
         if answer.action == "hang":
             await reader.read()  # the client gives up, or the stub closes
         if answer.action == "reset":  # a close that lingers for 0 s sends RST; then there is nothing to flush
-            linger = struct.pack("ii", 1, 0)
+            linger = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             writer.transport.abort()
         if answer.action != "answer":

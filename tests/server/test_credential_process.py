@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 EXPECTED = {"mock_secret_key": "mock_secret_value"}
 ANSWER = '{"Version": 1, "AccessKeyId": "AKIAHELPER", "SecretAccessKey": "not-a-real-key"}'
 PATIENCE = 0.5
-pytestmark = pytest.mark.skipif(not hasattr(os, "killpg"), reason="the helper is a shell script")
 
 
 class Helper:
@@ -47,13 +48,14 @@ class Helper:
             f"left=$(cat {folder}/left)\n"
             f"echo $((left - 1)) > {folder}/left\n"
             f"if [ $left -gt 0 ]; then sleep 60 & echo $! >> {folder}/pids; touch {folder}/hangs; wait; fi\n"
-            f"echo '{ANSWER}'\n"
+            f"echo '{ANSWER}'\n",
+            encoding="utf-8",
         )
         self.path.chmod(0o755)
 
     def hang(self, *, times: int) -> None:
         """Hang the next times that it is started."""
-        (self._folder / "left").write_text(f"{times}\n")
+        (self._folder / "left").write_text(f"{times}\n", encoding="utf-8")
 
     @property
     def has_hung(self) -> bool:
@@ -67,7 +69,7 @@ class Helper:
 
     def pids(self) -> list[int]:
         """Return the processes that it has been, and their children."""
-        return [int(line) for line in (self._folder / "pids").read_text().split()]
+        return [int(line) for line in (self._folder / "pids").read_text(encoding="utf-8").split()]
 
     async def none_left(self) -> None:
         """Wait until none of them runs.
@@ -83,7 +85,7 @@ def _runs(pid: int) -> bool:
     """Return whether a process runs: one that has ended, and is still listed, doesn't."""
     try:
         os.kill(pid, 0)
-        _, _, after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
+        _, _, after_name = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")
     except ProcessLookupError:
         return False
     except FileNotFoundError:
@@ -100,7 +102,7 @@ def configure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str]
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
 
     def write(text: str) -> None:
-        (tmp_path / "config").write_text(text)
+        (tmp_path / "config").write_text(text, encoding="utf-8")
 
     return write
 
@@ -116,6 +118,8 @@ async def helper(configure: Callable[[str], None], tmp_path: Path) -> Helper:
 
 class TestHangs:
     """A helper process that hangs."""
+
+    pytestmark = pytest.mark.skipif(not hasattr(os, "killpg"), reason="the helper is a shell script with a child")
 
     async def test_it_is_started_again(self, stub: StubSecretsManager, helper: Helper) -> None:
         """A pool gets over a helper that hung once.
@@ -244,23 +248,54 @@ class TestHangs:
             os.kill(first, 0)
         os.kill(childs, 9)
 
+
+class TestEnds:
+    """A helper process that ends, or that is killed by itself."""
+
     async def test_one_that_has_ended(self) -> None:
         """A helper that ends by itself while it is given up isn't missed."""
-        process = await _chain.start_helper("/bin/sh", "-c", "exit 3")
+        process = await _chain.start_helper(sys.executable, "-c", "raise SystemExit(3)")
         await process._process.wait()
         await process._end()
         assert process.returncode == 3
 
-    async def test_one_that_ends_just_then(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Neither is one that the system has removed before it can be killed."""
-        process = await _chain.start_helper("/bin/sh", "-c", "exit 3")
+    @pytest.mark.parametrize("error", [ProcessLookupError, PermissionError], ids=["Linux", "macOS"])
+    async def test_one_that_ends_just_then(self, error: type[OSError], monkeypatch: pytest.MonkeyPatch) -> None:
+        """Neither is one that has ended before it can be killed."""
+        process = await _chain.start_helper(sys.executable, "-c", "raise SystemExit(3)")
 
         def gone(*_: object) -> NoReturn:
-            raise ProcessLookupError
+            raise error
 
-        monkeypatch.setattr(os, "killpg", gone)
+        # Windows has neither.
+        monkeypatch.setattr(os, "killpg", gone, raising=False)
+        monkeypatch.setattr(signal, "SIGKILL", 9, raising=False)
         await process._end()
         assert process.returncode == 3
+
+    async def test_without_process_groups(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """On Windows, which has no process groups, a helper that hangs is killed all the same."""
+        monkeypatch.delattr(os, "killpg", raising=False)
+        process = await _chain.start_helper(sys.executable, "-c", "import time; time.sleep(60)")
+        await process._end()
+        assert process.returncode not in {None, 0}
+
+    async def test_a_loop_without_processes(
+        self, stub: StubSecretsManager, configure: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """On a loop that can't start programs, such as the SelectorEventLoop of Windows, the error says so."""
+
+        async def cannot(*_: object, **__: object) -> NoReturn:
+            raise NotImplementedError
+
+        monkeypatch.setattr(type(asyncio.get_running_loop()), "_make_subprocess_transport", cannot)
+        configure("[default]\ncredential_process = helper\n")
+        async with CredentialsPool(endpoint_url=stub.url, policy=None) as pool:
+            with pytest.raises(
+                AuthenticationError, match=r"event loop can't start programs\. .*ProactorEventLoop"
+            ) as info:
+                await pool.manager("prod/db").get()
+        assert not info.value.transient
 
 
 def test_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import re
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -160,14 +161,16 @@ async def world(stub: StubSecretsManager, tmp_path: Path, monkeypatch: pytest.Mo
     """Every kind of source, for a profile or an environment to choose from."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
-    (tmp_path / "token").write_text("a web identity")
-    (tmp_path / "answer").write_text("")
-    script = tmp_path / "helper.sh"
+    (tmp_path / "token").write_text("a web identity", encoding="utf-8")
+    (tmp_path / "answer").write_text("", encoding="utf-8")
+    script = tmp_path / "helper.py"
     # It prints what is in a file, and fails if that is empty.
     script.write_text(
-        f"#!/bin/sh\ntest -s {tmp_path}/answer || {{ echo {CANARY} >&2; exit 1; }}\ncat {tmp_path}/answer\n"
+        "import pathlib, sys\n"
+        f"answer = pathlib.Path({str(tmp_path / 'answer')!r}).read_text(encoding='utf-8')\n"
+        f"print(answer or sys.exit({CANARY!r}))\n",
+        encoding="utf-8",
     )
-    script.chmod(0o755)
     for provider in (SSOProvider, SSOTokenProvider):
         monkeypatch.setattr(provider, "_SSO_TOKEN_CACHE_DIR", str(tmp_path))
     token = {
@@ -176,12 +179,15 @@ async def world(stub: StubSecretsManager, tmp_path: Path, monkeypatch: pytest.Mo
         "accessToken": "t",
         "expiresAt": "2099-01-01T00:00:00Z",
     }
-    (tmp_path / f"{hashlib.sha1(START.encode(), usedforsecurity=False).hexdigest()}.json").write_text(json.dumps(token))
+    (tmp_path / f"{hashlib.sha1(START.encode(), usedforsecurity=False).hexdigest()}.json").write_text(
+        json.dumps(token), encoding="utf-8"
+    )
     (tmp_path / "config").write_text(
         f"[profile role]\nrole_arn = {ROLE}\nsource_profile = base\n"
         "[profile base]\naws_access_key_id = AKID\naws_secret_access_key = s\n"
-        f"[profile process]\ncredential_process = {script}\n"
-        f"[profile sso]\nsso_start_url = {START}\nsso_region = us-east-1\nsso_account_id = 1\nsso_role_name = r\n"
+        f'[profile process]\ncredential_process = "{sys.executable}" "{script}"\n'
+        f"[profile sso]\nsso_start_url = {START}\nsso_region = us-east-1\nsso_account_id = 1\nsso_role_name = r\n",
+        encoding="utf-8",
     )
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
@@ -195,7 +201,7 @@ def choose(kind: str, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have AWS credentials come from this source, which is healthy."""
     if kind in {"role", "process", "sso"}:
         monkeypatch.setenv("AWS_PROFILE", kind)
-        (world.folder / "answer").write_text(program_output())
+        (world.folder / "answer").write_text(program_output(), encoding="utf-8")
     elif kind == "web identity":
         monkeypatch.setenv("AWS_ROLE_ARN", ROLE)
         monkeypatch.setenv("AWS_ROLE_SESSION_NAME", "session")
@@ -287,7 +293,7 @@ async def test_an_outage_is_bridged(
 
     def break_it() -> None:
         world.source.broken = answer
-        (world.folder / "answer").write_text("")
+        (world.folder / "answer").write_text("", encoding="utf-8")
 
     error, after, failures = await broken_refresh(world, break_it)
     assert isinstance(error, CredentialSourceError), name
@@ -325,7 +331,9 @@ async def test_a_refusal_ends_it(
 async def test_a_program_that_breaks(output: str, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A program that ends well and prints something else is a mistake, also if it has worked before."""
     choose("process", world, monkeypatch)
-    error, after, _ = await broken_refresh(world, lambda: (world.folder / "answer").write_text(output) and None)
+    error, after, _ = await broken_refresh(
+        world, lambda: (world.folder / "answer").write_text(output, encoding="utf-8") and None
+    )
     assert type(error) is AuthenticationError
     assert "credential_process (profile 'process')" in str(error)
     assert CANARY not in everything(error)
@@ -336,7 +344,9 @@ async def test_a_program_that_prints_old_ones(world: World, monkeypatch: pytest.
     """A program whose credentials have expired already has none just now: the cached value stays."""
     choose("process", world, monkeypatch)
     old = program_output(-60)
-    error, after, _ = await broken_refresh(world, lambda: (world.folder / "answer").write_text(old) and None)
+    error, after, _ = await broken_refresh(
+        world, lambda: (world.folder / "answer").write_text(old, encoding="utf-8") and None
+    )
     assert type(error) is CredentialSourceError
     assert "expired already" in str(error)
     assert isinstance(after, Secret)

@@ -126,12 +126,12 @@ async def test_a_chain_that_is_refused(
     """A role that SSO doesn't know is no secret that doesn't exist: its words come once, and no secret was asked."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         environment.delenv(name)
-    (tmp_path / "config").write_text(f"[profile dev]{SSO}")
+    (tmp_path / "config").write_text(f"[profile dev]{SSO}", encoding="utf-8")
     cache = tmp_path / ".aws" / "sso" / "cache"
     cache.mkdir(parents=True)
     token = {"startUrl": "https://sso.invalid/start", "accessToken": TOKEN, "expiresAt": "2100-01-01T00:00:00Z"}
     name = hashlib.sha1(b"https://sso.invalid/start", usedforsecurity=False).hexdigest()
-    (cache / f"{name}.json").write_text(json.dumps(token))
+    (cache / f"{name}.json").write_text(json.dumps(token), encoding="utf-8")
     environment.setenv("HOME", str(tmp_path))
     environment.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     environment.setenv("AWS_PROFILE", "dev")
@@ -155,8 +155,10 @@ async def test_a_profile(stub: StubSecretsManager, environment: pytest.MonkeyPat
     """A profile is named, with the file of its credentials and the region that it sets."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION"):
         environment.delenv(name)
-    (tmp_path / "credentials").write_text(f"[dev]\naws_access_key_id={KEY}\naws_secret_access_key={VALUE}\n")
-    (tmp_path / "config").write_text(f"[profile dev]\nregion=eu-west-3\nendpoint_url={stub.url}\n")
+    (tmp_path / "credentials").write_text(
+        f"[dev]\naws_access_key_id={KEY}\naws_secret_access_key={VALUE}\n", encoding="utf-8"
+    )
+    (tmp_path / "config").write_text(f"[profile dev]\nregion=eu-west-3\nendpoint_url={stub.url}\n", encoding="utf-8")
     environment.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     environment.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     environment.setenv("AWS_PROFILE", "dev")

@@ -34,7 +34,9 @@ def test_the_how_to(create_secret: Callable[..., Any], capsys: pytest.CaptureFix
     create_secret("prod/database", '{"username": "a", "password": "b", "host": "c"}', "eu-west-1")
     create_secret("prod/redis", "text", "us-west-2")
     shown = re.findall(
-        r"^\$ python -m aiocredentials (doctor prod/\S+)\n(.*?)^```$", HOW_TO.read_text(), re.MULTILINE | re.DOTALL
+        r"^\$ python -m aiocredentials (doctor prod/\S+)\n(.*?)^```$",
+        HOW_TO.read_text(encoding="utf-8"),
+        re.MULTILINE | re.DOTALL,
     )
     assert len(shown) == 2
     for arguments, output in shown:
@@ -53,4 +55,4 @@ def test_exit_codes_of_the_how_to(capsys: pytest.CaptureFixture[str]) -> None:
         main.run(["doctor", "--help"])
     helped = re.findall(r"^  (\d+) +(.+)$", capsys.readouterr().out, re.MULTILINE)
     assert helped
-    assert helped == re.findall(r"^\| (\d+) \| (.+) \|$", HOW_TO.read_text(), re.MULTILINE)
+    assert helped == re.findall(r"^\| (\d+) \| (.+) \|$", HOW_TO.read_text(encoding="utf-8"), re.MULTILINE)

@@ -152,7 +152,8 @@ def test_a_process_that_hangs(stub: StubSecretsManager, environment: pytest.Monk
     """A credential_process that never answers holds the doctor up as long as one call, and is reported."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         environment.delenv(name)
-    (tmp_path / "config").write_text("[default]\ncredential_process = sleep 5\n")
+    program = f'"{sys.executable}" -c "import time; time.sleep(5)"'
+    (tmp_path / "config").write_text(f"[default]\ncredential_process = {program}\n", encoding="utf-8")
     environment.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     arguments = command("prod/db", "--endpoint-url", stub.url, "--timeout", "0.3")
     done = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=25)

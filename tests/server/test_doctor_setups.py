@@ -149,7 +149,7 @@ async def test_it_survives(
     variables, profile = CREDENTIALS[situation.credentials]
     if profile:
         base = f"[profile base]\naws_access_key_id = {KEY}\naws_secret_access_key = {TOKEN}\n"
-        (tmp_path / "config").write_text(f"{base}[profile dev]\n{profile}\n")
+        (tmp_path / "config").write_text(f"{base}[profile dev]\n{profile}\n", encoding="utf-8")
         environment.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
         environment.setenv("AWS_PROFILE", "dev")
     environment.setenv("AWS_REGION", REGION_NAMES[situation.region])

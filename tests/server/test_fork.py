@@ -25,6 +25,7 @@ from aiocredentials._aws import loading, redact as _redact
 
 url, moments = sys.argv[1], [int(moment) for moment in sys.argv[2].split(",")]
 warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of forks beside threads
+os.environ["no_proxy"] = "*"  # macOS's own search for a proxy can crash in a forked child
 AT_FIRST = len(sys.modules)
 IMPORTING, ALL = 30, 50  # of 50 moments, 30 are spread over the import of modules, and 20 over what comes then
 
@@ -117,6 +118,7 @@ async def test_the_childs_own_log(stub: StubSecretsManager) -> None:
     from aiocredentials._aws import redact as _redact
 
     warnings.simplefilter("ignore", DeprecationWarning)
+    os.environ["no_proxy"] = "*"
     text = io.StringIO()
     logging.basicConfig(stream=text, level="DEBUG")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,9 @@ def keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], Non
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(path))
 
     def write(access_key: str) -> None:
-        path.write_text(f"[default]\naws_access_key_id = {access_key}\naws_secret_access_key = not-a-real-key\n")
+        path.write_text(
+            f"[default]\naws_access_key_id = {access_key}\naws_secret_access_key = not-a-real-key\n", encoding="utf-8"
+        )
 
     return write
 
@@ -159,7 +162,7 @@ class TestNoCredentials:
         async with CredentialsPool("eu-west-1", endpoint_url=stub.url, policy=None) as pool:
             with pytest.raises(AuthenticationError):
                 await pool.manager("prod/db").get()
-            (tmp_path / "config").write_text("[profile work]\noutput = json\n")
+            (tmp_path / "config").write_text("[profile work]\noutput = json\n", encoding="utf-8")
             assert await pool.manager("prod/db").get() == EXPECTED
 
     async def test_what_works_is_kept(self, stub: StubSecretsManager, sessions: list[object]) -> None:
@@ -428,17 +431,17 @@ class TestRenewalThatFails:
         helper = tmp_path / "helper"
         soon = (datetime.now(UTC) + timedelta(minutes=5)).isoformat()
         helper.write_text(
-            '#!/bin/sh\necho \'{"Version": 1, "AccessKeyId": "AKIAHELPER", "SecretAccessKey": "x",'
-            f' "SessionToken": "t", "Expiration": "{soon}"}}\'\n'
+            'print(\'{"Version": 1, "AccessKeyId": "AKIAHELPER", "SecretAccessKey": "x",'
+            f' "SessionToken": "t", "Expiration": "{soon}"}}\')\n',
+            encoding="utf-8",
         )
-        helper.chmod(0o755)
         config = tmp_path / "config"
-        config.write_text(f"[default]\ncredential_process = {helper}\n")
+        config.write_text(f'[default]\ncredential_process = "{sys.executable}" "{helper}"\n', encoding="utf-8")
         monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
         async with manager_of(stub, "pooled") as manager:
             assert await manager.get() == EXPECTED
             helper.unlink()
-            config.write_text("")
+            config.write_text("", encoding="utf-8")
             keys("AKIAFILE")
             with pytest.raises(CredentialsError):
                 await manager.get()

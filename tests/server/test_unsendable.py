@@ -76,7 +76,8 @@ async def test_a_profile_with_a_line_end(
 ) -> None:
     """A value that goes on in the next line of a profile has a line end in it: the profile is named."""
     (tmp_path / "config").write_text(
-        f"[profile p]\naws_access_key_id = A\naws_secret_access_key = s\naws_session_token = {CANARY}\n  {CANARY}\n"
+        f"[profile p]\naws_access_key_id = A\naws_secret_access_key = s\naws_session_token = {CANARY}\n  {CANARY}\n",
+        encoding="utf-8",
     )
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     monkeypatch.setenv("AWS_PROFILE", "p")

@@ -18,7 +18,7 @@ def aws_config(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str
     """Return a function that writes the AWS configuration file of this test."""
 
     def write(text: str) -> None:
-        (tmp_path / "config").write_text(text)
+        (tmp_path / "config").write_text(text, encoding="utf-8")
         monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
 
     return write

@@ -159,7 +159,7 @@ def module_name(path: Path) -> str:
 
 def imports_of(path: Path) -> Iterator[Import]:
     """Read the imports off a file, also those inside of functions."""
-    tree = ast.parse(path.read_text())
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     guards = [node for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
     guarded = {id(node) for guard in guards for statement in guard.body for node in ast.walk(statement)}
     for node in ast.walk(tree):

@@ -87,7 +87,8 @@ class TestOurs:
             monkeypatch.delenv(name)
         (tmp_path / "config").write_text(
             "[default]\nrole_arn = arn:aws:iam::123456789012:role/app\nsource_profile = base\n"
-            f"[profile base]\ncredential_process = {tmp_path}/missing\n"
+            f"[profile base]\ncredential_process = {tmp_path}/missing\n",
+            encoding="utf-8",
         )
         monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
         session: Any = await open_session(ClientSettings())
@@ -264,12 +265,12 @@ class TestCredentials:
     async def test_the_files_are_read_again(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         """With refused credentials, the copy forgets what the configuration files said."""
         config = tmp_path / "config"
-        config.write_text("[default]\nregion = eu-west-1\n")
+        config.write_text("[default]\nregion = eu-west-1\n", encoding="utf-8")
         monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
         core = AioSession()
         assert core.get_scoped_config() == {"region": "eu-west-1"}
         core._credentials = AioCredentials("AKIAGIVEN", "x")
-        config.write_text("[default]\nregion = eu-west-2\n")
+        config.write_text("[default]\nregion = eu-west-2\n", encoding="utf-8")
         copy: Any = await open_session(ClientSettings(session=core))
         assert copy.get_scoped_config() == {"region": "eu-west-1"}
         _chain.refuse(core)

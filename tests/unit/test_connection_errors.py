@@ -96,7 +96,8 @@ def test_a_ca_bundle() -> None:
 
 @pytest.mark.parametrize(
     ("number", "expected"),
-    [(socket.EAI_NONAME, True), (socket.EAI_NODATA, True), (socket.EAI_AGAIN, False)],
+    [(socket.EAI_NONAME, True), (socket.EAI_NODATA, True), (11004, True), (socket.EAI_AGAIN, False)],
+    ids=["unknown", "without an address", "without an address, on Windows", "no answer"],
 )
 def test_unresolved(number: int, expected: bool) -> None:  # noqa: FBT001 (a table)
     """A name that DNS doesn't know isn't a DNS that doesn't answer."""

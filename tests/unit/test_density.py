@@ -31,7 +31,7 @@ def check(density: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str
     """Run the script on one file, `code.py`, with this text; return its exit status and what it printed."""
 
     def run(text: str) -> tuple[int, str]:
-        (tmp_path / "code.py").write_text(text)
+        (tmp_path / "code.py").write_text(text, encoding="utf-8")
         status = density.main([str(tmp_path)])
         return status, capsys.readouterr().out.replace(f"{tmp_path.as_posix()}/", "")
 

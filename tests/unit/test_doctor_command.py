@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import importlib
 import io
 import json
@@ -152,6 +153,24 @@ def test_terminal(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], *,
     assert ("\x1b" in shown) == is_fancy
 
 
+@pytest.mark.parametrize(
+    ("variables", "may_colour"),
+    [({}, False), ({"WT_SESSION": "1"}, True), ({"TERM": "xterm"}, True), ({"TERM": "dumb", "WT_SESSION": "1"}, False)],
+    ids=["the old console", "Windows Terminal", "a shell from elsewhere", "dumb"],
+)
+def test_colours_on_windows(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], *, may_colour: bool) -> None:
+    """The old console of Windows would print the sequences for colours, so it gets none."""
+    for name in ("TERM", "WT_SESSION", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with monkeypatch.context() as patch:
+        patch.setattr(command.sys, "platform", "win32")
+        assert command._may_colour() == may_colour
+        patch.setattr(command.sys, "platform", "linux")
+        assert command._may_colour() == (variables.get("TERM") != "dumb")
+
+
 @pytest.mark.parametrize(("columns_variable", "width"), [(None, 70), ("44", 44), ("0", 70)])
 @pytest.mark.parametrize("is_terminal", [True, False])
 @pytest.mark.usefixtures("diagnosed")
@@ -215,30 +234,53 @@ def test_main(capsys: pytest.CaptureFixture[str]) -> None:
     assert "1 secret checked: 1 ok." in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("is_terminal", [True, False])
+@pytest.mark.parametrize("terminal", ["xterm", "dumb", None])
 @pytest.mark.usefixtures("diagnosed")
-def test_interrupted(own_process: dict[str, Any], monkeypatch: pytest.MonkeyPatch, *, is_terminal: bool) -> None:
-    """Ctrl-C ends the process with 130, and leaves no half line on a terminal."""
+def test_interrupted(own_process: dict[str, Any], monkeypatch: pytest.MonkeyPatch, terminal: str | None) -> None:
+    """Ctrl-C ends the process with 130, and leaves no half line on a terminal that can erase it."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", terminal or "xterm")
     command.main()
-    monkeypatch.setattr(os, "isatty", lambda _: is_terminal)
+    monkeypatch.setattr(os, "isatty", lambda _: terminal is not None)
     own_process["handler"](signal.SIGINT, None)
     assert own_process["exit"] == 130
-    assert own_process.get("written") == (b"\r\x1b[K" if is_terminal else None)
+    assert own_process.get("written") == (b"\r\x1b[K" if terminal == "xterm" else None)
 
 
 @pytest.mark.parametrize("is_wrong", [True, False])
 @pytest.mark.usefixtures("own_process")
 def test_whoever_reads_has_read_enough(
-    diagnosed: dict[str, Any], monkeypatch: pytest.MonkeyPatch, *, is_wrong: bool
+    diagnosed: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *, is_wrong: bool
 ) -> None:
     """A pipe that its reader has closed ends the command in silence; its exit code is that of the report."""
     diagnosed["got"] = NOT_FOUND if is_wrong else CONTENTS
     reader, writer = os.pipe()
     os.close(reader)
-    with os.fdopen(writer, "w") as pipe:
+    with os.fdopen(writer, "w", encoding="utf-8") as pipe:
         monkeypatch.setattr(sys, "stdout", pipe)
         assert command.main() == is_wrong
-        assert Path(os.devnull).samefile(f"/dev/fd/{pipe.fileno()}")
+        # What is written from now on goes nowhere, and is no error at the end of the block.
+        pipe.write("more")
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("diagnosed", "own_process")
+def test_whoever_reads_has_read_enough_on_windows(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Windows has another number for a pipe whose reader has left, and it is as quiet there."""
+
+    class Left(io.StringIO):
+        def write(self, _: str) -> int:
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+        def fileno(self) -> int:
+            return file.fileno()
+
+    with (tmp_path / "file").open("wb") as file:
+        monkeypatch.setattr(sys, "stdout", Left())
+        assert command.main() == 0
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.usefixtures("diagnosed", "own_process")
@@ -250,11 +292,11 @@ def test_closed_output(monkeypatch: pytest.MonkeyPatch) -> None:
         assert nowhere.name == os.devnull
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+@pytest.mark.skipif(sys.platform != "linux", reason="a device of Linux")
 @pytest.mark.usefixtures("diagnosed", "own_process")
 def test_a_full_disk(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A report that can't be written is missed in one sentence; the exit code is the report's."""
-    with Path("/dev/full").open("w") as full:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
         monkeypatch.setattr(sys, "stdout", full)
         assert command.main() == 0
     assert capsys.readouterr().err == "The report can't be written: No space left on device.\n"

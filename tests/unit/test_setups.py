@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -36,7 +38,7 @@ START = "https://d-123.awsapps.com/start"
 ROLE = "role_arn = arn:aws:iam::123456789012:role/app\n"
 SSO = f"sso_start_url = {START}\nsso_region = us-east-1\nsso_account_id = 1\nsso_role_name = r\n"
 BASE = f"[profile b]\naws_access_key_id = AKID\naws_secret_access_key = {CANARY}\n"
-HELPER = "credential_process = python3 -c \"import sys; print('{out}'); sys.exit({code})\"\n"
+HELPER = f'credential_process = "{sys.executable}" ' + "-c \"import sys; print('{out}'); sys.exit({code})\"\n"
 
 NOWHERE = "http://127.0.0.1:1"  # a port on which nobody listens
 
@@ -48,6 +50,11 @@ class Setup(NamedTuple):
     expected: type[CredentialsError]
     words: tuple[str, ...]
     environment: dict[str, str] = {}  # noqa: RUF012 (never changed)
+
+
+def not_started(reason: str) -> str:
+    """Say why a program can't be started; Windows has words of its own for it, and names no file."""
+    return "can't be started: " + ("" if sys.platform == "win32" else reason)
 
 
 PROFILE_IN_USE = {"AWS_PROFILE": "p"}
@@ -187,7 +194,7 @@ SETUPS = {
         "",
         CredentialSourceError,
         ("the web identity token in the file of AWS_WEB_IDENTITY_TOKEN_FILE is empty",),
-        {**ROLE_BY_TOKEN, "AWS_WEB_IDENTITY_TOKEN_FILE": "/dev/null"},
+        {**ROLE_BY_TOKEN, "AWS_WEB_IDENTITY_TOKEN_FILE": os.devnull},
     ),
     "token file without a role": Setup(
         "",
@@ -196,7 +203,7 @@ SETUPS = {
             "the environment or the default profile names a web identity token file, but no role",
             "Set AWS_ROLE_ARN",
         ),
-        {"AWS_WEB_IDENTITY_TOKEN_FILE": "/dev/null"},
+        {"AWS_WEB_IDENTITY_TOKEN_FILE": os.devnull},
     ),
     # Programs
     "program that prints no JSON": Setup(
@@ -241,7 +248,7 @@ SETUPS = {
         PROFILE_IN_USE,
     ),
     "program that fails": Setup(
-        f"[profile p]\ncredential_process = sh -c \"echo '{CANARY}' >&2; exit 3\"\n",
+        "[profile p]\n" + HELPER.format(out=CANARY, code=3),
         CredentialSourceError,
         (
             "the program in credential_process (profile 'p') ended with an error",
@@ -253,7 +260,7 @@ SETUPS = {
         f"[profile p]\ncredential_process = /nowhere/get-credentials --password {CANARY}\n",
         AuthenticationError,
         (
-            "can't be started: /nowhere/get-credentials: No such file or directory",
+            not_started("/nowhere/get-credentials: No such file or directory"),
             "install the program",
         ),
         PROFILE_IN_USE,
@@ -261,13 +268,13 @@ SETUPS = {
     "program that is a variable": Setup(
         f"[profile p]\ncredential_process = PASSWORD={CANARY} get-credentials\n",
         AuthenticationError,
-        ("the program in credential_process (profile 'p') can't be started: No such file or directory",),
+        ("the program in credential_process (profile 'p') ", not_started("No such file or directory")),
         PROFILE_IN_USE,
     ),
     "program that may not be run": Setup(
         "[profile p]\ncredential_process = /dev/null\n",
         AuthenticationError,
-        ("can't be started: /dev/null: Permission denied",),
+        (not_started("/dev/null: Permission denied"),),
         PROFILE_IN_USE,
     ),
     "program with half a quotation": Setup(
@@ -286,26 +293,26 @@ SETUPS = {
     "byte order mark": Setup(
         b"\xef\xbb\xbf[profile p]\naws_secret_access_key = " + CANARY.encode(),
         AuthenticationError,
-        ("/config' can't be parsed (line 1)", "without a byte order mark"),
+        ("config' can't be parsed (line 1)", "without a byte order mark"),
         PROFILE_IN_USE,
     ),
-    "UTF-16": Setup(BASE.encode("utf-16"), AuthenticationError, ("/config' can't be parsed. ",), PROFILE_IN_USE),
+    "UTF-16": Setup(BASE.encode("utf-16"), AuthenticationError, ("config' can't be parsed. ",), PROFILE_IN_USE),
     "merge conflict": Setup(
         f"<<<<<<< {CANARY}\n{BASE}",
         AuthenticationError,
-        ("/config' can't be parsed (line 1)",),
+        ("config' can't be parsed (line 1)",),
         PROFILE_IN_USE,
     ),
     "a line without a key": Setup(
         f"[profile p]\nregion = eu-west-1\n{CANARY}\n",
         AuthenticationError,
-        ("/config' can't be parsed (line 3)",),
+        ("config' can't be parsed (line 3)",),
         PROFILE_IN_USE,
     ),
     "a key that is there twice": Setup(
         f"{BASE}aws_secret_access_key = {CANARY}\n",
         AuthenticationError,
-        ("/config' can't be parsed (line 4)", "each key once"),
+        ("config' can't be parsed (line 4)", "each key once"),
         PROFILE_IN_USE,
     ),
     "no such profile": Setup(
@@ -313,8 +320,8 @@ SETUPS = {
         AuthenticationError,
         (
             "there is no profile 'p' (from AWS_PROFILE) in ",
-            "/config or ",
-            "/credentials",
+            "config or ",
+            "credentials",
             "as [profile p] to",
         ),
         PROFILE_IN_USE,
@@ -489,7 +496,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "accessToken": CANARY,
             "expiresAt": "2020-01-01T00:00:00Z",
         }
-        (tmp_path / f"{name}.json").write_text(json.dumps(token))
+        (tmp_path / f"{name}.json").write_text(json.dumps(token), encoding="utf-8")
     return tmp_path
 
 
@@ -511,7 +518,7 @@ async def test_a_wrong_setup(name: str, pooled: bool, home: Path, monkeypatch: p
     """Each says which profile, file or variable it is, and what to do, and shows no value; its class fits."""
     setup = SETUPS[name]
     (home / "config").write_bytes(setup.config if isinstance(setup.config, bytes) else setup.config.encode())
-    (home / "credentials").write_text("")
+    (home / "credentials").write_text("", encoding="utf-8")
     for variable in KEYS:
         monkeypatch.delenv(variable)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(home / "config"))

@@ -271,7 +271,9 @@ async def test_decoding() -> None:
 
 
 @pytest.mark.parametrize(
-    "decode", [int, lambda text: {}[text], lambda text: Path(text).read_text()], ids=["int", "key", "path"]
+    "decode",
+    [int, lambda text: {}[text], lambda text: Path(text).read_text(encoding="utf-8")],
+    ids=["int", "key", "path"],
 )
 async def test_decoding_fails(decode: Callable[[str], object]) -> None:
     """Whatever `decode` raises, nothing of the text is in the error, in what it is chained to, or in a frame."""

@@ -138,7 +138,7 @@ class TestLoading:
 
     def test_a_model_of_the_users(self, tmp_path: Path) -> None:
         """Models are found where the loader looks, and one that isn't there is none."""
-        (tmp_path / "model.json").write_text('{"b": 1, "a": {"c": 2}}')
+        (tmp_path / "model.json").write_text('{"b": 1, "a": {"c": 2}}', encoding="utf-8")
         read = models._JSONFileLoader().load_file(str(tmp_path / "model"))
         assert list(read) == ["b", "a"]
         assert models._JSONFileLoader().load_file(str(tmp_path / "missing")) is None

@@ -39,7 +39,7 @@ IN_CLEAR = "http://vpce-1.example:8080"
 
 def line_of(marker: str) -> int:
     """Return the number of the one line of this file that ends in a comment."""
-    lines = Path(__file__).read_text().splitlines()
+    lines = Path(__file__).read_text(encoding="utf-8").splitlines()
     (found,) = [number for number, line in enumerate(lines, 1) if line.endswith(f"# {marker}")]
     return found
 

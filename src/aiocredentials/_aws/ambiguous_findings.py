@@ -79,6 +79,18 @@ def _explain_program(failure: Failure) -> Finding | None:
         return None
     if isinstance(error, OSError):
         return _not_started(error, failure)
+    # asyncio raises it without a message. psycopg needs such a loop on Windows.
+    if isinstance(error, NotImplementedError):
+        return Finding(
+            what=(
+                f"{PROGRAM} ({failure.the_profile}) can't be started, because this event loop "
+                "can't start programs"
+            ),
+            advice=(
+                "On Windows, use asyncio's ProactorEventLoop and not its SelectorEventLoop, or "
+                "another source of AWS credentials."
+            ),
+        )
     if "quotation" in str(error):
         return Finding(
             what=(

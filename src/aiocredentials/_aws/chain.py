@@ -143,6 +143,7 @@ class _Helper:
     """A `credential_process` that is killed when nobody waits for it any more.
 
     Without a terminal it has a process group of its own, so its own children are killed with it.
+    Windows has no such groups, so there its own children go on.
     """
 
     def __init__(
@@ -167,7 +168,8 @@ class _Helper:
 
     async def _end(self) -> None:
         if self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
+            # On macOS, a group whose last process has just ended raises a PermissionError.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 self._kill()
         try:
             with contextlib.suppress(TimeoutError):

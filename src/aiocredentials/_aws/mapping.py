@@ -118,7 +118,13 @@ _CA_BUNDLE_ADVICE = (
 _HOST = re.compile(r"https?://(?:[^/@]*@)?([^/@:]+)")
 
 # The numbers of the system and of c-ares for a name without an address, and for an unknown name.
-_UNRESOLVED = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
+# On Windows, EAI_NODATA is EAI_NONAME, and a name without an address has a number of its own.
+_WSANO_DATA = 11004
+_UNRESOLVED = (
+    socket.EAI_NONAME,
+    getattr(socket, "EAI_NODATA", socket.EAI_NONAME),
+    _WSANO_DATA,
+)
 _UNRESOLVED_BY_ARES = ((1,), (4,))
 
 

@@ -39,6 +39,8 @@ exit codes:
 """
 _REACH_AWS = ("aioboto3", "aiobotocore", "botocore")
 _INTERRUPTED = 130
+# What a write to a pipe raises if its reader has closed it; the second is Windows's.
+_READER_LEFT = {errno.EPIPE, errno.EINVAL}
 _FRAME_SECONDS = 0.1
 # To the start of the line, and erase it.
 _CLEAR = "\r\x1b[K"
@@ -139,9 +141,14 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _may_colour() -> bool:
+    """Return whether a terminal obeys the sequences for colours, and the user wants them."""
     if os.environ.get("NO_COLOR"):
         return False
-    return os.environ.get("TERM") != "dumb"
+    terminal = os.environ.get("TERM")
+    if terminal is None and sys.platform == "win32":
+        # The older console of Windows prints the sequences. Windows Terminal sets this variable.
+        return "WT_SESSION" in os.environ
+    return terminal != "dumb"
 
 
 def _encoding() -> str:
@@ -322,12 +329,12 @@ def _write(text: str) -> None:
         # Python would try to write the buffered text once more when the process ends.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
-        if error.errno != errno.EPIPE:
+        if error.errno not in _READER_LEFT:
             sys.stderr.write(f"The report can't be written: {error.strerror}.\n")
 
 
 def _interrupted(*_: object) -> NoReturn:
     """End at once: an orderly end would wait for a thread that resolves a host name."""
-    if os.isatty(1):
+    if os.isatty(1) and _may_colour():
         os.write(1, _CLEAR.encode())
     os._exit(_INTERRUPTED)

@@ -196,8 +196,10 @@ def _child(errors: IO[bytes]) -> subprocess.Popen[bytes]:
         stdout=subprocess.PIPE,
         stderr=errors,
         env=_child_environment(),
-        # Ctrl-C is for the parent, which may still need the server to clean up.
+        # Ctrl-C is for the parent, which may still need the server to clean up. Windows ignores
+        # the first argument, and other systems don't have the flag.
         start_new_session=True,
+        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
     )
 
 

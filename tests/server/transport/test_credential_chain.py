@@ -44,7 +44,7 @@ class TestCredentialChain:
     def web_identity(self, environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
         """Offer a web identity, as EKS gives one to a pod."""
         token = tmp_path / "token"
-        token.write_text("a-web-identity-token")
+        token.write_text("a-web-identity-token", encoding="utf-8")
         environment.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(token))
         environment.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/app")
         environment.setenv("AWS_ROLE_SESSION_NAME", "tests")
@@ -55,11 +55,12 @@ class TestCredentialChain:
         start = "https://portal.example/start"
         (tmp_path / "config").write_text(
             f"[default]\nsso_start_url = {start}\nsso_region = {REGION}\n"
-            "sso_account_id = 123456789012\nsso_role_name = app\n"
+            "sso_account_id = 123456789012\nsso_role_name = app\n",
+            encoding="utf-8",
         )
         token = {"startUrl": start, "region": REGION, "accessToken": "portal", "expiresAt": "2099-01-01T00:00:00Z"}
         name = hashlib.sha1(start.encode(), usedforsecurity=False).hexdigest()
-        (tmp_path / f"{name}.json").write_text(json.dumps(token))
+        (tmp_path / f"{name}.json").write_text(json.dumps(token), encoding="utf-8")
         environment.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
         # botocore works out the home directory when it is imported: too early for HOME to help.
         environment.setattr(SSOProvider, "_SSO_TOKEN_CACHE_DIR", str(tmp_path))

@@ -31,7 +31,7 @@ class TestTrust:
     ) -> None:
         """`ca_bundle` in the profile is the trust store, and it replaces the public authorities only."""
         configuration = tmp_path / "config"
-        configuration.write_text(f"[profile private]\nca_bundle = {certificates.authority.bundle}\n")
+        configuration.write_text(f"[profile private]\nca_bundle = {certificates.authority.bundle}\n", encoding="utf-8")
         environment.setenv("AWS_CONFIG_FILE", str(configuration))
         environment.delenv("AWS_CA_BUNDLE")
         session = None
@@ -74,7 +74,7 @@ class TestTrust:
         """A bundle that isn't there, or isn't one, is named by the error, and nobody connects without checks."""
         bundle = tmp_path / "bundle.pem"
         if content is not None:
-            bundle.write_text(content)
+            bundle.write_text(content, encoding="utf-8")
         environment.setenv("AWS_CA_BUNDLE", str(bundle))
         async with SecretsManagerStub(server_context(certificates.right)) as server:
             with pytest.raises(EndpointUnreachableError) as caught:
