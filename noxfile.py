@@ -1,7 +1,7 @@
 """The checks of this project, and a demo.
 
 `nox -l` lists all sessions. A plain `nox` runs those that it marks with `*`: the others take
-minutes (tests_lowest, mutants, soak, fuzz, bench) or check nothing (demo).
+minutes (tests_lowest, resolve, mutants, soak, fuzz, bench) or check nothing (demo).
 """
 
 from __future__ import annotations
@@ -189,6 +189,13 @@ def tests_lowest(session: nox.Session) -> None:
 
     session.install("--resolution", "lowest-direct", WITH_EXTRAS, *group("tests_lowest"))
     run_tests(session, also=("exhaustive", "load"))
+
+
+@nox.session(python=OLDEST, default=False)
+def resolve(session: nox.Session) -> None:
+    """Let pip and uv find versions for this package, each request within a minute."""
+    session.install("uv")
+    session.run("python", ".ci/resolve.py")
 
 
 @nox.session(default=False)
