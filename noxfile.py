@@ -250,6 +250,13 @@ def tests_lowest(session: nox.Session) -> None:
     run_tests(session, also=("exhaustive", "load"))
 
 
+@nox.session(python=OLDEST, default=False)
+def resolve(session: nox.Session) -> None:
+    """Let pip and uv find versions for this package, each request within a minute."""
+    session.install("uv")
+    session.run("python", ".ci/resolve.py")
+
+
 @nox.session(default=False)
 def mutants(session: nox.Session) -> None:
     """Break the promises one by one in a copy of the package: the tests must catch each."""
