@@ -3,6 +3,9 @@
 `nox -s resolve` runs this script. It builds the wheel and passes each request below to the pip
 that came with this Python, to the newest pip and to uv, all without a cache, as on a fresh
 machine. Nothing is installed except two copies of pip. It needs the package index.
+
+Each answer must have the newest aioboto3. So the session fails on the day that a newer one appears
+which our bounds of boto3 keep away.
 """
 
 from __future__ import annotations
@@ -22,12 +25,9 @@ ROOT = Path(__file__).resolve().parent.parent
 # In seconds, per request and tool.
 LIMIT = 60
 
-# Any older aioboto3 is a wrong answer: it is what a resolver falls back to without our bounds.
-LOWEST_AIOBOTO3 = (15, 5)
-
 # pip prints one line with all names and versions, uv one line for each.
 AIOBOTO3 = re.compile(
-    r"^(?:Would install (?:.* )?aioboto3-| \+ aioboto3==)(?P<major>\d+)\.(?P<minor>\d+)",
+    r"^(?:Would install (?:.* )?aioboto3-| \+ aioboto3==)(?P<version>\S+)",
     re.MULTILINE,
 )
 
@@ -64,8 +64,12 @@ REQUESTS = [
 ]
 
 
-def problem_with(request: Request, outcome: Outcome) -> str | None:
-    """Return what is wrong with an outcome, or None if it is as the request expects."""
+def problem_with(request: Request, outcome: Outcome, newest: str) -> str | None:
+    """Return what is wrong with an outcome, or None if it is as the request expects.
+
+    An aioboto3 that isn't the newest is wrong: a resolver falls back to one of years ago if it
+    lacks our bounds, and keeps to 15.5 if they are out of date.
+    """
     if outcome.status is None:
         return f"stopped after {LIMIT} seconds without an answer"
 
@@ -75,14 +79,21 @@ def problem_with(request: Request, outcome: Outcome) -> str | None:
     if outcome.status != 0:
         return f"failed with exit status {outcome.status}"
 
-    found = AIOBOTO3.search(outcome.text)
-    if found is None:
+    version = aioboto3_in(outcome)
+    if version is None:
         return "the answer has no aioboto3"
-
-    version = (int(found["major"]), int(found["minor"]))
-    if version < LOWEST_AIOBOTO3:
-        return f"the answer has an old aioboto3: {version[0]}.{version[1]}"
+    if version != newest:
+        return (
+            f"the answer has aioboto3 {version}, and {newest} is the newest: "
+            "compare the bounds in pyproject.toml with what it needs"
+        )
     return None
+
+
+def aioboto3_in(outcome: Outcome) -> str | None:
+    """Return the version of aioboto3 that a tool would install, if it would."""
+    found = AIOBOTO3.search(outcome.text)
+    return found["version"] if found else None
 
 
 def problem_with_refusal(request: Request, outcome: Outcome) -> str | None:
@@ -164,11 +175,16 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         build_wheel(folder)
-        for tool, command in make_tools(folder).items():
+        tools = make_tools(folder)
+        newest = aioboto3_in(run([*tools["uv"], "aioboto3"]))
+        if newest is None:
+            sys.exit("uv finds no aioboto3")
+
+        for tool, command in tools.items():
             for request in REQUESTS:
                 asked = " ".join(request.requirements)
                 outcome = run([*command, *request.requirements])
-                problem = problem_with(request, outcome)
+                problem = problem_with(request, outcome, newest)
                 expected = "refused, as expected" if request.refusal else "found"
                 result = problem or expected
                 row = f"{asked:42} {tool:10} {outcome.seconds:5.1f} s  {result}"
