@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nox
@@ -52,13 +53,38 @@ os.environ["PYENV_VERSION"] = ":".join(filter(None, PYENV_VERSIONS))
 
 # pyproject.toml explains these markers.
 SHORT = "not exhaustive and not load and not soak"
+EXHAUSTIVE = "exhaustive and not soak"
+COMPLETE = "not load and not soak"
+LOAD = "load"
 
-# The tests whose result depends on the version of aiobotocore more than on the version of Python.
+# A plain `nox` runs each test where its result may differ: CONTRIBUTING.md has the table.
+# The result of these depends on neither Python nor aiobotocore: they start programs and read pages.
+ONCE = [
+    "tests/kit/test_plugin.py",
+    "tests/server/test_doctor_page.py",
+    "tests/server/test_doctor_process.py",
+    "tests/server/test_moto_server.py",
+    "tests/server/test_platforms.py",
+    *sorted(map(str, Path("tests").glob("test_*.py"))),
+]
+NOT_ONCE = [f"--ignore={path}" for path in ONCE]
+
+# The result of these depends on aiobotocore more than on Python.
 OF_AIOBOTOCORE = ["tests/contract", "tests/server/test_main_job.py", "tests/server/transport"]
 
-# The tests whose result depends on Python's own asyncio. The doctor's tests, a third of their time,
-# don't.
-OF_ASYNCIO = ["tests/unit", "tests/server", "--ignore-glob=*/test_doctor*"]
+# The result of these depends on Python's own asyncio, threads and forks.
+OF_ASYNCIO = [
+    "tests/unit",
+    "tests/server/test_fork.py",
+    "tests/server/test_gateway.py",
+    "tests/server/test_loops_and_close.py",
+    "tests/server/test_main_job.py",
+    "tests/server/test_many_loops.py",
+    "tests/server/test_pool.py",
+]
+
+# A new Python may change whatever it likes, except that the doctor only asks and prints.
+OF_NEW_PYTHON = [*NOT_ONCE, "--ignore-glob=*/test_doctor*"]
 
 # GitHub's schemas, as check-jsonschema names them, and the files below .github that follow them.
 GITHUB_SCHEMAS = {
@@ -94,39 +120,40 @@ MEASURED = next(filter(has_postgresql, reversed(FOUND)), NEWEST)
 
 def run_tests(
     session: nox.Session,
-    *folders: str,
-    also: tuple[str, ...] = (),
+    *selection: str,
+    markers: str = SHORT,
+    explained: bool = True,
     measured: bool = False,
 ) -> None:
-    """Run pytest in several processes: first the short tests, then those of some markers.
+    """Run pytest in several processes.
 
     Args:
-        session: The session to run in. Its arguments, if there are any, replace all of ours.
-        folders: Where to look for short tests: everywhere by default.
-        also: Markers whose tests run afterwards, each with the folders to look in: "load", or
-            "exhaustive tests/leaks".
-        measured: Measure the coverage of the short tests. The `coverage` session reads it.
+        session: The session to run in. Its arguments, if there are any, replace the selection.
+        selection: Where to look for tests, or to look for none: everywhere by default.
+        markers: Which of the tests to run.
+        explained: Show the values in an assertion that fails. It takes each process ten seconds
+            to prepare that, so it isn't done on every Python.
+        measured: Measure the coverage. The `coverage` session reads it.
     """
     data = f".coverage.{session.name}"
-    for stale in Path().glob(f"{data}.*"):
-        stale.unlink()
-
-    cores = min(os.cpu_count() or 1, 4)
-    pytest = ["pytest", "--dist", "worksteal", "--numprocesses"]
     measure = ["coverage", "run", "-m"] if measured else []
-    selection = session.posargs or ["-m", SHORT, *folders]
-    environment = {"COVERAGE_FILE": data}
-    session.run(*measure, *pytest, str(cores), *selection, env=environment)
+    if measured:
+        for stale in Path().glob(f"{data}.*"):
+            stale.unlink()
+
+    # The short tests wait for a third of their time, and the exhaustive ones for half of it. What
+    # is under load, or chosen by hand, must not wait for a processor.
+    cores = min(os.cpu_count() or 1, 4)
+    processes = {SHORT: cores + 1, COMPLETE: 2 * cores, EXHAUSTIVE: 2 * cores, LOAD: cores}[markers]
+    arguments = ["-m", markers, *selection]
     if session.posargs:
-        return
+        processes = cores
+        arguments = session.posargs
 
-    for marker_and_folders in also:
-        marker, *places = marker_and_folders.split()
-
-        # Exhaustive tests wait for deadlines half of the time, so each core can run two of them.
-        # Tests under load would get more load than they are meant to have.
-        processes = cores if marker == "load" else 2 * cores
-        session.run(*pytest, str(processes), "-m", marker, *places)
+    how = ["--dist", "worksteal", "--numprocesses", str(processes)]
+    if not explained:
+        how.append("--assert=plain")
+    session.run(*measure, "pytest", *how, *arguments, env={"COVERAGE_FILE": data})
 
 
 @nox.session(default=False)
@@ -180,10 +207,16 @@ def package(session: nox.Session) -> None:
 def typing(session: nox.Session) -> None:
     """Check the types with mypy and pyright, both strict."""
     session.install(WITH_EXTRAS, *group("typing"))
-    session.run("mypy")
 
-    # Without this, pyright asks the network for newer releases of itself.
-    session.run("pyright", env={"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"})
+    # Each of them uses one processor, so they run at the same time.
+    with ThreadPoolExecutor() as pool:
+        mypy = pool.submit(session.run, "mypy")
+        # Without this, pyright asks the network for newer releases of itself.
+        quiet = {"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
+        pyright = pool.submit(session.run, "pyright", env=quiet)
+
+    mypy.result()
+    pyright.result()
 
 
 @nox.session(python=PYTHONS)
@@ -192,14 +225,16 @@ def tests(session: nox.Session) -> None:
     session.install(WITH_EXTRAS, *group("tests"))
 
     if session.python == OLDEST:
-        run_tests(session, also=("exhaustive", "load tests/integrations"))
+        elsewhere = NOT_ONCE if OLDEST != MEASURED else []
+        run_tests(session, *elsewhere, markers=COMPLETE)
+        if not session.posargs:
+            run_tests(session, "tests/integrations", markers=LOAD)
     elif session.python == MEASURED:
-        # tests_newest runs all tests on this Python, with another aiobotocore.
-        run_tests(session, *OF_AIOBOTOCORE)
+        run_tests(session, *OF_AIOBOTOCORE, *ONCE)
     elif session.python == NEWEST:
-        run_tests(session)
+        run_tests(session, *OF_NEW_PYTHON, explained=False)
     else:
-        run_tests(session, *OF_ASYNCIO)
+        run_tests(session, *OF_ASYNCIO, explained=False)
 
 
 @nox.session(python=MEASURED)
@@ -208,7 +243,9 @@ def tests_newest(session: nox.Session) -> None:
     extras = itertools.chain(*EXTRAS.values())
     session.install("aiobotocore[boto3]", "aiofiles", *extras, *group("tests"))
     session.install("--no-deps", "aioboto3", ".")
-    run_tests(session, also=("exhaustive tests/leaks",), measured=True)
+    run_tests(session, *NOT_ONCE, measured=True)
+    if not session.posargs:
+        run_tests(session, "tests/leaks", markers=EXHAUSTIVE)
 
 
 @nox.session(python=MEASURED, default=False)
@@ -223,7 +260,9 @@ def upstream(session: nox.Session) -> None:
     # The report begins with the versions: that is what a failure is about.
     freeze = ["uv", "pip", "freeze"] if is_uv else ["python", "-m", "pip", "freeze"]
     session.run(*freeze, external=is_uv)
-    run_tests(session, also=("exhaustive", "load tests/integrations"))
+    run_tests(session, markers=COMPLETE)
+    if not session.posargs:
+        run_tests(session, "tests/integrations", markers=LOAD)
 
 
 @nox.session(default=False)
@@ -247,7 +286,9 @@ def tests_lowest(session: nox.Session) -> None:
         session.skip('only uv can pick the lowest versions: python -m pip install "nox[uv]"')
 
     session.install("--resolution", "lowest-direct", WITH_EXTRAS, *group("tests_lowest"))
-    run_tests(session, also=("exhaustive", "load"))
+    run_tests(session, markers=COMPLETE)
+    if not session.posargs:
+        run_tests(session, "tests/integrations", markers=LOAD)
 
 
 @nox.session(python=OLDEST, default=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
 from pathlib import Path
@@ -35,6 +36,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="URL",
         help="run tests/contract against this Secrets Manager too, with the AWS credentials of the environment",
     )
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported out of garbage collections: it stays, and to look through it takes a tenth of the time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

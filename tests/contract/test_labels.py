@@ -190,7 +190,7 @@ async def test_every_sequence_from_a_secret_without_a_value(backend: Backend) ->
         await nothing.check(pool)
 
 
-@pytest.mark.exhaustive
+@pytest.mark.soak
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("has_value", [True, False])
 async def test_every_sequence_of_five_changes(backend: Backend, *, has_value: bool) -> None:

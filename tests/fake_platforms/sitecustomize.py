@@ -10,6 +10,7 @@ imported first, and sees the real `sys.platform`.
 from __future__ import annotations
 
 import asyncio
+import asyncio.base_subprocess
 import builtins
 import concurrent.futures.thread
 import importlib.resources
@@ -115,6 +116,8 @@ def start_processes_as_windows_does() -> None:
 
     subprocess.Popen.__init__ = start
     subprocess.Popen.kill = lambda self: self.send_signal(KILL)
+    # Since Python 3.14, asyncio looks for SIGKILL by itself here, and on Windows calls `Popen.kill`.
+    asyncio.base_subprocess.BaseSubprocessTransport.kill = lambda self: self._proc.kill()
 
 
 def count_time_as_windows_does() -> None:

@@ -7,6 +7,7 @@ import inspect
 import subprocess
 import sys
 import types
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -177,7 +178,10 @@ def imports_of(path: Path) -> Iterator[Import]:
             yield Import(module_name(path), name, id(node) in guarded)
 
 
-IMPORTS = [one for path in MODULES for one in imports_of(path)]
+@cache
+def all_imports() -> list[Import]:
+    """Read the imports off all files: once per process, and only in a process that runs these tests."""
+    return [one for path in MODULES for one in imports_of(path)]
 
 
 def floor(module: str) -> int:
@@ -206,7 +210,7 @@ def is_in_same_folder(module: str, imported: str) -> bool:
 def test_imports_point_down(module: str) -> None:
     """A module imports lower floors only, type annotations included; the top floor sees what users see."""
     top = module.partition(".")[0]
-    for one in IMPORTS:
+    for one in all_imports():
         if one.module != module or one.imported.partition(".")[0] != PACKAGE:
             continue
         imported = one.imported.partition(".")[2] or "__init__"
@@ -225,7 +229,7 @@ def test_imports_point_down(module: str) -> None:
 
 def test_third_parties_have_owners() -> None:
     """Each third-party package is imported by the files that own it, and by nobody else."""
-    for module, imported, for_types in IMPORTS:
+    for module, imported, for_types in all_imports():
         package = imported.partition(".")[0]
         if package == PACKAGE or package in sys.stdlib_module_names or for_types:
             continue
@@ -234,11 +238,11 @@ def test_third_parties_have_owners() -> None:
 
 def test_the_rules_see_something() -> None:
     """The reader of imports finds them at the top of a file, in functions, and for types."""
-    assert Import("_aws.gateway", f"{PACKAGE}._aws.answered_errors", for_types=False) in IMPORTS
-    assert Import("_aws.clients", f"{PACKAGE}._aws.chain", for_types=False) in IMPORTS
-    assert Import("_manager", f"{PACKAGE}._pool", for_types=True) in IMPORTS
-    assert Import("_cache.reader", f"{PACKAGE}._cache.cache", for_types=True) in IMPORTS
-    assert Import("_aws.session", "aioboto3", for_types=False) in IMPORTS
+    assert Import("_aws.gateway", f"{PACKAGE}._aws.answered_errors", for_types=False) in all_imports()
+    assert Import("_aws.clients", f"{PACKAGE}._aws.chain", for_types=False) in all_imports()
+    assert Import("_manager", f"{PACKAGE}._pool", for_types=True) in all_imports()
+    assert Import("_cache.reader", f"{PACKAGE}._cache.cache", for_types=True) in all_imports()
+    assert Import("_aws.session", "aioboto3", for_types=False) in all_imports()
 
 
 def test_the_public_door() -> None:

@@ -76,7 +76,7 @@ def test_identifiers_that_collide() -> None:
     assert walk(0, 40) == []
 
 
-@pytest.mark.exhaustive
+@pytest.mark.soak
 @pytest.mark.timeout(120)
 def test_identifiers_that_collide_for_long() -> None:
     """Promises 4, 5 and 12: so it is in 40,000 random steps; in the soak they are 200,000."""

@@ -182,7 +182,7 @@ async def crowd(
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("sky", ["refused", "hanging"])
+@pytest.mark.parametrize("sky", [pytest.param("refused", marks=pytest.mark.soak), "hanging"])
 def test_two_hours(sky: Sky) -> None:
     """The value bridges just `max_stale`, then there is one error for all; few calls; back within a back-off step."""
 
