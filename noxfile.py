@@ -58,14 +58,20 @@ COMPLETE = "not load and not soak"
 LOAD = "load"
 
 # A plain `nox` runs each test where its result may differ: CONTRIBUTING.md has the table.
-# The result of these depends on neither Python nor aiobotocore: they start programs and read pages.
+# The result of these depends little on Python and aiobotocore: they start programs and read pages.
+# Only tests_newest runs them.
 ONCE = [
+    "tests/kit/test_how_to.py",
     "tests/kit/test_plugin.py",
     "tests/server/test_doctor_page.py",
     "tests/server/test_doctor_process.py",
     "tests/server/test_moto_server.py",
     "tests/server/test_platforms.py",
-    *sorted(map(str, Path("tests").glob("test_*.py"))),
+    "tests/test_docs.py",
+    "tests/test_examples.py",
+    "tests/test_install_lines.py",
+    "tests/test_readme.py",
+    "tests/test_workflows.py",
 ]
 NOT_ONCE = [f"--ignore={path}" for path in ONCE]
 
@@ -225,12 +231,11 @@ def tests(session: nox.Session) -> None:
     session.install(WITH_EXTRAS, *group("tests"))
 
     if session.python == OLDEST:
-        elsewhere = NOT_ONCE if OLDEST != MEASURED else []
-        run_tests(session, *elsewhere, markers=COMPLETE)
+        run_tests(session, *NOT_ONCE, markers=COMPLETE)
         if not session.posargs:
             run_tests(session, "tests/integrations", markers=LOAD)
     elif session.python == MEASURED:
-        run_tests(session, *OF_AIOBOTOCORE, *ONCE)
+        run_tests(session, *OF_AIOBOTOCORE)
     elif session.python == NEWEST:
         run_tests(session, *OF_NEW_PYTHON, explained=False)
     else:
@@ -243,7 +248,7 @@ def tests_newest(session: nox.Session) -> None:
     extras = itertools.chain(*EXTRAS.values())
     session.install("aiobotocore[boto3]", "aiofiles", *extras, *group("tests"))
     session.install("--no-deps", "aioboto3", ".")
-    run_tests(session, *NOT_ONCE, measured=True)
+    run_tests(session, measured=True)
     if not session.posargs:
         run_tests(session, "tests/leaks", markers=EXHAUSTIVE)
 

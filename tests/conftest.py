@@ -38,10 +38,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_collection_finish() -> None:
-    """Leave what was imported out of garbage collections: it stays, and to look through it takes a tenth of the time."""
-    gc.collect()
-    gc.freeze()
+def pytest_configure() -> None:
+    """Collect garbage less often: to look through all that was imported took a tenth of the tests' time."""
+    gc.set_threshold(20_000, 50, 100)
 
 
 @pytest.fixture(autouse=True)

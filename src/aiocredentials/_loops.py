@@ -247,7 +247,7 @@ async def join(task: asyncio.Task[R]) -> R:
     raise cancelled_inside()
 
 
-async def finish(closing: Iterable[_Future]) -> None:
+async def finish(closing: Iterable[asyncio.Future[Any]]) -> None:
     """Wait until all futures are done. A cancellation meanwhile is raised at the end."""
     pending = set(closing)
     cancelled: asyncio.CancelledError | None = None

@@ -36,6 +36,12 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "suppress(ProcessLookupError)",
     ),
     (
+        "a helper's child goes on if its caller leaves at the start",
+        "_aws/chain.py",
+        "        await finish([starting])\n",
+        "        await starting\n",
+    ),
+    (
         "a helper goes on without process groups",
         "_aws/chain.py",
         "        else:\n            process.kill()",

@@ -10,10 +10,12 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
+from aiobotocore.credentials import AioProcessProvider
 from aiobotocore.session import AioSession
 
 from aiocredentials import AsyncCredentialsManager, AuthenticationError, CredentialsPool
@@ -191,6 +193,19 @@ class TestHangs:
         assert len(helper.pids()) == 2
         await helper.none_left()
 
+    async def test_given_up_while_it_starts(self, helper: Helper) -> None:
+        """A helper whose caller is cancelled before asyncio has connected its pipes is killed with its child."""
+        starting = asyncio.create_task(_chain.start_helper(str(helper.path), stdout=asyncio.subprocess.PIPE))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        while not helper.has_hung:
+            time.sleep(0.01)  # noqa: ASYNC251 (the loop must not go on meanwhile)
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+        async with asyncio.timeout(10):
+            await helper.none_left()
+
     async def test_closing_after_it_was_given_up(self, stub: StubSecretsManager, helper: Helper) -> None:
         """A pool that never had a client leaves no filter on botocore's log either."""
         async with CredentialsPool(endpoint_url=stub.url, policy=None, timeout=PATIENCE) as pool:
@@ -273,6 +288,14 @@ class TestEnds:
         await process._end()
         assert process.returncode == 3
 
+    async def test_one_that_cannot_start(self) -> None:
+        """If it can't be started, a caller that was cancelled meanwhile is told of its cancellation only."""
+        starting = asyncio.create_task(_chain.start_helper("there-is-no-such-program"))
+        await asyncio.sleep(0)
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+
     async def test_without_process_groups(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """On Windows, which has no process groups, a helper that hangs is killed all the same."""
         monkeypatch.delattr(os, "killpg", raising=False)
@@ -289,6 +312,8 @@ class TestEnds:
             raise NotImplementedError
 
         monkeypatch.setattr(type(asyncio.get_running_loop()), "_make_subprocess_transport", cannot)
+        # A newer aiobotocore starts the program in a thread then: this one can't do that either.
+        monkeypatch.setattr(AioProcessProvider, "_run_in_thread", cannot, raising=False)
         configure("[default]\ncredential_process = helper\n")
         async with CredentialsPool(endpoint_url=stub.url, policy=None) as pool:
             with pytest.raises(

@@ -6,7 +6,6 @@ The gateway and the cache are the real ones; only the client is made here, and i
 from __future__ import annotations
 
 import asyncio
-import inspect
 import time
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -31,7 +30,7 @@ from aiocredentials._aws.regions import Region
 from aiocredentials._aws.requests import SecretRequest
 from aiocredentials._aws.session import Opened
 from aiocredentials._cache import LONGEST_BACKOFF
-from aiocredentials._store import CLOCK, SecretStore, suspend_aware_clock
+from aiocredentials._store import SecretStore
 from unit.virtual_time import run
 
 pytestmark = pytest.mark.exhaustive
@@ -400,39 +399,3 @@ def test_suspend_during_a_fetch(asleep: float) -> None:
         assert edition_of(await world.outcome()) == 2
 
     play(drama)
-
-
-@pytest.mark.parametrize(
-    ("clocks", "chosen"),
-    [
-        ({"CLOCK_BOOTTIME": 7, "CLOCK_MONOTONIC": 1, "CLOCK_MONOTONIC_RAW": 4}, 7),
-        ({"CLOCK_MONOTONIC": 6, "CLOCK_MONOTONIC_RAW": 4}, 4),
-        ({"CLOCK_MONOTONIC": 4}, None),
-        ({}, None),
-    ],
-    ids=["Linux", "macOS", "another", "Windows"],
-)
-def test_the_clock_counts_time_asleep(
-    clocks: dict[str, int], chosen: int | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Age is counted by the system's clock that goes on while the machine sleeps; on Windows that is Python's own."""
-    for name in ("CLOCK_BOOTTIME", "CLOCK_MONOTONIC", "CLOCK_MONOTONIC_RAW", "clock_gettime"):
-        monkeypatch.delattr(time, name, raising=False)
-    for name, number in clocks.items():
-        monkeypatch.setattr(time, name, number, raising=False)
-    if clocks:
-        monkeypatch.setattr(time, "clock_gettime", lambda number: 1_000.0 + number, raising=False)
-    clock = suspend_aware_clock()
-    if chosen is None:
-        assert clock is time.monotonic
-    else:
-        assert clock() == 1_000.0 + chosen
-
-
-def test_the_clock_of_this_system() -> None:
-    """By default a store goes by that clock, which does go on."""
-    clock = inspect.signature(SecretStore).parameters["clock"].default
-    assert clock is CLOCK
-    assert SecretStore(Service(), TIMEOUT, pooled=True).cache.clock is clock
-    before = suspend_aware_clock()()
-    assert before <= clock() <= suspend_aware_clock()()

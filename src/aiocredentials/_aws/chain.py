@@ -38,7 +38,7 @@ from aiobotocore.utils import (
     _RefCountedSession,
 )
 
-from aiocredentials._loops import bookkeeping
+from aiocredentials._loops import bookkeeping, detached_task, finish
 from aiocredentials.errors import AuthenticationError, make_error
 
 if TYPE_CHECKING:
@@ -119,12 +119,22 @@ def refuse_mfa(prompt: str) -> NoReturn:
 async def start_helper(*command: str, **streams: Any) -> _Helper:
     """Start a `credential_process`, with the arguments of `asyncio.create_subprocess_exec`."""
     alone = not _has_terminal()
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        start_new_session=alone,
-        **streams,
+    starting = detached_task(
+        asyncio.create_subprocess_exec(
+            *command,
+            start_new_session=alone,
+            **streams,
+        )
     )
-    return _Helper(process, alone=alone)
+    try:
+        # If asyncio were cancelled half-way, it would kill the helper without its own children.
+        await finish([starting])
+    except asyncio.CancelledError:
+        if starting.exception() is None:
+            await _Helper(starting.result(), alone=alone)._end()
+        raise
+
+    return _Helper(starting.result(), alone=alone)
 
 
 def _has_terminal() -> bool:
