@@ -154,11 +154,7 @@ async def create_pool(
             await opening.open(pool)
             yield pool
     finally:
-        is_open = opening.opened.is_set()
-        if is_open:
-            # If this is cancelled, asyncpg terminates all connections. `close_completely`, by which
-            # the other adapters close, would wait without a limit for connections in use.
-            await pool.close()
+        await opening.close(pool)
 
 
 class _Opening:
@@ -192,6 +188,13 @@ class _Opening:
             raise
         self.opened.set()
         self._forget()
+
+    async def close(self, pool: Pool) -> None:
+        """Close the pool, unless it never opened: then nothing of it is left."""
+        if self.opened.is_set():
+            # If this is cancelled, asyncpg terminates all connections. `close_completely`, by which
+            # the other adapters close, would wait without a limit for connections in use.
+            await pool.close()
 
     async def _undo(self) -> None:
         """End the tasks, except for the one that runs this, and terminate the connections."""
