@@ -55,7 +55,7 @@ def build(folder: Path) -> list[Path]:
 
 def environment(folder: Path) -> Path:
     """Make an environment with pip in it, and return its Python."""
-    run([sys.executable, "-m", "venv", str(folder)])
+    run(["uv", "venv", "--quiet", "--seed", "--python", sys.executable, str(folder)])
     scripts = "Scripts" if os.name == "nt" else "bin"
     return folder / scripts / "python"
 
