@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CACHE_TESTS = [
     "test_freshness.py",
     "test_outcomes.py",
+    "test_many_secrets.py",
     "test_cache_ageing.py",
     "test_cache_aliases.py",
     "test_cache_batches.py",
@@ -53,6 +54,7 @@ CACHE_TESTS = [
 ]
 # A file that isn't here has the tests of the cache.
 TESTS = {
+    "_json_copies.py": ["test_json_copies.py"],
     "_aws/gateway.py": [*CACHE_TESTS, "../server/test_healing.py"],
     "_loops.py": [*CACHE_TESTS, "test_cancelled_inside.py", "../server/test_fork.py"],
     "_aws/pooled.py": ["../server/test_healing.py"],

@@ -8,7 +8,7 @@ import inspect
 from collections.abc import AsyncGenerator, Coroutine
 from functools import partial
 from types import MethodType
-from typing import TYPE_CHECKING, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar, cast
 
 from aiocredentials._pydantic_errors import listed, place_of, problems_of, words_of
 from aiocredentials.errors import SecretFormatError, for_caller, make_error, set_what, what_of
@@ -115,6 +115,25 @@ class Decoder(Generic[T]):
     def __repr__(self) -> str:
         name = name_of(self._decode)
         return f"<decode {name!r}>"
+
+
+class Decoded(Generic[T]):
+    """What `decode` returned for one version.
+
+    The value may be a plain dict, so it needs a wrapper: `vars()` of a manager must not show it.
+    """
+
+    __slots__ = ("value", "version")
+
+    def __init__(self, version: tuple[str, str], value: T) -> None:
+        self.version = version
+        self.value = value
+
+    def __repr__(self) -> str:
+        return f"<Decoded {self.version[1]!r}>"
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("What decode made of a secret can't be pickled.")
 
 
 def decoder_of(

@@ -13,8 +13,8 @@ from aiocredentials._aws.session import SessionPerCall
 from aiocredentials._aws.settings import ClientSettings
 from aiocredentials._cache.policy import DEFAULT_POLICY, INHERITED_POLICY, CachePolicy, check_policy
 from aiocredentials._changes import changes, reader_at_last
-from aiocredentials._decode import Decoder, decoder_of
-from aiocredentials._store import PooledStore, SecretStore
+from aiocredentials._decode import Decoded, Decoder, decoder_of
+from aiocredentials._store import NO_READER, NoReader, PooledStore, SecretStore
 from aiocredentials.errors import shown
 
 if TYPE_CHECKING:
@@ -36,25 +36,6 @@ T = TypeVar("T")
 
 DEFAULT_TIMEOUT = 10.0
 _DEFAULT_SETTINGS = ClientSettings()
-
-
-class _Decoded(Generic[T]):
-    """What `decode` returned for one version.
-
-    The value may be a plain dict, so it needs a wrapper: `vars()` of a manager must not show it.
-    """
-
-    __slots__ = ("value", "version")
-
-    def __init__(self, version: tuple[str, str], value: T) -> None:
-        self.version = version
-        self.value = value
-
-    def __repr__(self) -> str:
-        return f"<_Decoded {self.version[1]!r}>"
-
-    def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError("What decode made of a secret can't be pickled.")
 
 
 class AsyncCredentialsManager(Generic[T]):
@@ -216,9 +197,9 @@ class AsyncCredentialsManager(Generic[T]):
     def _read_from(self, store: SecretStore) -> None:
         """Use this store from now on, and forget what was read from another one."""
         self._store = store
-        self._reader: Reader[Secret] | UncachedReader | None = None
-        self._decoded: _Decoded[T] | None = None
-        self._hit: tuple[Lease[Secret], Callable[[], float], _Decoded[T]] | None = None
+        self._reader: Reader[Secret] | UncachedReader | NoReader = NO_READER
+        self._decoded: Decoded[T] | None = None
+        self._hit: tuple[Lease[Secret], Callable[[], float], Decoded[T]] | None = None
 
     async def retrieve_secret_string(self) -> Any:  # noqa: ANN401 (JSON has no better type)
         """Return the secret's JSON, parsed: a new object per call.
@@ -226,7 +207,10 @@ class AsyncCredentialsManager(Generic[T]):
         Raises a `CredentialsError`; `SecretFormatError` if the secret isn't JSON. Needs
         secretsmanager:GetSecretValue, and kms:Decrypt if the secret has a KMS key of your own.
         """
-        return (await self.secret()).json()
+        secret = self._reader.served()
+        if secret is None:
+            secret = await self.secret()
+        return secret.json()
 
     async def get(self) -> T:
         """Return what `decode` makes of the secret: one object for all callers, per version.
@@ -236,13 +220,15 @@ class AsyncCredentialsManager(Generic[T]):
         secretsmanager:GetSecretValue.
         """
         if self._hit is not None:
-            # What Reader.get does, written out: calling a function would cost as much as all of it.
+            # What Reader.served does, written out: a call would cost as much as all of it.
             lease, clock, decoded = self._hit
             if (now := clock()) < lease.until:
                 lease.used = now
-                lease.reads += 1
+                lease.count.reads += 1
                 return decoded.value
-        secret = await self.secret()
+        secret = self._reader.served()
+        if secret is None:
+            secret = await self.secret()
         if self._decode is None:
             return cast("T", secret.json())
         return self._decoded_once(self._decode, secret)
@@ -252,10 +238,10 @@ class AsyncCredentialsManager(Generic[T]):
         version = (secret.arn, secret.version_id)
         decoded = self._decoded
         if decoded is None or decoded.version != version:
-            decoded = _Decoded(version, decode(secret))
+            decoded = Decoded(version, decode(secret))
             self._decoded = decoded
         # Read once, because another thread may give the reader the lease of another version.
-        lease = None if self._reader is None else self._reader.lease
+        lease = self._reader.lease
         if lease is not None and lease.value is secret:
             self._hit = (lease, self._store.cache.clock, decoded)
         return decoded.value
@@ -281,7 +267,11 @@ class AsyncCredentialsManager(Generic[T]):
         secretsmanager:GetSecretValue.
         """
         if version_id is None and version_stage is None:
-            return await (self._reader or await self._own_reader()).get()
+            secret = self._reader.served()
+            if secret is None:
+                reader = await self._own_reader()
+                secret = await reader.get()
+            return secret
         check_name("version_id", version_id, "give a version's id, or leave it out")
         what_to_do = "give a staging label such as 'AWSPREVIOUS', or leave it out"
         check_name("version_stage", version_stage, what_to_do)
@@ -303,7 +293,8 @@ class AsyncCredentialsManager(Generic[T]):
         `policy=None`. Raises a `CredentialsError`, also a transient one: a stale value isn't served
         here. Needs secretsmanager:GetSecretValue.
         """
-        return await (self._reader or await self._own_reader()).refresh()
+        reader = await self._own_reader()
+        return await reader.refresh()
 
     def invalidate(self, *, if_version: str | None = None) -> None:
         """Forget what is cached of the secret, or only the version with this id.
@@ -400,11 +391,13 @@ class AsyncCredentialsManager(Generic[T]):
         return f"<AsyncCredentialsManager {shown(self.secret_name)}{region}, {how}>"
 
     async def _own_reader(self) -> Reader[Secret] | UncachedReader:
-        """Return the reader of the manager's own staging label, made once per store."""
+        """Return the reader of the manager's own staging label, and keep it."""
+        known = self._reader
+        if not isinstance(known, NoReader):
+            return known
         store = self._store
         reader = await store.reader(self._request, self._policy)
-        if store is not self._store:
-            # The manager's own block was entered or left meanwhile.
-            return reader
-        self._reader = self._reader or reader
-        return self._reader
+        if store is self._store:
+            # Otherwise the manager's own block was entered or left meanwhile.
+            self._reader = reader
+        return reader

@@ -70,7 +70,8 @@ class CredentialsPool:
         timeout: For one whole fetch (loading AWS credentials, connecting, retrying, reading), in
             seconds or as a `timedelta`.
         policy: How long a value is served from memory. None means no cache: each call is a fetch.
-        max_secrets: How many secrets are cached at most; the least recently used goes first.
+        max_secrets: How many secrets are cached at most. The least recently used goes first; among
+            very many secrets, one of the least recently used.
         prefetch: Names or ARNs of secrets that are fetched when the pool opens.
         listener: Called with each `aiocredentials.events.SecretEvent`, in the event loop. It must
             return at once.

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from aiocredentials._aws.requests import SecretRequest, region_of
-from aiocredentials._cache import is_fresh
+from aiocredentials._cache import Rules, is_fresh
 from aiocredentials._cache.flights import without_traceback
 from aiocredentials._store import lifetime_under
 from aiocredentials.errors import (
@@ -25,7 +25,7 @@ from aiocredentials.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Hashable, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Generator, Hashable, Iterable, Sequence
 
     from aiocredentials._cache import Flight, Reader
     from aiocredentials._cache.policy import CachePolicy
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 BATCH = 20
 # Its quota is 100 per second, for all clients of the account and region.
 BATCHES_AT_ONCE = 5
+
+# How many names are handled before other tasks run.
+_NAMES_PER_TURN = 100
 
 # How emulators answer an action that they don't have.
 _NOT_IMPLEMENTED = {"501", "NotImplemented", "UnknownOperationException"}
@@ -75,29 +78,39 @@ class _Prefetch:
     def __init__(self, store: SecretStore, policy: CachePolicy) -> None:
         self._store = store
         self._policy = policy
+        self._rules = Rules(policy)
         self._lifetime = lifetime_under(policy)
         self._calls = asyncio.Semaphore(BATCHES_AT_ONCE)
         self._failures: list[Exception] = []
+        self._begun: list[tuple[SecretRequest, Flight[Secret]]] = []
+        """The flights that this prefetch began."""
+        self._under_way: list[SecretRequest] = []
+        """The requests that another caller's fetch answers."""
+        self._handled = 0
 
     async def run(self, secret_names: Sequence[str]) -> None:
         flights = self._store.cache.flights
         flights.check_open()
         asked = flights.invalidations.count
-        requests = await self._located(secret_names)
-        under_way, missing = self._split(requests)
+        for requests in await self._by_region(secret_names):
+            await self._begin_of_one_region(requests)
 
-        begun: list[tuple[SecretRequest, Flight[Secret]]] = []
-        for of_one_region in missing:
-            begun += self._begin(of_one_region)
-
-        for request, flight in begun:
+        for request, flight in self._begun:
             with self._collected():
                 await self._reader(request).result_of(flight, asked)
-        for request in under_way:
+            await self._let_others_run()
+        for request in self._under_way:
             # Not the flight itself: it may have been invalidated meanwhile, and have no outcome.
             with self._collected():
                 await self._reader(request).get()
+            await self._let_others_run()
         self._raise_failures(len(set(secret_names)))
+
+    async def _let_others_run(self) -> None:
+        """Let other tasks run after every hundred names, which take a few milliseconds."""
+        self._handled += 1
+        if self._handled % _NAMES_PER_TURN == 0:
+            await asyncio.sleep(0)
 
     def _reader(self, request: SecretRequest) -> Reader[Secret]:
         return self._store.located_reader(request, self._policy)
@@ -110,52 +123,61 @@ class _Prefetch:
             message = f"{len(self._failures)} of {asked} secrets could not be fetched"
             raise ExceptionGroup(message, self._failures)
 
-    async def _located(self, secret_names: Iterable[str]) -> list[SecretRequest]:
+    async def _by_region(
+        self,
+        secret_names: Iterable[str],
+    ) -> Collection[list[SecretRequest]]:
         """Return a request with its region per name; note a failure for a name without one."""
-        located: list[SecretRequest] = []
+        by_region: dict[str | None, list[SecretRequest]] = {}
         failure: CredentialsError | None = None
         for name in dict.fromkeys(secret_names):
+            await self._let_others_run()
             request = SecretRequest(name, region_of(name))
             # The default region isn't searched for again once that has failed.
             if failure is None or request.region is not None:
                 try:
-                    located.append(await self._store.located(request))
+                    located = await self._store.located(request)
+                    by_region.setdefault(located.region_name, []).append(located)
                     continue
                 except CredentialsError as error:
                     failure = error
             self._failures.append(for_caller(failure, **request.facts()))
-        return located
+        return by_region.values()
 
-    def _split(
-        self,
-        requests: Iterable[SecretRequest],
-    ) -> tuple[list[SecretRequest], Iterable[list[SecretRequest]]]:
-        """Return the requests whose fetch is under way, and per region those to be fetched."""
+    async def _begin_of_one_region(self, requests: Sequence[SecretRequest]) -> None:
+        """Begin the batch calls for the secrets of one region that aren't cached and fresh."""
+        rest: list[SecretRequest] = []
+        for start in range(0, len(requests), _NAMES_PER_TURN):
+            if start > 0:
+                await asyncio.sleep(0)
+            # Those that didn't fill a batch are looked at again, because other tasks have run.
+            chunk = requests[start : start + _NAMES_PER_TURN]
+            rest = self._missing([*rest, *chunk])
+            while len(rest) >= BATCH:
+                self._begin(rest[:BATCH])
+                rest = rest[BATCH:]
+        if rest:
+            self._begin(rest)
+
+    def _missing(self, requests: Iterable[SecretRequest]) -> list[SecretRequest]:
+        """Return the requests to be fetched; note those whose fetch is under way."""
         cache = self._store.cache
-        under_way: list[SecretRequest] = []
-        missing: dict[str | None, list[SecretRequest]] = {}
+        now = cache.clock()
+        missing: list[SecretRequest] = []
         for request in requests:
             flight = cache.flights.find(request)
-            entry = cache.entry(request)
             if flight is not None:
                 # It goes on even if all callers that wait for it leave.
                 flight.background = True
-                under_way.append(request)
-            elif not is_fresh(self._policy, entry, cache.clock()):
-                of_one_region = missing.setdefault(request.region_name, [])
-                of_one_region.append(request)
-        return under_way, missing.values()
+                self._under_way.append(request)
+            elif not is_fresh(self._rules, cache.entry(request), now):
+                missing.append(request)
+        return missing
 
-    def _begin(
-        self,
-        requests: Sequence[SecretRequest],
-    ) -> Iterator[tuple[SecretRequest, Flight[Secret]]]:
-        """Begin the batch calls for one region, and yield each request with its flight."""
-        for start in range(0, len(requests), BATCH):
-            batch = requests[start : start + BATCH]
-            fetch = partial(self._fetch, batch)
-            flights = self._store.cache.flights.begin_batch(batch, fetch)
-            yield from zip(batch, flights, strict=True)
+    def _begin(self, batch: Sequence[SecretRequest]) -> None:
+        fetch = partial(self._fetch, batch)
+        flights = self._store.cache.flights.begin_batch(batch, fetch)
+        self._begun += zip(batch, flights, strict=True)
 
     async def _fetch(self, batch: Sequence[SecretRequest]) -> dict[Hashable, Secret | Exception]:
         """Fetch a batch, and singly the secrets that the batch left out."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self
 
+from aiocredentials._json_copies import parse
 from aiocredentials.errors import CredentialsError, SecretFormatError, make_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
+
+    from aiocredentials._json_copies import Copy
 
 
 _NOT_TEXT = (
@@ -50,11 +52,12 @@ class Secret:
     """
 
     __slots__ = (
-        "__weakref__", "_born", "_clock", "_lifetime", "_value",
+        "__weakref__", "_born", "_clock", "_copy_of_json", "_lifetime", "_value",
         "arn", "created_at", "fetched_at", "name", "region", "version_id", "version_stages",
     )  # fmt: skip
 
     _value: str | bytes
+    _copy_of_json: Copy | None
     _born: float
     _lifetime: Lifetime
     _clock: Callable[[], float]
@@ -93,6 +96,7 @@ class Secret:
     ) -> None:
         put = object.__setattr__
         put(self, "_value", value)
+        put(self, "_copy_of_json", None)
         put(self, "name", name)
         put(self, "arn", arn)
         put(self, "region", region)
@@ -156,18 +160,29 @@ class Secret:
         raise self._format_error(_NOT_ENCODABLE)
 
     def json(self) -> Any:  # noqa: ANN401 (JSON has no better type)
-        """Parse the value as JSON. Each call returns a new object.
+        """Return the value, parsed as JSON. Each call returns a new object.
+
+        A value of up to 16 KiB is parsed once; further calls return copies, which is faster.
 
         Raises:
             SecretFormatError: The value isn't JSON, or its bytes aren't UTF-8.
         """
+        copy = self._copy_of_json
+        if copy is not None:
+            return copy()
+
         text = self.reveal()
         try:
-            return json.loads(text)
+            parsed, copy = parse(text)
         except (ValueError, RecursionError):
             # The attribute `doc` of a JSONDecodeError is the whole value, so our error is raised
             # after this block. Its traceback includes this frame, so the text is dropped.
             del text
+        else:
+            if copy is None:
+                return parsed
+            object.__setattr__(self, "_copy_of_json", copy)
+            return copy()
         raise self._format_error(_NOT_JSON)
 
     def _format_error(self, what: str) -> CredentialsError:

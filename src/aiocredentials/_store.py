@@ -80,6 +80,9 @@ class UncachedReader:
     def __init__(self, fetch: Callable[[], Coroutine[Any, Any, Secret]]) -> None:
         self._fetch = fetch
 
+    def served(self) -> None:
+        """Return None, because nothing is served from memory."""
+
     async def get(self) -> Secret:
         """Fetch the secret. Raises a `CredentialsError`."""
         return await self._fetch()
@@ -87,6 +90,18 @@ class UncachedReader:
     async def refresh(self) -> Secret:
         """Fetch the secret. Raises a `CredentialsError`."""
         return await self._fetch()
+
+
+class NoReader:
+    """Stands for the reader of a manager before its first read, which finds the region."""
+
+    lease = None
+
+    def served(self) -> None:
+        """Return None, because nothing was read yet."""
+
+
+NO_READER = NoReader()
 
 
 class SecretStore:
@@ -293,7 +308,7 @@ def _keys_of(key: Hashable, secret: Secret) -> tuple[SecretRequest, ...]:
     """Return the cache's keys for a secret: one per identifier that AWS has confirmed."""
     request = cast("SecretRequest", key)
     names = identifiers(secret.name, secret.arn)
-    return tuple(request._replace(secret_name=name) for name in names)
+    return tuple(request.by_name(name) for name in names)
 
 
 def _marks_of(key: Hashable, secret: Secret) -> Iterator[Hashable]:

@@ -398,9 +398,9 @@ def test_a_count_that_falls() -> None:
     async def interrupted(aws: FakeAWS, pool: CredentialsPool) -> None:
         await everything(aws, pool)
         assert telemetry.requests()["hit"] == 2
-        pool._store.cache._table.ended_reads[0] -= 1
+        pool._store.cache.read_counts[0].reads -= 1
         assert telemetry.requests()["hit"] == 2
-        pool._store.cache._table.ended_reads[0] += 2
+        pool._store.cache.read_counts[0].reads += 2
         assert telemetry.requests()["hit"] == 3
 
     story(telemetry, interrupted)

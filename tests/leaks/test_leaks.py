@@ -30,6 +30,7 @@ from aiocredentials import (
     RedisCredentials,
     SecretFormatError,
 )
+from aiocredentials._json_copies import parse
 from leaks.canary import TOKEN, VALUE, LogKeeper, assert_silent, leaked, of_error, of_object, of_process, of_traceback
 from leaks.wire import ARN, NAME, SECRET_BINARY, SECRET_JSON, Wire, answer, binary, secret
 
@@ -287,7 +288,7 @@ ENDINGS = ("success", "success per call", "success with a decoder", "success of 
 CHAINS = ("container", "instance", "web identity", "sts refuses", "container refuses", "metadata is not JSON")
 OBJECTS = ("secret", "manager", "manager of a dict", "pool", "store", "cache", "entry", "lease", "reader",
            "flight", "stats", "events",
-           "credentials", "policy", "settings")  # fmt: skip
+           "credentials", "policy", "settings", "copies of JSON")  # fmt: skip
 
 PATHS = [
     *(("per call", name) for name in ANSWERS),
@@ -609,11 +610,18 @@ async def test_objects(name: str) -> None:
         flight.outcome = await manager.secret()
         other: Any = pool.manager(NAME, decode=json.loads)
         assert leaked((await other.get())["password"])
+        # The parsed value is kept by the secret, which the other objects lead to.
+        plain = pool.manager(NAME)
+        assert leaked((await plain.retrieve_secret_string())["password"])
+        nested, copies = parse(json.dumps({"inner": {"more": [SECRET_JSON]}, "more": [VALUE]}))
+        assert copies is not None
+        assert leaked(json.dumps(copies())) == leaked(json.dumps(nested))
+        del nested
         objects: dict[str, object] = {
             "secret": await manager.secret(), "manager": manager, "manager of a dict": other, "credentials": held,
             "pool": pool, "store": pool._store, "cache": cache,
             "entry": entry, "lease": reader.lease, "reader": reader, "flight": flight, "stats": pool.stats(),
-            "events": events, "policy": CachePolicy(), "settings": pool._session._settings,
+            "copies of JSON": copies, "events": events, "policy": CachePolicy(), "settings": pool._session._settings,
         }  # fmt: skip
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)  # copies of a pool aren't closed

@@ -224,9 +224,9 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     ),
     (
         "unbounded",
-        "_cache/entries.py",
-        "        while self._size > self._most:",
-        "        while False:",
+        "_cache/shelf.py",
+        "        if self._size > self._most:",
+        "        if False:",
     ),
     # _cache/cache.py
     (
@@ -370,7 +370,32 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "a lease is asked before its value is taken",
         "_cache/reader.py",
-        '            return cast("V", value)\n        return await self._get_slowly()',
-        '            return cast("V", lease.value)\n        return await self._get_slowly()',
+        "            lease.count.reads += 1\n            return value",
+        "            lease.count.reads += 1\n            return lease.value",
+    ),
+    # _cache/shelf.py
+    (
+        "an eviction corrects all places",
+        "_cache/shelf.py",
+        "        for _ in range(MOST_CORRECTIONS):",
+        "        while True:",
+    ),
+    (
+        "of the corrected places the newest is evicted",
+        "_cache/shelf.py",
+        "        least = min(corrected)",
+        "        least = max(corrected)",
+    ),
+    (
+        "places are never used again",
+        "_cache/shelf.py",
+        "        self._free.append(place)",
+        "        pass",
+    ),
+    (
+        "a fetched value takes no lease",
+        "_cache/reader.py",
+        "            self._hold(value)",
+        "            pass",
     ),
 ]

@@ -42,4 +42,48 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "repr(label)[1:-1] for label",
         "label for label",
     ),
+    # _json_copies.py
+    (
+        "callers share parsed JSON",
+        "_json_copies.py",
+        "            copy: Copy = container.copy\n",
+        "            copy: Copy = lambda: container\n",
+    ),
+    (
+        "callers share the containers in parsed JSON",
+        "_json_copies.py",
+        "            copy[place] = copy_inner()",
+        "            pass",
+    ),
+    (
+        "JSON is parsed at each call",
+        "_json_copies.py",
+        "    return value, copy\n",
+        "    return value, None\n",
+    ),
+    (
+        "long texts are kept as objects",
+        "_json_copies.py",
+        "    if len(text) > LONGEST_KEPT:",
+        "    if False:",
+    ),
+    (
+        "copying may be slower than parsing",
+        "_json_copies.py",
+        "        if self._characters_left < 0:",
+        "        if False:",
+    ),
+    # _prefetch.py
+    (
+        "a prefetch lets nobody else run",
+        "_prefetch.py",
+        "            if start > 0:",
+        "            if False:",
+    ),
+    (
+        "a prefetch handles its results in one turn",
+        "_prefetch.py",
+        "        if self._handled % _NAMES_PER_TURN == 0:",
+        "        if False:",
+    ),
 ]

@@ -202,9 +202,12 @@ class World:
             (cache._table.values, valued),
             (cache._table.blanks, [e for e in entries if e.value is None]),
         ):
-            assert len(shelf.by_use) <= 2 * len(shelf) + 65, "the bookkeeping of uses grows"
-            assert all(entry.shelf is shelf for entry in kept), "an entry that is gone is still found"
-            assert {id(one) for _, _, one in shelf.by_use if one.shelf is shelf} == set(map(id, kept))
+            assert len(shelf._heap) <= self.max_entries + 1, "the bookkeeping of uses grows"
+            assert all(entry.place.shelf is shelf for entry in kept), "an entry that is gone is still found"
+            places = [item.place for item in shelf._heap]
+            assert {id(place.entry) for place in places if place.entry} == set(map(id, kept))
+            assert {id(place) for place in places if not place.entry} == set(map(id, shelf._free))
+            assert all(place.noted_use <= place.entry.last_used() for place in places if place.entry)
         assert all(key in entry.keys for key, entry in cache._table.by_key.items())
         grouped = {key for group in cache._table._groups.values() for key in group}
         assert grouped == set(cache._table.by_key), "the groups are wrong"

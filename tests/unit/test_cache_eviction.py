@@ -66,7 +66,7 @@ def test_least_recently_used(size: int, uses: list[tuple[str, int]]) -> None:
             assert valued == set(model.kept)
             assert len(cache) == len(model.kept)
             assert len(cache._table.by_key) <= 2 * size
-            assert max(len(cache._table.values.by_use), len(cache._table.blanks.by_use)) <= 2 * size + 66
+            assert max(len(cache._table.values._heap), len(cache._table.blanks._heap)) <= size + 1
 
     asyncio.run(main())
 
@@ -118,7 +118,7 @@ async def test_evicted_while_a_listener_hears_of_it() -> None:
     for key in range(40):
         await Reader(cache, key, Source(takes=0), PLAIN).get()
         assert len(cache) <= 2
-        kept = {id(entry) for _, _, entry in cache._table.values.by_use if entry.shelf is cache._table.values}
+        kept = {id(item.place.entry) for item in cache._table.values._heap if item.place.entry}
         assert len(kept) == len(cache)
     assert told.count("evicted") == 38
 
@@ -130,4 +130,4 @@ async def test_many_changes_of_few_keys() -> None:
     reader = Reader(cache, "key", Source(takes=0), PLAIN)
     for _ in range(500):
         await reader.refresh()
-        assert len(cache._table.values.by_use) <= 2 + 65
+        assert len(cache._table.values._heap) == 1

@@ -169,6 +169,6 @@ def test_one_truth_on_freshness(share: float) -> None:
     for now in range(150):
         known = Known(share=share)
         served = decide(RULES, known, None, now)
-        assert is_fresh(POLICY, known, now) == (isinstance(served, Serve) and served.kind == HIT)
-    assert not is_fresh(POLICY, None, 0)
-    assert not is_fresh(POLICY, nothing(), 0)
+        assert is_fresh(Rules(POLICY), known, now) == (isinstance(served, Serve) and served.kind == HIT)
+    assert not is_fresh(Rules(POLICY), None, 0)
+    assert not is_fresh(Rules(POLICY), nothing(), 0)

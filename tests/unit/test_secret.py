@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aiocredentials import Secret, SecretFormatError
-from aiocredentials._manager import _Decoded
+from aiocredentials._decode import Decoded
 from aiocredentials._secret import Lifetime
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def test_never_stale() -> None:
 
 def test_what_decode_made_is_not_pickled() -> None:
     """What a manager keeps of a decoder may be a plain dict: it is neither shown nor written anywhere."""
-    kept = _Decoded(("arn", "version"), {"password": CANARY})
+    kept = Decoded(("arn", "version"), {"password": CANARY})
     assert CANARY not in repr(kept)
     with pytest.raises(TypeError, match="can't be pickled"):
         pickle.dumps(kept)

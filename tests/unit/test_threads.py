@@ -10,6 +10,7 @@ import pytest
 
 from aiocredentials import CachePolicy, _loops
 from aiocredentials._cache import AsyncCache, Lease, Reader
+from aiocredentials._cache.entries import ReadCount
 from unit.cache_kit import PLAIN, Source
 from unit.cache_model import Clock
 from unit.thread_storm import storm
@@ -49,7 +50,7 @@ async def test_a_lease_that_ends_meanwhile() -> None:
         return "new"
 
     reader = Reader(cache, "key", fetch, PLAIN)
-    reader.lease = Ending("old", float("inf"))
+    reader.lease = Ending("old", float("inf"), ReadCount())
     assert await reader.get() == "old"
 
 

@@ -36,6 +36,10 @@ class SecretRequest(NamedTuple):
             return None
         return self.region.name
 
+    def by_name(self, secret_name: str) -> SecretRequest:
+        """Return the same request by another identifier. `_replace` takes three times as long."""
+        return SecretRequest(secret_name, self.region, self.version_id, self.version_stage)
+
     def parameters(self) -> dict[str, str]:
         """Return the parameters of GetSecretValue."""
         parameters = {"SecretId": self.secret_name}

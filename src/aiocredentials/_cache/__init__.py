@@ -11,7 +11,14 @@ of its patience, or if the outcome isn't one for it.
 from aiocredentials._cache.cache import AsyncCache
 from aiocredentials._cache.entries import Entry, Lease
 from aiocredentials._cache.flight import Flight
-from aiocredentials._cache.freshness import FIRST_BACKOFF, HIT, LONGEST_BACKOFF, STALE, is_fresh
+from aiocredentials._cache.freshness import (
+    FIRST_BACKOFF,
+    HIT,
+    LONGEST_BACKOFF,
+    STALE,
+    Rules,
+    is_fresh,
+)
 from aiocredentials._cache.reader import Reader
 
 __all__ = [
@@ -24,5 +31,6 @@ __all__ = [
     "Flight",
     "Lease",
     "Reader",
+    "Rules",
     "is_fresh",
 ]

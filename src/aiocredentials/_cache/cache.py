@@ -14,6 +14,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Generic
 
+from aiocredentials._cache.entries import ReadCount
 from aiocredentials._cache.flights import Flights
 from aiocredentials._cache.invalidations import Invalidations
 from aiocredentials._cache.outcomes import Outcomes
@@ -88,6 +89,8 @@ class AsyncCache(Generic[V]):
         self.clock = clock
         self.misses = 0
         """How many reads were answered by a fetch, and forced refreshes."""
+        self.read_counts = (ReadCount(), ReadCount())
+        """Count the reads from memory, by kind (`HIT` or `STALE`)."""
         self.keys_of = keys_of
         self.notify = notify
         self._watchers: dict[Hashable, set[Watcher[V]]] = {}
@@ -137,11 +140,8 @@ class AsyncCache(Generic[V]):
         return self._outcomes.failures
 
     def reads(self, kind: int) -> int:
-        """Count the reads of a kind: `HIT` or `STALE`.
-
-        Another thread may miss those of a lease that ends at that moment.
-        """
-        return self._table.reads(kind)
+        """Return how many reads of a kind there were: `HIT` or `STALE`."""
+        return self.read_counts[kind].reads
 
     def count_miss(self) -> None:
         """Count a read that waited for a fetch."""

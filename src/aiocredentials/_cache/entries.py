@@ -1,14 +1,11 @@
 """The cache's knowledge of one value, the leases on it, and the order in which values are evicted.
 
 An `Entry` holds a value and how its last fetch went. A `Lease` lets a reader serve the value
-without another look at the entry. A `Shelf` bounds the number of entries: the least recently used
-entry is evicted first.
+without another look at the entry. `shelf` bounds the number of entries.
 """
 
 from __future__ import annotations
 
-import heapq
-from itertools import count
 from typing import TYPE_CHECKING, Generic, NamedTuple
 
 from aiocredentials._cache.freshness import FIRST_BACKOFF, LONGEST_BACKOFF, NEVER
@@ -17,7 +14,21 @@ from aiocredentials._cache.signatures import Keys, V
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
+    from aiocredentials._cache.shelf import Place
     from aiocredentials.errors import CredentialsError
+
+
+class ReadCount:
+    """How many reads of one kind the cache has served from memory.
+
+    All leases of that kind share it, so the number is known without a look at each entry. It is
+    counted without a lock, so two threads that read at the same moment may count as one.
+    """
+
+    __slots__ = ("reads",)
+
+    def __init__(self) -> None:
+        self.reads = 0
 
 
 class Terms(NamedTuple):
@@ -36,21 +47,28 @@ class Lease(Generic[V]):
     18 % more. A lease also remembers that a reader has waited: on a clock that stands still, as in
     tests, the next reader would otherwise wait its patience again while a refresh hangs.
 
-    Readers whose lease is of the same kind and ends at the same time share it. It counts its reads
-    without a lock, so two threads that read at the same moment may count as one.
+    Readers whose lease is of the same kind and ends at the same time share it.
     """
 
-    __slots__ = ("reads", "until", "used", "value")
+    __slots__ = ("count", "until", "used", "value")
 
     def __init__(
         self,
         value: V | None,
         until: float,
+        count: ReadCount,
     ) -> None:
         self.value = value
         self.until = until
+        self.count = count
+        """Counts the reads under this lease."""
         self.used = NEVER
-        self.reads = 0
+        """When the value was read last under this lease."""
+
+    @property
+    def is_used(self) -> bool:
+        """Whether the value was read under this lease."""
+        return self.used > NEVER
 
     def __repr__(self) -> str:
         """Leave the value out."""
@@ -75,9 +93,9 @@ class Entry(Generic[V]):
         "keys",
         "leases",
         "name",
+        "place",
         "retry_at",
         "share",
-        "shelf",
         "stale_ok",
         "used",
         "value",
@@ -96,7 +114,7 @@ class Entry(Generic[V]):
         """The key under which listeners know the entry."""
         self.used = used
         """When it was used last, except through current leases: these note it themselves."""
-        self.shelf: Shelf[V] | None = None
+        self.place: Place[Entry[V]] | None = None
         """Where the entry is kept; None if the cache has dropped it."""
         self.leases: dict[Terms, Lease[V]] = {}
         self.value: V | None = None
@@ -122,12 +140,13 @@ class Entry(Generic[V]):
         self,
         until: float,
         kind: int,
+        count: ReadCount,
     ) -> Lease[V]:
         """Return the lease that ends at this time, which readers under the same policy share."""
         terms = Terms(until, kind)
         lease = self.leases.get(terms)
         if lease is None:
-            lease = Lease(self.value, until)
+            lease = Lease(self.value, until, count)
             self.leases[terms] = lease
         return lease
 
@@ -177,78 +196,3 @@ class Entry(Generic[V]):
     def __repr__(self) -> str:
         """Leave the value out, because debuggers and assertion messages show this."""
         return f"<Entry {self.name!r}>"
-
-
-class _Item(NamedTuple, Generic[V]):
-    """An item in the heap of a shelf."""
-
-    noted_use: float
-    """When the entry was used last: it may have been used again."""
-    number: int
-    """A number that makes the item unique."""
-    entry: Entry[V]
-
-
-class Shelf(Generic[V]):
-    """A bounded set of entries in the order of their last use.
-
-    A hit notes the time in its lease only, so the order is corrected when an entry must be evicted.
-    """
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._size = 0
-        self._order = count()
-        self.by_use: list[_Item[V]] = []
-        """A heap of the entries."""
-
-    def __len__(self) -> int:
-        return self._size
-
-    def add(self, entry: Entry[V]) -> Entry[V] | None:
-        """Keep an entry here instead of on its former shelf.
-
-        Return the least recently used entry if there is one too many, else None.
-        """
-        if entry.shelf is not None:
-            entry.shelf.remove(entry)
-        entry.shelf = self
-        self._size += 1
-        item = self._item_of(entry)
-        heapq.heappush(self.by_use, item)
-        return self._surplus()
-
-    def remove(self, entry: Entry[V]) -> None:
-        """Drop an entry. Its item stays in the heap and is skipped later."""
-        entry.shelf = None
-        self._size -= 1
-
-    def _surplus(self) -> Entry[V] | None:
-        heap = self.by_use
-        if len(heap) > 2 * self._size + 64:
-            self._drop_old_items()
-
-        while self._size > self._most:
-            first = heap[0]
-            entry = first.entry
-            if entry.shelf is not self:
-                heapq.heappop(heap)
-            elif entry.last_used() > first.noted_use:
-                item = self._item_of(entry)
-                heapq.heapreplace(heap, item)
-            else:
-                return entry
-        return None
-
-    def _drop_old_items(self) -> None:
-        """Remove the items of dropped entries, which are most of the heap."""
-        entries = [item.entry for item in self.by_use]
-        kept = [entry for entry in entries if entry.shelf is self]
-        distinct = dict.fromkeys(kept)
-        self.by_use[:] = [self._item_of(entry) for entry in distinct]
-        heapq.heapify(self.by_use)
-
-    def _item_of(self, entry: Entry[V]) -> _Item[V]:
-        used = entry.last_used()
-        number = next(self._order)
-        return _Item(used, number, entry)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+from collections import OrderedDict
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Generic
@@ -60,8 +61,11 @@ class Flights(Generic[V]):
         self._keys_of = keys_of
         self._record = record
         self._loops = PerLoop[LoopFlights[V]](LoopFlights, self._abandon)
-        self._under_way: dict[Flight[V], None] = {}
-        """The flights of all loops, oldest first."""
+        self._under_way: OrderedDict[Flight[V], None] = OrderedDict()
+        """The flights of all loops, oldest first.
+
+        To find the first key of a dict takes longer the more keys were deleted before it.
+        """
         self.invalidations = invalidations
         self.begun = 0
         """How many flights have begun."""
@@ -207,7 +211,7 @@ class Flights(Generic[V]):
 
     def forked(self) -> None:
         """Forget the parent's fetches in a forked child. `PerLoop` forgets their loops."""
-        self._under_way = {}
+        self._under_way = OrderedDict()
         self.invalidations.forget()
 
     def _launch(

@@ -130,15 +130,15 @@ _REFUSED = (
 
 
 def is_fresh(
-    policy: CachePolicy,
+    rules: Rules,
     known: Known | None,
     now: float,
 ) -> bool:
-    """Return whether a reader under this policy would be served the value as fresh."""
+    """Return whether a reader under these rules would be served the value as fresh."""
     if known is None or not known.has_value:
         return False
     age = now - known.born
-    return age < Rules(policy).ttl_of(known)
+    return age < rules.ttl_of(known)
 
 
 def decide(

@@ -8,6 +8,7 @@ are called under the lock.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,10 +21,11 @@ class Invalidations:
     def __init__(self) -> None:
         self.count = 0
         """How many invalidations there were. A fetch or a call notes this number at its start."""
-        self._marks: dict[Hashable, int] = {}
+        self._marks: OrderedDict[Hashable, int] = OrderedDict()
         """The number of the last invalidation of each mark, oldest first.
 
-        Marks from before the oldest fetch under way are forgotten.
+        Marks from before the oldest fetch under way are forgotten. To find the first key of a dict
+        would take longer the more keys were deleted before it.
         """
         self._last_of_all = 0
         """The number of the last invalidation of everything."""

@@ -1,7 +1,7 @@
 """Reading one key under one policy.
 
-A read that finds a lease is a hit: `Reader.get`. Any other read is a loop: decide, by `freshness`,
-and then serve the value, raise an error, or wait for a fetch and decide again.
+A read that finds a lease is a hit: `Reader.served`. Any other read is a loop: decide, by
+`freshness`, and then serve the value, raise an error, or wait for a fetch and decide again.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Generic, cast
 from aiocredentials._cache.entries import Lease
 from aiocredentials._cache.freshness import (
     FIRST_BACKOFF,
+    HIT,
     NEVER,
     STALE,
     Refuse,
@@ -104,19 +105,27 @@ class Reader(Generic[V]):
         self._fetch = fetch
         self._rules = Rules(policy, pooled=pooled)
         self._error_facts = facts or {}
-        self.lease: Lease[V] = Lease(None, NEVER)
+        self._clock = cache.clock
+        self.lease: Lease[V] = Lease(None, NEVER, cache.read_counts[HIT])
 
-    async def get(self) -> V:
-        """Return the value, from memory or after a fetch. Raises a `CredentialsError`."""
+    def served(self) -> V | None:
+        """Return the value if the lease holds; None if the cache must be asked: by `get`."""
         lease = self.lease
         # The value is taken before the time is checked, because another thread ends a lease in the
         # opposite order.
         value = lease.value
-        now = self._cache.clock()
+        now = self._clock()
         if now < lease.until:
             lease.used = now
-            lease.reads += 1
-            return cast("V", value)
+            lease.count.reads += 1
+            return value
+        return None
+
+    async def get(self) -> V:
+        """Return the value, from memory or after a fetch. Raises a `CredentialsError`."""
+        value = self.served()
+        if value is not None:
+            return value
         return await self._get_slowly()
 
     async def refresh(self) -> V:
@@ -153,7 +162,7 @@ class Reader(Generic[V]):
 
     def pause(self) -> float:
         """Return for how many seconds another read can't return anything new: at most the TTL."""
-        now = self._cache.clock()
+        now = self._clock()
         left = self.lease.until - now
         if left <= 0:
             left = FIRST_BACKOFF
@@ -189,7 +198,7 @@ class Reader(Generic[V]):
 
     def _look(self, call: _Call[V]) -> _Look[V]:
         """Look at the cache and decide. If the value is served, take the lease on it."""
-        now = self._cache.clock()
+        now = self._clock()
         entry = self._cache.entry(self.key)
         flight = self._flight_for(call)
         self._flights.check_open()
@@ -220,12 +229,20 @@ class Reader(Generic[V]):
         look: _Look[V],
     ) -> None:
         """Take the lease that lets further reads skip the decision."""
-        lease = entry.lease(decision.until, decision.kind)
+        lease = self._lease_on(entry, decision)
         look.value = entry.value
-        look.is_first = not lease.reads
+        look.is_first = not lease.is_used
         lease.used = look.now
-        lease.reads += 1
+        lease.count.reads += 1
         self.lease = lease
+
+    def _lease_on(
+        self,
+        entry: Entry[V],
+        decision: Serve,
+    ) -> Lease[V]:
+        count = self._cache.read_counts[decision.kind]
+        return entry.lease(decision.until, decision.kind, count)
 
     def _flight_for(self, call: _Call[V]) -> Flight[V] | None:
         """Return the fetch under way for which this call may wait."""
@@ -348,7 +365,22 @@ class Reader(Generic[V]):
             raise for_caller(outcome, **self._error_facts)
         if isinstance(outcome, Exception):
             raise outcome
-        return cast("V", outcome)
+        value = cast("V", outcome)
+        if self.lease.value is not value:
+            self._hold(value)
+        return value
+
+    def _hold(self, value: V) -> None:
+        """Take the lease on a value that was just fetched, so the next read is a hit at once."""
+        with bookkeeping:
+            entry = self._cache.entry(self.key)
+            if entry is None or entry.value is not value:
+                return
+            decision = decide(self._rules, entry, None, self._clock())
+            if not isinstance(decision, Serve) or decision.refresh:
+                return
+            if decision.kind == HIT:
+                self.lease = self._lease_on(entry, decision)
 
     def _refusal(
         self,

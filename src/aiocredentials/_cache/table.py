@@ -1,15 +1,16 @@
 """The entries of a cache by key.
 
 A table keeps at most `max_entries` entries with a value, and as many without one. An entry may have
-several keys. All methods but `reads` are called under the lock, because loops in several threads
-share a cache; a hit takes no lock.
+several keys. All methods are called under the lock, because loops in several threads share a cache;
+a hit takes no lock.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic
 
-from aiocredentials._cache.entries import Entry, Shelf
+from aiocredentials._cache.entries import Entry
+from aiocredentials._cache.shelf import Shelf
 from aiocredentials._cache.signatures import GroupOf, Keys, V
 
 if TYPE_CHECKING:
@@ -27,31 +28,14 @@ class Table(Generic[V]):
         self._group_of = group_of
         self._groups: dict[Hashable, set[Hashable]] = {}
         self.by_key: dict[Hashable, Entry[V]] = {}
-        self.values = Shelf[V](max_entries)
+        self.values = Shelf[Entry[V]](max_entries)
         # Entries without a value have a shelf of their own, so failures never evict a value.
-        self.blanks = Shelf[V](max_entries)
+        self.blanks = Shelf[Entry[V]](max_entries)
         self._evicted: dict[Hashable, Keys] = {}
         """The aliases of keys that were refused, and whose entries were evicted.
 
         An invalidation by such a key still concerns the entry that has it as an alias.
         """
-        self.ended_reads = [0, 0]
-        """The reads of all leases that have ended, by kind (`HIT` or `STALE`)."""
-
-    def reads(self, kind: int) -> int:
-        """Return how many reads of a kind there were."""
-        # A thread that exports metrics reads here while loops continue, so it reads copies, in this
-        # order. A lease that ends meanwhile is counted once or not at all.
-        by_key = self.by_key.copy()
-        entries = set(by_key.values())
-        reads = self.ended_reads[kind]
-
-        for entry in entries:
-            leases = entry.leases.copy()
-            for terms, lease in leases.items():
-                if terms.kind == kind:
-                    reads += lease.reads
-        return reads
 
     def keys_of(self, key: Hashable) -> Keys:
         """Return all keys of the entry with this key; this key alone if there is no entry."""
@@ -134,8 +118,8 @@ class Table(Generic[V]):
         self._remove_from_group(key)
         others = [other for other in entry.keys if other != key]
         entry.keys = tuple(others)
-        if not others and entry.shelf is not None:
-            entry.shelf.remove(entry)
+        if not others and entry.place is not None:
+            entry.place.shelf.remove(entry)
 
     def clear(self) -> None:
         """Drop all entries."""
@@ -143,8 +127,8 @@ class Table(Generic[V]):
         for key in all_keys:
             self.detach(key)
         self._evicted.clear()
-        self.values.by_use.clear()
-        self.blanks.by_use.clear()
+        self.values.clear()
+        self.blanks.clear()
 
     def end_leases(self, keys: Iterable[Hashable]) -> None:
         """End the leases on the values of these keys, so each reader looks at the entry again."""
@@ -154,13 +138,9 @@ class Table(Generic[V]):
                 continue
 
             entry.used = entry.last_used()
-            leases = entry.leases
-            # The leases are removed before their reads are added, so a thread that counts meanwhile
-            # counts no read twice.
-            entry.leases = {}
-            for terms, lease in leases.items():
+            for lease in entry.leases.values():
                 lease.end()
-                self.ended_reads[terms.kind] += lease.reads
+            entry.leases = {}
 
     def _add_to_group(self, key: Hashable) -> None:
         group = self._group_of(key)

@@ -1,0 +1,241 @@
+"""With very many secrets, no single step takes longer: nothing walks over all of them, and others get their turn."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pytest
+
+from aiocredentials import CredentialsPool
+from aiocredentials._cache import HIT, AsyncCache, Flight, Reader
+from aiocredentials._cache.entries import Entry
+from aiocredentials._cache.flights import Flights
+from aiocredentials._cache.shelf import MOST_CORRECTIONS
+from aiocredentials.testing import FakeSecretsManager
+from unit.cache_kit import PLAIN, Source
+from unit.cache_model import Clock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class NoWalk(dict[Any, Any]):
+    """A dict that is never walked over."""
+
+    def _refuse(self, *_: object) -> NoReturn:
+        raise AssertionError("something walks over all entries")
+
+    __iter__ = keys = values = items = copy = _refuse  # type: ignore[assignment]
+
+
+def names(count: int) -> list[str]:
+    """Make names."""
+    return [f"app/{number:05}" for number in range(count)]
+
+
+@pytest.fixture
+def aws() -> FakeSecretsManager:
+    """Return a fake with 250 secrets."""
+    fake = FakeSecretsManager()
+    for name in names(250):
+        fake.set(name, {"name": name})
+    return fake
+
+
+async def test_no_walk_over_all_secrets(aws: FakeSecretsManager) -> None:
+    """`stats()`, `invalidate(if_version=)`, a fetch, a refresh and an eviction look at their own secret alone."""
+    async with CredentialsPool(session=aws, max_secrets=250) as pool:
+        await pool.prefetch(*names(250))
+        table = pool._store.cache._table
+        table.by_key = NoWalk(table.by_key)
+        table._groups = NoWalk(table._groups)
+        manager = pool.manager("app/00007")
+        version = (await manager.secret()).version_id
+        assert (await manager.secret()).version_id == version
+        assert pool.stats().hits == 2
+
+        manager.invalidate(if_version="another")
+        assert pool.stats().entries == 250
+        manager.invalidate(if_version=version)
+        assert pool.stats().entries == 249
+        await manager.secret()
+        await manager.refresh()
+
+        aws.set("app/one-more", "value")
+        await pool.manager("app/one-more").secret()
+        assert pool.stats().entries == 250
+        # Closing may walk over all of them.
+        table.by_key = dict(dict.items(table.by_key))
+
+
+def test_reads_are_counted_in_one_place() -> None:
+    """All leases of one kind share a counter, and it counts on after they have ended."""
+
+    async def main() -> None:
+        cache: AsyncCache[int] = AsyncCache(Clock(), max_entries=10)
+        readers = [Reader(cache, key, Source(takes=0), PLAIN) for key in range(3)]
+        for reader in readers * 3:
+            await reader.get()
+        assert {id(reader.lease.count) for reader in readers} == {id(cache.read_counts[HIT])}
+        assert cache.reads(HIT) == 6
+        cache.clear()
+        assert cache.reads(HIT) == 6
+
+    asyncio.run(main())
+
+
+class Looks:
+    """Counts how often an eviction asks an entry when it was used last."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        last_used = Entry.last_used
+
+        def counted(entry: Entry[int]) -> float:
+            self.count += 1
+            return last_used(entry)
+
+        monkeypatch.setattr(Entry, "last_used", counted)
+
+
+@pytest.mark.parametrize("size", [MOST_CORRECTIONS - 1, 1000])
+async def test_evictions_among_many(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise 15: an eviction looks at a bounded number of entries, and evicts the least recently used of them."""
+    clock = Clock()
+    cache: AsyncCache[int] = AsyncCache(clock, max_entries=size)
+    readers = [Reader(cache, key, Source(takes=0), PLAIN) for key in range(size)]
+    for reader in readers:
+        await reader.get()
+    # Hits, which the shelf doesn't notice.
+    order = random.Random(13).sample(range(size), size)  # noqa: S311 (the order guards nothing)
+    for key in order:
+        clock.now += 0.001
+        await readers[key].get()
+
+    looks = Looks(monkeypatch)
+    for number in range(size // 2):
+        clock.now += 0.001
+        looks.count = 0
+        await Reader(cache, ("new", number), Source(takes=0), PLAIN).get()
+        assert looks.count <= MOST_CORRECTIONS + 2
+        [evicted] = [key for key in order if cache.entry(key) is None]
+        place = order.index(evicted)
+        order.remove(evicted)
+        # The place counts from the least recently used one on.
+        assert place <= max(0, size - MOST_CORRECTIONS)
+    assert len(order) == size - size // 2
+
+
+async def test_the_heap_has_no_dead_places() -> None:
+    """Promise 15: refreshes, invalidations and failures leave nothing behind that must be cleaned up later."""
+    cache: AsyncCache[int] = AsyncCache(Clock(), max_entries=50)
+    readers = [Reader(cache, key, Source(takes=0), PLAIN) for key in range(60)]
+    for number in range(600):
+        reader = readers[number * 7 % 60]
+        await reader.refresh()
+        if number % 5 == 0:
+            cache.invalidate(reader.key)
+        assert len(cache._table.values._heap) <= 51
+        assert len(cache._table.blanks._heap) <= 51
+
+
+async def test_a_slow_read_takes_a_lease(aws: FakeSecretsManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The read after a fetch is a hit at once: it takes no look at the cache, whatever kind of read it is."""
+    async with CredentialsPool(session=aws) as pool:
+        manager = pool.manager("app/00001")
+        decoding = pool.manager("app/00002", decode=str)
+        forced = pool.manager("app/00003")
+        await manager.secret()
+        await decoding.get()
+        await forced.refresh()
+
+        async def refuse(_: object) -> NoReturn:
+            raise AssertionError("the read looks at the cache")
+
+        monkeypatch.setattr(Reader, "_get_slowly", refuse)
+        await manager.secret()
+        await manager.retrieve_secret_string()
+        await decoding.get()
+        await forced.secret()
+        assert decoding._hit is not None
+
+
+# Prefetching
+
+
+class Turns:
+    """Counts the turns of the loop, and how many flights begin in each."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.number = 0
+        self.begun: dict[int, int] = {}
+        self.batches: list[int] = []
+        begin_batch = Flights.begin_batch
+
+        def noted(flights: Flights[Any], keys: Any, fetch: Any) -> list[Flight[Any]]:  # noqa: ANN401 (as the original)
+            self.begun[self.number] = self.begun.get(self.number, 0) + len(keys)
+            self.batches.append(len(keys))
+            return begin_batch(flights, keys, fetch)
+
+        monkeypatch.setattr(Flights, "begin_batch", noted)
+        self._next()
+
+    def _next(self) -> None:
+        self.number += 1
+        self.handle = asyncio.get_running_loop().call_soon(self._next)
+
+
+@pytest.fixture
+async def turns(monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN401 (a generator of turns)
+    """Count turns."""
+    counted = Turns(monkeypatch)
+    yield counted
+    counted.handle.cancel()
+
+
+async def test_a_prefetch_lets_others_run(aws: FakeSecretsManager, turns: Turns) -> None:
+    """A prefetch of many names begins at most a hundred fetches per turn, in full batches."""
+    async with CredentialsPool(session=aws) as pool:
+        before = turns.number
+        await pool.prefetch(*names(250))
+        assert max(turns.begun.values()) <= 100
+        assert turns.batches == [20] * 12 + [10]
+        before = turns.number
+        await pool.prefetch(*names(250))
+        assert turns.number - before >= 2 + 2
+        assert len(turns.batches) == 13
+
+
+async def test_a_name_that_another_task_asks_meanwhile(aws: FakeSecretsManager, turns: Turns) -> None:
+    """Promise 1: a secret that another task begins to fetch between two turns of a prefetch isn't fetched twice."""
+    async with CredentialsPool(session=aws) as pool:
+        wanted = names(219)
+        manager = pool.manager(wanted[-1], "us-east-1")
+        # Five batches begin in the first turn, and five in the second. Nineteen names are left then.
+        await asyncio.gather(pool.prefetch(*wanted), manager.secret())
+        assert pool.stats().fetches == 219
+        assert turns.batches == [20] * 10 + [18]
+
+
+async def test_a_short_prefetch_begins_at_once(aws: FakeSecretsManager, turns: Turns) -> None:
+    """Up to a hundred names are asked before another task runs, so a reader that starts later joins the batches."""
+    async with CredentialsPool(session=aws) as pool:
+        prefetching = asyncio.create_task(pool.prefetch(*names(99)))
+        reading = [asyncio.create_task(pool.manager(name).secret()) for name in names(99)]
+        await asyncio.gather(prefetching, *reading)
+        assert turns.batches == [20, 20, 20, 20, 19]
+        assert pool.stats().fetches == 99
+
+
+def test_what_is_taken_from_the_front() -> None:
+    """Fetches and marks that are deleted oldest first are in an OrderedDict: a dict would be searched each time."""
+
+    async def main() -> Iterator[object]:
+        cache: AsyncCache[int] = AsyncCache(Clock(), max_entries=1)
+        return iter([cache.flights._under_way, cache.flights.invalidations._marks])
+
+    for each in asyncio.run(main()):
+        assert type(each) is OrderedDict
