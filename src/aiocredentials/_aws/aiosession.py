@@ -23,6 +23,7 @@ from botocore.configprovider import ChainProvider, ConstantProvider
 from aiocredentials._aws import chain
 from aiocredentials._aws.models import loader
 from aiocredentials._aws.transport import TrustedConfig, TrustedSession, transport_of
+from aiocredentials._aws.user_agent import keep_user_agent
 from aiocredentials._loops import turn
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class TrustedAioSession(AioSession):
         )
         self._register_handlers()
         self.register_component("data_loader", loader)
+        keep_user_agent(self)
         self.set_default_client_config(TrustedConfig())
         _set_retry_defaults(self)
 
@@ -120,6 +122,7 @@ def _is_needed(event: str) -> bool:
 def copy_of(core: AioSession) -> AioSession:
     """Return a copy of a caller's session, with our defaults where it has none."""
     mine = chain.copied(core, _MetadataSessions)
+    keep_user_agent(mine)
     _set_retry_defaults(mine)
     return mine
 
