@@ -60,6 +60,8 @@ class TrustedSession(AIOHTTPSession):
             self._verify = True
         self._changing = asyncio.Lock()
         self._is_open = False
+        # The last URL that was checked and has a session.
+        self._ready_for: str | None = None
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()
@@ -70,6 +72,7 @@ class TrustedSession(AIOHTTPSession):
         # If a connector is being made, closing waits for it.
         async with self._changing:
             self._is_open = False
+            self._ready_for = None
             await super().__aexit__(*exc)
 
     async def _get_session(self, proxy_url: str | None) -> _WithoutRedirects:
@@ -147,16 +150,22 @@ class TrustedSession(AIOHTTPSession):
             TransportError: The endpoint isn't verified, its URL has a password, or the answer is a
                 redirect.
         """
-        self._check_endpoint(request)
-        # `super().send` gets it as well. But it wraps the errors, and botocore would repeat the
-        # request. The URL of the proxy may have a password, so it isn't a local variable here.
-        await self._get_session(self._proxy_config.proxy_url_for(request.url))
+        if request.url != self._ready_for:
+            await self._make_ready(request)
         response = await super().send(request)
         status = response.status_code
         if status in _REDIRECTS:
             why = f"it answered with a redirect (HTTP {status}), which isn't followed"
             raise RedirectError(why=why)
         return response
+
+    async def _make_ready(self, request: Any) -> None:
+        """Check a URL, and make the session for it: both depend on the URL alone."""
+        self._check_endpoint(request)
+        # `super().send` gets it as well. But it wraps the errors, and botocore would repeat the
+        # request. The URL of the proxy may have a password, so it isn't a local variable here.
+        await self._get_session(self._proxy_config.proxy_url_for(request.url))
+        self._ready_for = request.url
 
     def _check_endpoint(self, request: Any) -> None:
         is_unverified = self._verify is False
