@@ -82,4 +82,61 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "                    if not signs_again(error):\n",
         "                    if True:\n",
     ),
+    # _aws/signing.py
+    (
+        "a signing key outlives its credentials",
+        "_aws/signing.py",
+        "        if facts != self._facts:",
+        "        if not self._key:",
+    ),
+    (
+        "a signing key outlives its day",
+        "_aws/signing.py",
+        "            credentials.secret_key,\n            date,",
+        "            credentials.secret_key,",
+    ),
+    (
+        "other signers lose their own steps",
+        "_aws/signing.py",
+        "        if type(signature) is SigV4Auth:",
+        "        if isinstance(signature, SigV4Auth):",
+    ),
+    (
+        "a signing key is pickled",
+        "_aws/signing.py",
+        '        raise TypeError("A signing key is neither copied nor pickled.")',
+        "        return object.__reduce_ex__(self, 2)",
+    ),
+    (
+        "the hash of a streamed body is signed",
+        "_aws/signing.py",
+        "type(body) is bytes and not self._is_streaming_checksum_payload(request)",
+        "type(body) is bytes",
+    ),
+    # _aws/user_agent.py
+    (
+        "a User-Agent misses the features of a call",
+        "_aws/user_agent.py",
+        "            features,\n",
+        "",
+    ),
+    (
+        "the caller's own User-Agent is replaced",
+        "_aws/user_agent.py",
+        "if type(creator) is UserAgentString and not is_extended:",
+        "if not is_extended:",
+    ),
+    # _aws/transport.py
+    (
+        "another URL isn't checked",
+        "_aws/transport.py",
+        "        if request.url != self._ready_for:",
+        "        if self._ready_for is None:",
+    ),
+    (
+        "a closed session is taken for a failed connection",
+        "_aws/transport.py",
+        "            self._ready_for = None\n            await super().__aexit__(*exc)",
+        "            await super().__aexit__(*exc)",
+    ),
 ]

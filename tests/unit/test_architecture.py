@@ -61,6 +61,7 @@ INSIDE: dict[str, list[set[str]]] = {
             "models",
             "chain",
             "shared_work",
+            "signing",
             "user_agent",
         },
         {"findings"},
@@ -118,7 +119,7 @@ POOL_FOR_TYPES = ("_manager", f"{PACKAGE}._pool", True)
 KIT = {"testing", "pytest_plugin"}
 OWNERS = {
     "aioboto3": {"_aws.session", "_aws.aiosession"},
-    "aiobotocore": {"_aws.aiosession", "_aws.chain", "_aws.transport"},
+    "aiobotocore": {"_aws.aiosession", "_aws.chain", "_aws.signing", "_aws.transport"},
     "aiohttp": {"_aws.transport"},
     "botocore": {
         "errors",
@@ -129,6 +130,7 @@ OWNERS = {
         "_aws.models",
         "_aws.regions",
         "_aws.answered_errors",
+        "_aws.signing",
         "_aws.tls",
         "_aws.user_agent",
         "testing._client",

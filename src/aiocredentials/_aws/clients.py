@@ -185,6 +185,10 @@ class Clients:
             region,
             self._settings,
         )
+        if not is_custom(session):
+            from aiocredentials._aws import signing  # noqa: PLC0415 (it is imported by now)
+
+            signing.keep_signing_key(opened.client)
         self.by_region[region.name] = opened
         return opened
 
