@@ -117,14 +117,14 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "a User-Agent misses the features of a call",
         "_aws/user_agent.py",
-        "            features,\n",
-        "",
+        "        features = of_client.union(of_call)",
+        "        features = of_client",
     ),
     (
         "the caller's own User-Agent is replaced",
         "_aws/user_agent.py",
-        "if type(creator) is UserAgentString and not is_extended:",
-        "if not is_extended:",
+        "if type(creator) is UserAgentString and is_botocores_own:",
+        "if is_botocores_own:",
     ),
     # _aws/transport.py
     (

@@ -6,6 +6,7 @@ import random
 import threading
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 from botocore import useragent
@@ -18,7 +19,6 @@ from aiocredentials._aws.aiosession import TrustedAioSession, copy_of
 from aiocredentials._aws.user_agent import KeptUserAgent, keep_user_agent
 
 if TYPE_CHECKING:
-    import pytest
     from botocore.config import Config
 
     from server.stub import StubSecretsManager
@@ -95,7 +95,7 @@ def test_depends_on_nothing_else() -> None:
     The others are those of the process. When botocore reads another one, it belongs in `user_agent`.
     """
     creator = UserAgentString.from_environment()
-    of_process = set(vars(creator)) - {"_client_config", "_client_features", *user_agent._SESSION_FACTS}
+    of_process = set(vars(creator)) - {"_client_config", "_client_features", *user_agent._NAMES}
     assert {name.partition("_")[2].partition("_")[0] for name in of_process} == {
         "platform",
         "python",
@@ -112,7 +112,7 @@ def test_depends_on_nothing_else() -> None:
             config._supplied_user_agent = supplied
         read: set[str] = set()
         creator.with_client_config(Reads(config, read)).to_string()
-        assert read <= {"retries", *user_agent._CONFIG_FACTS}
+        assert read <= {"retries", *(name.partition(".")[2] for name in user_agent._NAMES)}
         assert read
 
 
@@ -199,9 +199,34 @@ def test_extended_botocore(monkeypatch: pytest.MonkeyPatch) -> None:
     assert type(session.get_component(COMPONENT)) is UserAgentString
 
 
+def a_client() -> KeptUserAgent:
+    """Make the component of a client."""
+    creator = KeptUserAgent.made_of(UserAgentString.from_environment())
+    config = AioConfig(retries={"mode": "standard"})
+    config._supplied_user_agent = None
+    return creator.with_client_config(config)
+
+
+def test_missing_parts() -> None:
+    """If botocore has lost a private part, each text is spelled by botocore, and a session without it works."""
+    session = AioSession()
+    del session._components._components[COMPONENT]
+    keep_user_agent(session)
+    with pytest.raises(ValueError, match=COMPONENT):
+        session.get_component(COMPONENT)
+
+    creator = a_client()
+    creator.to_string()
+    assert creator._texts
+    creator._texts.clear()
+    del creator._client_config._supplied_user_agent
+    assert creator.to_string() == UserAgentString.to_string(creator)
+    assert creator._texts == {}
+
+
 def test_bounded() -> None:
     """However often the facts change, a few texts are kept."""
-    creator = KeptUserAgent.made_of(UserAgentString.from_environment())
+    creator = a_client()
     for number in range(1000):
         creator.set_session_config("name", str(number), "")
         assert f"name/{number}" in creator.to_string()
@@ -210,7 +235,7 @@ def test_bounded() -> None:
 
 def test_threads() -> None:
     """Threads that share a component get the text of their own features."""
-    creator = KeptUserAgent.made_of(UserAgentString.from_environment())
+    creator = a_client()
     wrong: list[str] = []
 
     def ask(feature: str) -> None:

@@ -5,16 +5,16 @@ text that is sent stays the same, byte for byte.
 """
 
 # The stubs of botocore don't have these private parts.
-# mypy: disable-error-code="misc"
-# pyright: basic
+# mypy: disable-error-code="attr-defined, misc"
+# pyright: basic, reportAttributeAccessIssue=false
 # ruff: noqa: SLF001
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from botocore import useragent
-from botocore.context import get_context
 from botocore.useragent import UserAgentString
 
 if TYPE_CHECKING:
@@ -22,20 +22,19 @@ if TYPE_CHECKING:
 
 _COMPONENT = "user_agent_creator"
 
-# What the text depends on, beside the features and the facts about this process. A test compares
-# these names with those that botocore reads.
-_SESSION_FACTS = (
+# What the text depends on, beside features, retries and the facts about this process. A test
+# compares these names with those that botocore reads.
+_NAMES = (
     "_session_user_agent_name",
     "_session_user_agent_version",
     "_session_user_agent_extra",
+    "_client_config.user_agent",
+    "_client_config._supplied_user_agent",
+    "_client_config.user_agent_extra",
+    "_client_config.user_agent_appid",
+    "_client_config.endpoint_discovery_enabled",
 )
-_CONFIG_FACTS = (
-    "user_agent",
-    "_supplied_user_agent",
-    "user_agent_extra",
-    "user_agent_appid",
-    "endpoint_discovery_enabled",
-)
+_facts_of = attrgetter(*_NAMES)
 
 _MOST_TEXTS = 16
 """How many texts are kept: a client needs one, or a few if its calls use different features."""
@@ -60,7 +59,12 @@ class KeptUserAgent(UserAgentString):
 
     def to_string(self) -> str:
         """Return the text that botocore sends."""
-        facts = self._facts()
+        try:
+            facts = self._facts()
+        except AttributeError:
+            # There is no client yet, or botocore has changed.
+            return super().to_string()
+
         text = self._texts.get(facts)
         if text is None:
             text = super().to_string()
@@ -70,30 +74,23 @@ class KeptUserAgent(UserAgentString):
         return text
 
     def _facts(self) -> tuple[Any, ...]:
-        own = vars(self)
-        config = own.get("_client_config")
-        settings = {} if config is None else vars(config)
-        retries = settings.get("retries") or {}
-        # botocore prints the features in the order of the set.
-        features = tuple(_features(own.get("_client_features")))
-        return (
-            features,
-            *map(own.get, _SESSION_FACTS),
-            *map(settings.get, _CONFIG_FACTS),
-            tuple(retries.items()),
-        )
-
-
-def _features(of_client: set[str] | None) -> set[str]:
-    """Join the features of a client and those of the call, as botocore does."""
-    of_call = getattr(get_context(), "features", ())
-    return (of_client or set()).union(of_call)
+        of_client = self._client_features or set()
+        of_call = getattr(useragent.get_context(), "features", ())
+        # botocore prints the features in the order of this set.
+        features = of_client.union(of_call)
+        retries = self._client_config.retries or {}
+        return (tuple(features), tuple(retries.items()), _facts_of(self))
 
 
 def keep_user_agent(core: Session) -> None:
     """Let the clients of a session keep their User-Agent; a component of the caller's own stays."""
-    creator = core.get_component(_COMPONENT)
-    # The command-line tools of AWS may add anything to each text.
-    is_extended = useragent.modify_components.__module__ != useragent.__name__
-    if type(creator) is UserAgentString and not is_extended:
+    try:
+        creator = core.get_component(_COMPONENT)
+    except ValueError:
+        # There is none in this botocore.
+        return
+    # The command-line tools of AWS replace this function, and may add anything to each text.
+    extend = getattr(useragent, "modify_components", None)
+    is_botocores_own = getattr(extend, "__module__", None) == useragent.__name__
+    if type(creator) is UserAgentString and is_botocores_own:
         core.register_component(_COMPONENT, KeptUserAgent.made_of(creator))
