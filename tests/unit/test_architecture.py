@@ -60,6 +60,7 @@ INSIDE: dict[str, list[set[str]]] = {
             "tls",
             "models",
             "chain",
+            "emitters",
             "shared_work",
             "signing",
             "user_agent",
@@ -118,14 +119,21 @@ POOL_FOR_TYPES = ("_manager", f"{PACKAGE}._pool", True)
 # The files of the testing kit and its plugin import each other.
 KIT = {"testing", "pytest_plugin"}
 OWNERS = {
-    "aioboto3": {"_aws.session", "_aws.aiosession"},
-    "aiobotocore": {"_aws.aiosession", "_aws.chain", "_aws.signing", "_aws.transport"},
+    "aioboto3": {"_aws.aiosession"},
+    "aiobotocore": {
+        "_aws.aiosession",
+        "_aws.chain",
+        "_aws.emitters",
+        "_aws.signing",
+        "_aws.transport",
+    },
     "aiohttp": {"_aws.transport"},
     "botocore": {
         "errors",
         "_aws.aiosession",
         "_aws.clients",
         "_aws.decorator",
+        "_aws.emitters",
         "_aws.mapping",
         "_aws.models",
         "_aws.regions",
@@ -256,7 +264,7 @@ def test_the_rules_see_something() -> None:
     assert Import("_aws.clients", f"{PACKAGE}._aws.chain", for_types=False) in all_imports()
     assert Import("_manager", f"{PACKAGE}._pool", for_types=True) in all_imports()
     assert Import("_cache.reader", f"{PACKAGE}._cache.cache", for_types=True) in all_imports()
-    assert Import("_aws.session", "aioboto3", for_types=False) in all_imports()
+    assert Import("_aws.aiosession", "aioboto3", for_types=False) in all_imports()
 
 
 def test_the_public_door() -> None:

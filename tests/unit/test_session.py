@@ -58,7 +58,7 @@ async def test_a_session_that_cannot_be_made(monkeypatch: pytest.MonkeyPatch) ->
     def session(**_: object) -> NoReturn:
         raise ProfileNotFound(profile="missing")
 
-    monkeypatch.setattr(aioboto3, "Session", session)
+    monkeypatch.setattr(aiosession, "SlimSession", session)
     error = await error_of(AsyncCredentialsManager("prod/db"))
     assert (type(error), error.secret_name) == (AuthenticationError, "prod/db")
 

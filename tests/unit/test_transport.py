@@ -14,12 +14,11 @@ import aiohttp
 import pytest
 from aiobotocore.config import AioConfig
 from aiobotocore.httpsession import AIOHTTPSession
-from botocore import handlers
 from botocore.config import Config
 from botocore.httpsession import get_cert_path
 
 from aiocredentials import AuthenticationError
-from aiocredentials._aws import aiosession, loading, models, tls, transport as _transport
+from aiocredentials._aws import loading, tls, transport as _transport
 from aiocredentials._aws.loading import import_and_read, load_transport
 from aiocredentials._aws.regions import default_region
 from aiocredentials._aws.session import open_session
@@ -29,6 +28,9 @@ from aiocredentials._aws.transport import TrustedConfig, TrustedSession, is_loop
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+HTTPS = "https://127.0.0.1/"
 
 
 @pytest.fixture
@@ -88,11 +90,42 @@ class TestContexts:
     async def test_one_connector(self) -> None:
         """Requests that start at once share a connector; after closing there is none, and no new one is made."""
         async with TrustedSession() as transport:
-            first, second = await asyncio.gather(transport._get_session(None), transport._get_session(None))
-            assert first._session is second._session
+            first, second = await asyncio.gather(transport.opened(HTTPS, None), transport.opened(HTTPS, None))
+            assert first is second is await transport.opened(HTTPS, None)
         with pytest.raises(aiohttp.ClientConnectionError, match="the HTTP session is closed"):
-            await transport._get_session(None)
-        assert first._session.closed
+            await transport.opened(HTTPS, None)
+        assert first.closed
+
+    async def test_plain_http(self, no_contexts: None) -> None:
+        """A URL of plain HTTP has no context made, and never shares a connector with one that needs it."""
+        assert no_contexts is None
+        async with TrustedSession(max_pool_connections=7) as transport:
+            plain = await transport.opened("http://127.0.0.1:5000/", None)
+            assert tls._contexts == {}
+            # Should it ever meet TLS, it verifies.
+            assert plain.connector._ssl is True
+            encrypted = await transport.opened(HTTPS, None)
+            (kept,) = tls._contexts.values()
+            assert encrypted.connector._ssl is kept.context
+            assert plain is not encrypted
+            assert plain is await transport.opened("HTTP://127.0.0.1:5000/", None)
+            assert plain.connector.limit == encrypted.connector.limit == 7
+        assert plain.closed
+        assert encrypted.closed
+
+    @pytest.mark.parametrize("proxy", [None, "http://127.0.0.1:3128", "https://127.0.0.1:3128"])
+    async def test_what_else_has_one(self, no_contexts: None, proxy: str | None) -> None:
+        """Every other URL has a context that verifies, also behind a proxy; so has a proxy that speaks TLS."""
+        assert no_contexts is None
+        async with TrustedSession() as transport:
+            for url in (HTTPS, "HTTPS://127.0.0.1/", "wss://127.0.0.1/", "//127.0.0.1/", "127.0.0.1", "httpx://a"):
+                session: Any = await transport.opened(url, proxy)
+                assert session.connector._ssl.verify_mode is ssl.CERT_REQUIRED
+                assert session.connector._ssl.check_hostname
+            plain: Any = await transport.opened("http://127.0.0.1/", proxy)
+            wants_context = proxy is not None and proxy.startswith("https:")
+            assert (plain.connector._proxy_context is not None) is wants_context
+            assert (session.connector._proxy_context is not None) is wants_context
 
     def test_loopback(self) -> None:
         """Only names and addresses that can't be elsewhere are this machine."""
@@ -128,6 +161,12 @@ class TestLoading:
         finally:
             gc.enable()
 
+    @pytest.mark.usefixtures("no_contexts")
+    async def test_no_context(self) -> None:
+        """The CA store isn't read before a request needs it: an endpoint of plain HTTP doesn't."""
+        await asyncio.to_thread(import_and_read)
+        assert tls._contexts == {}
+
     async def test_a_broken_configuration(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """It is no error of loading: the session that needs it tells, with our words."""
         monkeypatch.setenv("AWS_PROFILE", "missing")
@@ -135,21 +174,6 @@ class TestLoading:
         session = await open_session(ClientSettings())
         with pytest.raises(AuthenticationError, match="there is no profile 'missing'"):
             default_region(ClientSettings(), session)
-
-    def test_a_model_of_the_users(self, tmp_path: Path) -> None:
-        """Models are found where the loader looks, and one that isn't there is none."""
-        (tmp_path / "model.json").write_text('{"b": 1, "a": {"c": 2}}', encoding="utf-8")
-        read = models._JSONFileLoader().load_file(str(tmp_path / "model"))
-        assert list(read) == ["b", "a"]
-        assert models._JSONFileLoader().load_file(str(tmp_path / "missing")) is None
-
-    def test_handlers(self) -> None:
-        """Of botocore's event handlers those are kept that Secrets Manager and the credential chain need."""
-        kept = {name for name, *_ in handlers.BUILTIN_HANDLERS if aiosession._is_needed(name)}
-        assert {"choose-signer", "choose-signer.sts.AssumeRoleWithWebIdentity", "request-created"} <= kept
-        services = {name.split(".")[1] for name in kept if "." in name}
-        assert services <= {"secretsmanager", "sts", "sso", "sso-oidc", "signin"}
-        assert len(kept) < 30
 
 
 class TestAbandoning:

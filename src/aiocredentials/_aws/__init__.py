@@ -11,7 +11,8 @@ From a call down to the socket:
 * `regions` finds the region for a secret, and explains names that aren't regions.
 * `aiosession` makes aiobotocore's sessions safe, `chain` their credential chain, `transport` their
   HTTP. `tls` makes the TLS contexts.
-* `loading` imports aioboto3 once per process. `models` keeps botocore's files that were read.
+* `loading` imports aioboto3 once per process. `models` keeps the parts of botocore's files that are
+  needed, `emitters` the event handlers.
 
 Beside the path of a call:
 

@@ -1,6 +1,7 @@
 """aiobotocore sessions whose transport can be trusted, and which share what they load.
 
-`transport` has their HTTP, `chain` their credential chain, `models` the loader that they share.
+`transport` has their HTTP, `chain` their credential chain, `emitters` their event handlers, and
+`models` the loader that they share.
 Importing this module imports aioboto3 (300 ms): `loading` does that in a thread.
 """
 
@@ -15,30 +16,18 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 import aioboto3
-from aiobotocore.hooks import AioHierarchicalEmitter
 from aiobotocore.session import AioSession
-from botocore import handlers
 from botocore.configprovider import ChainProvider, ConstantProvider
 
 from aiocredentials._aws import chain
+from aiocredentials._aws.emitters import SharedAliaser, new_emitter
 from aiocredentials._aws.models import loader
-from aiocredentials._aws.transport import TrustedConfig, TrustedSession, transport_of
+from aiocredentials._aws.transport import TrustedConfig, TrustedSession
 from aiocredentials._aws.user_agent import keep_user_agent
 from aiocredentials._loops import turn
 
 if TYPE_CHECKING:
     from aiobotocore.httpsession import AIOHTTPSession
-
-# The handlers of these services are needed: by Secrets Manager, and by the credential chain.
-_SERVICES = frozenset(
-    {
-        "secretsmanager",
-        "sts",
-        "sso",
-        "sso-oidc",
-        "signin",
-    }
-)
 
 _RETRY_DEFAULTS = {
     "retry_mode": "standard",
@@ -72,30 +61,17 @@ class TrustedAioSession(AioSession):
     """
 
     def __init__(self) -> None:
+        emitter = new_emitter()
         super().__init__(
-            event_hooks=AioHierarchicalEmitter(),
+            event_hooks=emitter,
             include_builtin_handlers=False,
         )
-        self._register_handlers()
+        self._events = SharedAliaser(emitter)
+        self.register_component("event_emitter", self._events)
         self.register_component("data_loader", loader)
         keep_user_agent(self)
         self.set_default_client_config(TrustedConfig())
-        _set_retry_defaults(self)
-
-    def _register_handlers(self) -> None:
-        """Register those of botocore's 119 handlers that are needed.
-
-        The others, for S3, EC2 and so on, are never called here, and would cost a millisecond.
-        """
-        register_at = {
-            handlers.REGISTER_FIRST: self._events.register_first,
-            handlers.REGISTER_LAST: self._events.register_last,
-        }
-        for event, handler, *position in handlers.BUILTIN_HANDLERS:
-            if _is_needed(event):
-                place = position[0] if position else None
-                register = register_at.get(place, self._events.register)
-                register(event, handler)
+        _set_retry_defaults(self, is_shared=False)
 
     async def get_credentials(self) -> Any:
         """Resolve the AWS credentials, and let other tasks run before botocore continues."""
@@ -110,35 +86,42 @@ class TrustedAioSession(AioSession):
         return resolver
 
 
-def _is_needed(event: str) -> bool:
-    """Return whether Secrets Manager or the credential chain needs the handlers of an event."""
-    # Such as "before-sign.sts.AssumeRole". An event without a service is for all services.
-    parts = event.split(".")
-    if parts[0] == "docs":
-        return False
-    return len(parts) == 1 or parts[1] in _SERVICES
+class SlimSession(aioboto3.Session):
+    """An aioboto3 session without the handlers for S3, DynamoDB and EC2, which are never called."""
+
+    def _register_default_handlers(self) -> None:
+        pass
 
 
 def copy_of(core: AioSession) -> AioSession:
     """Return a copy of a caller's session, with our defaults where it has none."""
     mine = chain.copied(core, _MetadataSessions)
     keep_user_agent(mine)
-    _set_retry_defaults(mine)
+    _set_retry_defaults(mine, is_shared=True)
     return mine
 
 
-def _set_retry_defaults(core: AioSession) -> None:
+def _set_retry_defaults(
+    core: AioSession,
+    *,
+    is_shared: bool,
+) -> None:
     """Set standard retries and three attempts in all, unless environment or profile say otherwise.
 
     botocore's own default is the legacy mode, whose number of attempts depends on the service. An
     idle connection that the server has dropped costs one attempt, so there must be more than one.
+
+    Args:
+        core: The session.
+        is_shared: Whether another session has the same providers of values, and keeps its defaults.
     """
     store = core.get_component("config_store")
     for name, default in _RETRY_DEFAULTS.items():
         provider = store.get_config_provider(name)
         # It is None where the session's owner has set a value.
         if isinstance(provider, ChainProvider):
-            ours = copy.deepcopy(provider)
+            # A copy of all environment variables is a part of a copy.
+            ours = copy.deepcopy(provider) if is_shared else provider
             ours.set_default_provider(ConstantProvider(default))
             store.set_config_provider(name, ours)
 
@@ -147,7 +130,6 @@ async def dry_run() -> None:
     """Open a client that is never used, so that a later one finds everything loaded."""
     # No request is signed with these.
     keys = ("not-a-key", "not-a-secret")
-    session = aioboto3.Session(*keys, botocore_session=TrustedAioSession())
-    opening = session.client("secretsmanager", region_name="us-east-1")
-    async with opening as client:
-        transport_of(client).prepare()
+    session = SlimSession(*keys, botocore_session=TrustedAioSession())
+    async with session.client("secretsmanager", region_name="us-east-1"):
+        pass

@@ -136,22 +136,20 @@ async def open_session(settings: ClientSettings) -> AnySession:
         return settings.session
     try:
         await load_transport()
-        # The transport, and with it aioboto3, was imported in a thread by now.
-        import aioboto3  # noqa: PLC0415
-
-        from aiocredentials._aws.aiosession import TrustedAioSession, copy_of  # noqa: PLC0415
+        # It was imported, and with it aioboto3, in a thread.
+        from aiocredentials._aws import aiosession  # noqa: PLC0415
 
         await turn()
         if settings.session:
             callers_core = core_of(settings.session)
-            core: AioSession = copy_of(callers_core)
+            core: AioSession = aiosession.copy_of(callers_core)
         else:
-            core = TrustedAioSession()
+            core = aiosession.TrustedAioSession()
         # It becomes the default config, because botocore merges that one into each client's.
         core.set_default_client_config(_config_for(core, settings))
         if settings.session:
             return core
-        return aioboto3.Session(botocore_session=core)
+        return aiosession.SlimSession(botocore_session=core)
     except Exception as error:  # noqa: BLE001 (a broken configuration may raise anything)
         failure = map_opening_error(error, profile=settings.profile)
     raise failure

@@ -69,15 +69,6 @@ async def ssl_context(
     raise TransportError(why=why)
 
 
-def prepare_context(
-    verify: Any,
-    certificate: str | None,
-    key: str | None,
-) -> None:
-    """Make the context in this thread, so that the first request doesn't wait for it."""
-    _build_context(_files(verify, certificate, key))
-
-
 def _files(
     verify: Any,
     certificate: str | None,

@@ -26,7 +26,7 @@ import aiohttp
 from aiobotocore.config import AioConfig
 from aiobotocore.httpsession import AIOHTTPSession
 
-from aiocredentials._aws.tls import prepare_context, ssl_context
+from aiocredentials._aws.tls import ssl_context
 from aiocredentials.errors import RedirectError, TransportError
 
 if TYPE_CHECKING:
@@ -76,24 +76,48 @@ class TrustedSession(AIOHTTPSession):
             await super().__aexit__(*exc)
 
     async def _get_session(self, proxy_url: str | None) -> _WithoutRedirects:
+        return _WithoutRedirects(self, proxy_url)
+
+    async def opened(
+        self,
+        url: Any,
+        proxy_url: str | None,
+    ) -> aiohttp.ClientSession:
+        """Return aiohttp's session for a URL, which is made at its first request.
+
+        Args:
+            url: The URL of a request. One that begins with http:// needs no TLS context.
+            proxy_url: The proxy that the request takes.
+
+        Raises:
+            TransportError: A CA bundle or client certificate can't be loaded.
+            aiohttp.ClientConnectionError: This session is closed.
+        """
+        route = (proxy_url, is_plain(url))
         if self._is_open:
-            session = self._sessions.get(proxy_url)
+            session = self._sessions.get(route)
             if session:
-                return _WithoutRedirects(session)
+                return session
         async with self._changing:
             if not self._is_open:
                 raise aiohttp.ClientConnectionError("the HTTP session is closed")
-            if proxy_url not in self._sessions:
-                session = await self._new_http_session(proxy_url)
-                self._sessions[proxy_url] = session
-            return _WithoutRedirects(self._sessions[proxy_url])
+            if route not in self._sessions:
+                self._sessions[route] = await self._new_http_session(*route)
+            return self._sessions[route]
 
-    async def _new_http_session(self, proxy_url: str | None) -> aiohttp.ClientSession:
-        endpoint_context = await ssl_context(
-            self._verify,
-            self._cert_file,
-            self._key_file,
-        )
+    async def _new_http_session(
+        self,
+        proxy_url: str | None,
+        plain: bool,  # noqa: FBT001 (a part of the key of `_sessions`)
+    ) -> aiohttp.ClientSession:
+        # True has aiohttp verify everything by itself. It serves no URL that needs that.
+        endpoint_context: ssl.SSLContext | bool = True
+        if not plain:
+            endpoint_context = await ssl_context(
+                self._verify,
+                self._cert_file,
+                self._key_file,
+            )
         proxy_context = None
         if proxy_url and proxy_url.startswith("https:"):
             proxy_context = await self._context_for_proxy()
@@ -111,7 +135,7 @@ class TrustedSession(AIOHTTPSession):
 
     def _connecting(
         self,
-        endpoint_context: ssl.SSLContext,
+        endpoint_context: ssl.SSLContext | bool,  # noqa: FBT001 (aiohttp's `ssl`)
         proxy_context: ssl.SSLContext | None,
     ) -> aiohttp.ClientSession:
         connector = _TrustedConnector(
@@ -127,14 +151,6 @@ class TrustedSession(AIOHTTPSession):
             skip_auto_headers={"CONTENT-TYPE"},
             auto_decompress=False,
             response_class=_BoundedResponse,
-        )
-
-    def prepare(self) -> None:
-        """Make the TLS context in this thread; otherwise the first request would wait for it."""
-        prepare_context(
-            self._verify,
-            self._cert_file,
-            self._key_file,
         )
 
     def abandon(self) -> None:
@@ -162,9 +178,9 @@ class TrustedSession(AIOHTTPSession):
     async def _make_ready(self, request: Any) -> None:
         """Check a URL, and make the session for it: both depend on the URL alone."""
         self._check_endpoint(request)
-        # `super().send` gets it as well. But it wraps the errors, and botocore would repeat the
+        # `super().send` opens it as well. But it wraps the errors, and botocore would repeat the
         # request. The URL of the proxy may have a password, so it isn't a local variable here.
-        await self._get_session(self._proxy_config.proxy_url_for(request.url))
+        await self.opened(request.url, self._proxy_config.proxy_url_for(request.url))
         self._ready_for = request.url
 
     def _check_endpoint(self, request: Any) -> None:
@@ -181,21 +197,28 @@ class TrustedSession(AIOHTTPSession):
 class _WithoutRedirects:
     """The part of a ClientSession that aiobotocore's `send` uses.
 
-    It is no subclass and sets no attribute, because aiohttp warns of both.
+    It is no subclass and sets no attribute, because aiohttp warns of both. The URL of a request
+    decides which ClientSession is used: one for plain HTTP has no TLS context.
     """
 
-    __slots__ = ("_session",)
+    __slots__ = ("_proxy_url", "_transport")
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
-        self._session = session
+    def __init__(
+        self,
+        transport: TrustedSession,
+        proxy_url: str | None,
+    ) -> None:
+        self._transport = transport
+        self._proxy_url = proxy_url
 
-    def request(
+    async def request(
         self,
         method: str,
         url: Any,
         **kwargs: Any,
     ) -> Any:
-        return self._session.request(
+        session = await self._transport.opened(url, self._proxy_url)
+        return await session.request(
             method,
             url,
             **kwargs,
@@ -344,6 +367,11 @@ def transport_of(client: object) -> TrustedSession:
 def abandon(client: object) -> None:
     """Close the sockets of a client whose event loop is closed."""
     transport_of(client).abandon()
+
+
+def is_plain(url: Any) -> bool:
+    """Return whether the URL is one of plain HTTP; every other one gets a TLS context."""
+    return str(url)[:5].lower() == "http:"
 
 
 def is_loopback(url: str) -> bool:
