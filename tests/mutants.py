@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from mutations import aws, cache, doctor, rotation, store, values
+from mutations import aws, cache, doctor, rotation, sessions, store, values
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE_TESTS = [
@@ -67,7 +67,13 @@ TESTS = {
     "_store.py": [*CACHE_TESTS, "test_outage.py"],
     "doctor/cli.py": ["test_doctor_command.py"],
     "testing/_moto.py": ["../server/test_platforms.py"],
-    "_aws/answered_errors.py": ["../server/test_healing.py"],
+    "_aws/answered_errors.py": ["../server/test_healing.py", "../server/test_first_value.py"],
+    "_aws/models.py": ["test_models.py"],
+    "_aws/emitters.py": ["test_emitters.py"],
+    "_aws/aiosession.py": ["test_chain.py", "test_emitters.py", "test_settings.py"],
+    "_aws/transport.py": ["test_transport.py", "../server/test_first_value.py"],
+    "_aws/regions.py": ["../server/test_first_value.py"],
+    "_reports.py": ["test_reports.py", "../server/test_first_value.py"],
     "rotation.py": ["test_rotation.py", "test_rotation_limits.py"],
     "_rotation/news.py": ["test_news.py", "test_rotation.py"],
     "_rotation/refusals.py": ["test_refusals.py"],
@@ -84,7 +90,7 @@ TESTS = {
     "doctor/probe.py": ["../server/test_doctor_secrets.py"],
     "doctor/layout.py": ["test_doctor_report.py"],
     "doctor/wording.py": ["test_doctor_wording.py"],
-    "events.py": ["test_events.py"],
+    "_listeners.py": ["test_events.py"],
     "_pool.py": ["test_events.py", "test_pool_life.py"],
 }
 
@@ -110,7 +116,7 @@ class Mutation(NamedTuple):
 
 MUTATIONS = [
     Mutation(name, old, new, file)
-    for table in (cache, aws, store, values, rotation, doctor)
+    for table in (cache, aws, sessions, store, values, rotation, doctor)
     for name, file, old, new in table.MUTATIONS
 ]
 

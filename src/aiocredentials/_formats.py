@@ -53,10 +53,11 @@ _LONGEST_KEY = 24
 _LAST_PORT = 65535
 _A_PORT = f"a whole number from 1 to {_LAST_PORT}"
 _A_TEXT = "a string of Unicode text"
-_PORT = re.compile(r"[0-9]{1,5}")
-_HOST_AND_PORT = re.compile(r"(\[[^]]*]|[^:]+):([0-9]{1,5})")
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-_SURROGATE = re.compile("[\ud800-\udfff]")
+# `re` compiles and keeps the patterns at their first use.
+_PORT = r"[0-9]{1,5}"
+_HOST_AND_PORT = r"(\[[^]]*]|[^:]+):([0-9]{1,5})"
+_URL = r"[A-Za-z][A-Za-z0-9+.-]*://"
+_SURROGATE = "[\ud800-\udfff]"
 
 
 class Found:
@@ -152,7 +153,7 @@ def _host_and_port(text: str) -> HostAndPort | None:
 
     host = text
     port = None
-    match = _HOST_AND_PORT.fullmatch(text)
+    match = re.fullmatch(_HOST_AND_PORT, text)
     if match:
         host = match[1]
         port = port_of(match[2])
@@ -179,7 +180,7 @@ def is_ipv6(text: str) -> bool:
 
 def port_of(value: object) -> int | None:
     """Return the port that is a number or a string of its digits; None for any other object."""
-    if isinstance(value, str) and _PORT.fullmatch(value):
+    if isinstance(value, str) and re.fullmatch(_PORT, value):
         value = int(value)
     if type(value) is not int:
         return None
@@ -222,7 +223,7 @@ def read_redis(data: Data) -> Reading:
         return f"The secret's 'username' isn't {_A_TEXT}."
     if _unicode(password) is None:
         return f"The secret's {password_key!r} isn't {_A_TEXT}."
-    if _URL.match(password):
+    if re.match(_URL, password):
         return f"The secret's {password_key!r} is a URL: keep the password alone in it."
     fields = {
         "password": password,
@@ -233,7 +234,7 @@ def read_redis(data: Data) -> Reading:
 
 def _wrong_in_token(text: str) -> str | None:
     """Say why a text that isn't an object isn't a token either; None if it may be a token."""
-    if _URL.match(text):
+    if re.match(_URL, text):
         return "The secret is a URL: keep the password, or JSON with 'username' and 'password'."
     lines = text.splitlines()
     if len(lines) > 1:
@@ -303,7 +304,7 @@ def _our_key_for(other: object) -> str | None:
 def _unicode(value: object) -> str | None:
     if not isinstance(value, str):
         return None
-    if _SURROGATE.search(value):
+    if re.search(_SURROGATE, value):
         return None
     return value
 

@@ -12,11 +12,11 @@ from aiocredentials._aws.pooled import PooledSession
 from aiocredentials._aws.settings import ClientSettings
 from aiocredentials._cache.policy import DEFAULT_POLICY, INHERITED_POLICY, CachePolicy, check_policy
 from aiocredentials._decode import is_async
+from aiocredentials._listeners import tell_closed, tell_opened
 from aiocredentials._loops import bookkeeping, running_loop
 from aiocredentials._manager import DEFAULT_TIMEOUT, AsyncCredentialsManager
 from aiocredentials._prefetch import prefetch as prefetch_secrets
 from aiocredentials._store import CLOCK, CacheStats, PooledStore
-from aiocredentials.events import tell_closed, tell_opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from aiocredentials._listeners import tell
 from aiocredentials._loops import bookkeeping
-from aiocredentials.events import (
-    Evicted,
-    Fetched,
-    FetchFailed,
-    Listener,
-    Refreshed,
-    RefreshFailed,
-    Rotated,
-    SecretEvent,
-    ServedStale,
-    tell,
-)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from aiocredentials._aws.requests import SecretRequest
     from aiocredentials._secret import Secret
     from aiocredentials.errors import CredentialsError
+    from aiocredentials.events import FetchFailed, Listener, RefreshFailed, SecretEvent
 
 logger = logging.getLogger("aiocredentials")
+
+# After these reports, a secret whose refreshes failed is well again.
+_RECOVERED = ("fetched", "refreshed")
 
 # The reporter remembers this many failing secrets. With more, a warning may be logged once more.
 _MOST_FAILING = 1024
@@ -50,16 +40,17 @@ class Reporter:
         key: Any,  # noqa: ANN401 (the cache's keys are any hashables)
         **facts: Any,  # noqa: ANN401 (the fields of a report)
     ) -> None:
-        """Receive a report of the cache: a word of `_EVENTS`, a key, and fields of `_Report`."""
+        """Receive a report of the cache: a word, a key, and fields of `_Report`."""
         report = _Report(cast("SecretRequest", key), **facts)
-        event = _EVENTS[word](report)
 
-        if isinstance(event, RefreshFailed):
-            self.warn(report.secret_name, report.region_name, event.error)
-        elif isinstance(event, (Fetched, Refreshed)):
+        if word == "failed" and report.refresh:
+            error = cast("CredentialsError", report.error)
+            self.warn(report.secret_name, report.region_name, error)
+        elif word in _RECOVERED:
             self._log_recovery(report.secret_name, report.region_name)
 
-        tell(self._listener, event)
+        if self._listener is not None:
+            tell(self._listener, report.event(word))
 
     def warn(
         self,
@@ -100,9 +91,8 @@ class Reporter:
             logger.info("Secret %r in %r: refreshed again", secret_name, region_name)
 
 
-@dataclass(frozen=True, slots=True)
-class _Report:
-    """A report of the cache, with a method per kind that makes its event."""
+class _Report(NamedTuple):
+    """A report of the cache, which makes its event."""
 
     request: SecretRequest
     value: Secret | None = None
@@ -140,38 +130,33 @@ class _Report:
         secret = cast("Secret", self.value)
         return {**self._subject(), "version_id": secret.version_id}
 
-    def fetched(self) -> Fetched:
-        return Fetched(**self._version(), duration=self.duration)
+    def event(self, word: str) -> SecretEvent:
+        """Make the event for a listener, by the word that the cache has for its kind."""
+        # Most pools have no listener, and then nobody needs these classes.
+        from aiocredentials import events  # noqa: PLC0415
 
-    def refreshed(self) -> Refreshed:
-        return Refreshed(**self._version(), duration=self.duration)
+        match word:
+            case "fetched":
+                return events.Fetched(**self._version(), duration=self.duration)
+            case "refreshed":
+                return events.Refreshed(**self._version(), duration=self.duration)
+            case "rotated":
+                _, previous = cast("tuple[str, str]", self.before)
+                return events.Rotated(**self._version(), previous_version_id=previous)
+            case "stale":
+                return events.ServedStale(**self._version(), age=self.age)
+            case "failed":
+                return self._failure(events.RefreshFailed if self.refresh else events.FetchFailed)
+            case _:
+                return events.Evicted(**self._subject())
 
-    def rotated(self) -> Rotated:
-        _, previous = cast("tuple[str, str]", self.before)
-        return Rotated(**self._version(), previous_version_id=previous)
-
-    def served_stale(self) -> ServedStale:
-        return ServedStale(**self._version(), age=self.age)
-
-    def failed(self) -> FetchFailed | RefreshFailed:
-        kind = RefreshFailed if self.refresh else FetchFailed
+    def _failure(
+        self,
+        kind: type[FetchFailed | RefreshFailed],
+    ) -> FetchFailed | RefreshFailed:
         error = cast("CredentialsError", self.error)
         return kind(
             **self._subject(),
             error=error,
             duration=self.duration,
         )
-
-    def evicted(self) -> Evicted:
-        return Evicted(**self._subject())
-
-
-# The word that the cache uses for each kind of report.
-_EVENTS: Mapping[str, Callable[[_Report], SecretEvent]] = {
-    "fetched": _Report.fetched,
-    "refreshed": _Report.refreshed,
-    "rotated": _Report.rotated,
-    "stale": _Report.served_stale,
-    "failed": _Report.failed,
-    "evicted": _Report.evicted,
-}

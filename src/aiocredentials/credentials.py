@@ -39,7 +39,7 @@ _ENGINES = {
 }
 
 # SQLAlchemy's schemes have underscores, which RFC 3986 doesn't allow.
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+._-]*")
+_SCHEME = r"[A-Za-z][A-Za-z0-9+._-]*"
 
 # A UnicodeEncodeError would hold the text. A secret that was read has no surrogates, but an object
 # that was made by hand may have some.
@@ -189,7 +189,7 @@ class DatabaseCredentials(MaskedCredentials[_DatabaseFields]):
             raise ValueError(
                 f"The secret's engine isn't one of {engines}: give scheme='postgresql' or so."
             )
-        if not _SCHEME.fullmatch(scheme):
+        if not re.fullmatch(_SCHEME, scheme):
             raise ValueError(
                 "scheme isn't that of a URL: give it without '://', such as 'postgresql+asyncpg'."
             )

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
+
+from aiocredentials._listeners import tell, tell_closed, tell_opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from aiocredentials.errors import CredentialsError
-
-logger = logging.getLogger("aiocredentials")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,46 +178,3 @@ class _FanOut:
         with ExitStack() as stack:
             for listener in reversed(self._listeners):
                 stack.callback(call, listener, argument)
-
-
-def tell(listener: Listener | None, event: SecretEvent) -> None:
-    """Call a listener. Its errors are logged; `KeyboardInterrupt` and `SystemExit` are raised."""
-    if listener is not None:
-        name = type(event).__name__
-        _call_and_log_errors(listener, event, name)
-
-
-def tell_opened(listener: Listener | None, pool: object) -> None:
-    """Call `pool_opened` of a listener that has it, in the same way as `tell`."""
-    _call_method(listener, "pool_opened", pool)
-
-
-def tell_closed(listener: Listener | None, pool: object) -> None:
-    """Call `pool_closed` of a listener that has it, in the same way as `tell`."""
-    _call_method(listener, "pool_closed", pool)
-
-
-def _call_method(
-    listener: Listener | None,
-    name: str,
-    pool: object,
-) -> None:
-    method = getattr(listener, name, None)
-    if callable(method):
-        _call_and_log_errors(method, pool, name)
-
-
-def _call_and_log_errors(
-    function: Callable[[Any], object],
-    argument: object,
-    name: str,
-) -> None:
-    try:
-        function(argument)
-    except (KeyboardInterrupt, SystemExit):
-        # They end the program. Our callers have finished their bookkeeping by now.
-        raise
-    except BaseException:
-        # This includes pytest.fail() and a cancellation, which raise no subclasses of Exception.
-        # No caller could handle them.
-        logger.exception("A listener failed on %s", name)

@@ -136,10 +136,10 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "    return me is None or me.cancelling() > 0",
         "    return True",
     ),
-    # events.py
+    # _listeners.py
     (
         "a listener may raise anything",
-        "events.py",
+        "_listeners.py",
         "    except BaseException:\n",
         "    except Exception:\n",
     ),

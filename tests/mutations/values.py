@@ -32,7 +32,7 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "a URL is a token",
         "_formats.py",
-        "if _URL.match(text):",
+        "if re.match(_URL, text):",
         "if False:",
     ),
     # _secret.py

@@ -25,7 +25,7 @@ FOLDER = Path(aiocredentials.__file__).parent
 # From the bottom to the top. A module may import those of lower floors, and none of its own. So the
 # folder `_aws` knows nothing of the cache, and the folder `_cache` nothing of AWS.
 FLOORS: list[set[str]] = [
-    {"errors", "_exception_chain", "_identifiers", "_json_copies"},
+    {"errors", "_exception_chain", "_identifiers", "_json_copies", "_listeners"},
     {"events", "_loops", "_arguments", "_formats", "_pydantic_errors"},
     {"_secret", "_masked_credentials"},
     {"_aws", "_cache", "_decode", "credentials"},

@@ -40,7 +40,7 @@ _REGION_ERRORS = frozenset({"NoRegionError", "InvalidRegionError", "UnknownRegio
 
 # The first word of a command may be shown if it is a path, but not if it is a variable with its
 # value.
-_PATH = re.compile(r"[\w./~+-]{1,200}")
+_PATH = r"[\w./~+-]{1,200}"
 
 
 def explain_loading(failure: Failure) -> Finding | None:
@@ -107,7 +107,7 @@ def _explain_program(failure: Failure) -> Finding | None:
 def _not_started(error: OSError, failure: Failure) -> Finding:
     path = str(error.filename)
     reason = str(error.strerror)
-    if error.filename and _PATH.fullmatch(path):
+    if error.filename and re.fullmatch(_PATH, path):
         reason = f"{path}: {reason}"
     # A program that can't be found or run isn't installed. Any other reason may be over soon, such
     # as too many open files.

@@ -107,7 +107,8 @@ _SKEWED_CODES = frozenset(
 # AWS sends these codes for such a time as well, and also for a wrong key, which no new signature
 # corrects. The message tells the two apart.
 _SIGNATURE_CODES = frozenset({"InvalidSignature", "SignatureDoesNotMatch"})
-_SKEWED = re.compile(r"signature (expired|not yet current)", re.IGNORECASE)
+# `re` compiles and keeps the patterns at their first use, because most processes meet no error.
+_SKEWED = r"(?i)signature (expired|not yet current)"
 
 SIGN_AGAIN = _SKEWED_CODES | {
     "ExpiredToken",
@@ -177,12 +178,9 @@ _CLOCK_ADVICE = (
 _REGION_ADVICE = f"{InvalidRegionError.advice} Upper and lower case count."
 
 _UNKNOWN = "Unknown"
-_CODE = re.compile(r"[\w.-]+")
-_DELETED = re.compile(
-    r"marked (for deletion|deleted)|was deleted|scheduled for deletion",
-    re.IGNORECASE,
-)
-_NO_VERSION = re.compile(r"secret value for (?:(staging label)|VersionId): (\S+)")
+_CODE = r"[\w.-]+"
+_DELETED = r"(?i)marked (for deletion|deleted)|was deleted|scheduled for deletion"
+_NO_VERSION = r"secret value for (?:(staging label)|VersionId): (\S+)"
 
 _REDIRECTS = range(300, 400)
 PROXY_AUTHENTICATION = 407
@@ -273,7 +271,7 @@ def signs_again(error: BaseException) -> bool:
     code = _without_suffix(str(answer.get("Code")))
     if code in _SIGNATURE_CODES:
         message = str(answer.get("Message"))
-        return _SKEWED.search(message) is not None
+        return re.search(_SKEWED, message) is not None
     return code in SIGN_AGAIN
 
 
@@ -296,7 +294,7 @@ def _parse(response: Mapping[str, Any], operation_name: str) -> _ParsedError:
     error: Mapping[str, object] = response.get("Error", {})
     message = error.get("Message") or ""
     code = error.get("Code")
-    if not isinstance(code, str) or not _CODE.fullmatch(code):
+    if not isinstance(code, str) or not re.fullmatch(_CODE, code):
         code = _UNKNOWN
 
     # Without a code in the body, botocore uses the status as the code.
@@ -329,7 +327,7 @@ def _may_be_of_aws(headers: Mapping[str, str], operation_name: str) -> bool:
 
 def _class_of_answer(code: str, status: int, message: str) -> type[CredentialsError]:
     cls = _class_by(code)
-    if cls is InvalidRequestError and _DELETED.search(message):
+    if cls is InvalidRequestError and re.search(_DELETED, message):
         return SecretDeletedError
     if cls is not None:
         return cls
@@ -366,13 +364,13 @@ def _class_for_credentials(answer: _ParsedError) -> type[CredentialsError]:
 
 def _advice_on(cls: type[CredentialsError], code: str, message: str) -> str | None:
     """Return the advice if AWS's sentence says more than its code; None otherwise."""
-    if _without_suffix(code) in _SKEWED_CODES or _SKEWED.search(message):
+    if _without_suffix(code) in _SKEWED_CODES or re.search(_SKEWED, message):
         return _CLOCK_ADVICE
     if "valid region" in message:
         return _REGION_ADVICE
     if cls is not SecretNotFoundError:
         return None
-    missing = _NO_VERSION.search(message)
+    missing = re.search(_NO_VERSION, message)
     if missing is None:
         return None
 

@@ -33,13 +33,11 @@ _FILES = ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
 # If both are set, botocore uses the first.
 _CONTAINER_URLS = ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI")
 
-_VERSION = re.compile(
-    r"Unsupported version .* for credential process provider, supported versions: 1",
-    re.DOTALL,
-)
-_MISSING_KEY = re.compile(r"Missing required key in response: '(AccessKeyId|SecretAccessKey)'")
-_STATUS = re.compile(r"non 200 response (\d{3})\b")
-_DIFFERS = re.compile(r"The value for (\w+) is inconsistent between profile ")
+# `re` compiles and keeps them at their first use, because few processes meet such an error.
+_VERSION = r"(?s)Unsupported version .* for credential process provider, supported versions: 1"
+_MISSING_KEY = r"Missing required key in response: '(AccessKeyId|SecretAccessKey)'"
+_STATUS = r"non 200 response (\d{3})\b"
+_DIFFERS = r"The value for (\w+) is inconsistent between profile "
 
 
 # No credentials at all
@@ -168,7 +166,7 @@ def _misconfigured(failure: Failure) -> Finding:
     words = failure.field("error_msg")
     profile = failure.the_profile
     # In this case botocore prints both values.
-    differs = _DIFFERS.match(words)
+    differs = re.match(_DIFFERS, words)
     if differs is not None:
         words = f"{differs[1]} differs between {profile} and its sso-session"
     if "assume role with web identity" in words:
@@ -314,12 +312,12 @@ def _not_retrieved(failure: Failure) -> Finding:
 def _program_failed(failure: Failure) -> Finding:
     program = f"{PROGRAM} ({failure.the_profile})"
     words = str(field_of(failure.error, "error_msg", ""))
-    if _VERSION.fullmatch(words) is not None:
+    if re.fullmatch(_VERSION, words) is not None:
         return Finding(
             what=f"{program} prints a Version other than 1",
             advice="Install one that prints Version 1.",
         )
-    missing = _MISSING_KEY.fullmatch(words)
+    missing = re.fullmatch(_MISSING_KEY, words)
     if missing is not None:
         return Finding(f"{program} prints no {missing[1]}", RUN_BY_HAND)
     # These words are the standard error of the program, which may hold a secret.
@@ -336,7 +334,7 @@ def _no_metadata(failure: Failure) -> Finding:
 
 def _cause(failure: Failure) -> str:
     """Return the status that a metadata service answered with, or why it didn't answer."""
-    status = _STATUS.search(failure.field("error_msg"))
+    status = re.search(_STATUS, failure.field("error_msg"))
     if status is not None:
         return f" (it answered with HTTP status {status[1]})"
     reason = reason_of_the_system(failure.error)

@@ -31,10 +31,10 @@ _NUMBERS = ("AWS_MAX_ATTEMPTS", "AWS_METADATA_SERVICE_TIMEOUT", "AWS_METADATA_SE
 # Each request has these in a header.
 _IN_HEADERS = ("AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN")
 
-_PARAMETER = re.compile(
-    r"^(?:Invalid \w+ for parameter |(?:Missing required|Unknown) parameter in input: \")"
-    r"([A-Za-z]\w*)",
-    re.MULTILINE,
+# `re` compiles and keeps it at its first use, because few processes meet such an error.
+_PARAMETER = (
+    r"(?m)^(?:Invalid \w+ for parameter |(?:Missing required|Unknown) parameter in input: \")"
+    r"([A-Za-z]\w*)"
 )
 
 
@@ -96,7 +96,7 @@ def refused_parameters(error: BaseException) -> list[str]:
     The text of the error isn't used, because it holds values as well.
     """
     report = str(field_of(error, "report", ""))
-    found = _PARAMETER.findall(report)
+    found = re.findall(_PARAMETER, report)
     return list(dict.fromkeys(found))
 
 

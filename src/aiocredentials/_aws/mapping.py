@@ -115,7 +115,7 @@ _CA_BUNDLE_ADVICE = (
     "Check AWS_CA_BUNDLE, ca_bundle in the profile, and verify and client_cert of the config."
 )
 # Not urlsplit, which raises an error for some texts that aren't URLs.
-_HOST = re.compile(r"https?://(?:[^/@]*@)?([^/@:]+)")
+_HOST = r"https?://(?:[^/@]*@)?([^/@:]+)"
 
 # The numbers of the system and of c-ares for a name without an address, and for an unknown name.
 # On Windows, EAI_NODATA is EAI_NONAME, and a name without an address has a number of its own.
@@ -255,7 +255,7 @@ def _explain_credentials(
 def _source_without_answer(failure: Failure) -> Finding:
     error = failure.error
     source = "their source"
-    host = _HOST.match(failure.field("endpoint_url"))
+    host = re.match(_HOST, failure.field("endpoint_url"))
     if host is not None:
         source = host[1]
     return Finding(

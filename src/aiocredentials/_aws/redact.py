@@ -44,7 +44,8 @@ _HARMLESS_HEADERS = {
     "date",
     "x-amzn-requestid",
 }
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+# `re` compiles and keeps it at its first use.
+_SCHEME = r"(?i)[a-z][a-z0-9+.-]*://"
 
 # None outside of our calls. In one, a list with the operation, as soon as botocore has named it.
 _call: ContextVar[list[str] | None] = ContextVar(
@@ -274,7 +275,7 @@ def without_password(url: str) -> str:
     head, at, rest = url.rpartition("@")
     if not at:
         return url
-    scheme = _SCHEME.match(head)
+    scheme = re.match(_SCHEME, head)
     if scheme is None:
         return rest
     return scheme.group() + rest

@@ -6,7 +6,6 @@ argument and the region in an ARN come before it.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import os
 import re
@@ -192,6 +191,9 @@ def nearest_region(name: str) -> str:
         there = _region_at(typed, known)
         if there is not None:
             return there
+
+    # Only a wrong name needs it.
+    import difflib  # noqa: PLC0415
 
     def similarity(region: str) -> float:
         matcher = difflib.SequenceMatcher(None, typed, region)

@@ -7,7 +7,6 @@ It needs no event loop and calls nobody, so `tests/unit/test_freshness.py` tests
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, cast
 
 if TYPE_CHECKING:
@@ -92,8 +91,7 @@ class Rules:
         return self.ttl * (1 - self.jitter * known.share)
 
 
-@dataclass(frozen=True, slots=True)
-class Serve:
+class Serve(NamedTuple):
     """The reader gets the value, with a lease that lets further reads skip this decision."""
 
     kind: int
