@@ -36,13 +36,13 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "clients have all operations",
         "_aws/models.py",
-        '        elif content and parts[-1] == "service-2" and "secretsmanager" in parts:',
+        '        elif content and parts[-1] == "service-2" and parts[-3] == "secretsmanager":',
         "        elif False:",
     ),
     (
         "other services lose their operations",
         "_aws/models.py",
-        ' and "secretsmanager" in parts:',
+        ' and parts[-3] == "secretsmanager":',
         ":",
     ),
     (

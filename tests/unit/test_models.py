@@ -77,6 +77,13 @@ class TestKnownServices:
         assert loader.load_service_model(*MODEL)["metadata"] == {"apiVersion": "2999-01-01"}
         assert list(loader.load_service_model(*MODEL)["operations"]) == ["GetSecretValue"]
 
+    def test_a_folder_that_is_named_like_the_service(self, tmp_path: Path) -> None:
+        """A model's own folder says whose it is, not a folder above it: that of the installation may have any name."""
+        above = tmp_path / "secretsmanager"
+        own_model(above, "sts", "2999-01-01", {"AssumeRole": {"name": "AssumeRole"}})
+        model = ours(str(above)).load_service_model("sts", "service-2")
+        assert list(model["operations"]) == ["AssumeRole"]
+
     def test_where_users_put_them(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """The loader of our sessions looks where botocore looks."""
         monkeypatch.setenv("AWS_DATA_PATH", str(tmp_path))

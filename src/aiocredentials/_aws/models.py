@@ -48,10 +48,11 @@ class _JSONFileLoader(JSONFileLoader):
     def load_file(self, file_path: str) -> Any:
         """Load a file by its path without the extension. Return None if there is none."""
         content = super().load_file(file_path)
+        # A model of a service is in the folder of its version, in the folder of the service.
         parts = Path(file_path).parts
         if content and parts[-1] == "endpoints":
             _reduce_endpoints(content)
-        elif content and parts[-1] == "service-2" and "secretsmanager" in parts:
+        elif content and parts[-1] == "service-2" and parts[-3] == "secretsmanager":
             _reduce_operations(content)
         return content
 
