@@ -61,6 +61,7 @@ LOAD = "load"
 # The result of these depends little on Python and aiobotocore: they start programs and read pages.
 # Only tests_newest runs them.
 ONCE = [
+    "tests/benchmarks",
     "tests/kit/test_how_to.py",
     "tests/kit/test_plugin.py",
     "tests/server/test_doctor_page.py",
@@ -257,7 +258,7 @@ def tests(session: nox.Session) -> None:
 def tests_newest(session: nox.Session) -> None:
     """Run the tests with the newest aiobotocore, which aioboto3 doesn't allow yet."""
     extras = itertools.chain(*EXTRAS.values())
-    session.install("aiobotocore[boto3]", "aiofiles", *extras, *group("tests"))
+    session.install("aiobotocore[boto3]", "aiofiles", *extras, *group("tests"), *group("plots"))
     session.install("--no-deps", "aioboto3", ".")
     run_tests(session, measured=True)
     if not session.posargs:
@@ -353,7 +354,12 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Measure the costs beside plain aioboto3 and other caches; print a table, write bench.json."""
+    """Measure the costs beside plain aioboto3 and other caches; refresh the table and the plots."""
     # A wheel, because an editable install distorts how long an import takes.
     session.install(".", *group("bench"))
-    session.run("python", "benchmarks/run.py", "--json", "bench.json", *session.posargs)
+    if session.posargs:
+        session.run("python", "benchmarks/run.py", *session.posargs)
+        return
+    session.run("python", "benchmarks/run.py", "--json", "benchmarks/results.json")
+    session.run("python", "benchmarks/plot.py")
+    session.run("python", "benchmarks/page.py")

@@ -1,202 +1,207 @@
-"""Print the costs of aiocredentials, as ratios to those of the code that people use today.
+"""Measure what this library costs, beside its limits and its peers; print a table.
 
-    python benchmarks/run.py [--json FILE] [--only NAME] [--quick]
+    python benchmarks/run.py [--only ROW] [--quick] [--json FILE] [--instructions] [--here]
 
-Both sides of a ratio are measured side by side on this machine. Nothing here is a test: the exit
-code says whether everything ran, not whether a figure was reached.
+Each peer is installed in its pinned release in an environment of its own. All sides of a row are
+measured on this machine, in turn. Nothing here is a test of speed: the exit code is 1 if a row
+failed, and not if a figure is past its reach.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import subprocess
 import sys
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from measure import MEASUREMENTS, Measurement
-from table import ROWS, evaluate, print_table, table_line
+import machine
+from authority import make_certificates
+from catalogue import COLD_STARTS, MEASUREMENTS
+from comparisons.everything import ROWS
+from environments import Environment, made, this_python
+from evaluation import evaluate, growth, merged
+from processes import (
+    ChildError,
+    Stub,
+    cold_instructions,
+    cold_seconds,
+    environment,
+    measured,
+    stub_server,
+)
+from sides import SIDES
+from table import as_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from authority import Certificates
+    from evaluation import Gathered
 
-HERE = Path(__file__).parent
-
-# Seconds that one process may take: several times as long as the longest one takes.
-PATIENCE = 600
-
-PACKAGES = (
-    "aiocredentials",
-    "aioboto3",
-    "aiobotocore",
-    "botocore",
-    "aiohttp",
-    "async-lru",
-    "aws-lambda-powertools",
-    "aws-secretsmanager-caching",
-)
+ROOT = Path(__file__).parent.parent
+ENVIRONMENTS = ROOT / ".nox" / "peers"
 
 
-@contextmanager
-def stub_server() -> Iterator[int]:
-    """Start the stub in another process, yield its port, and end it by closing its stdin."""
-    command = [sys.executable, str(HERE / "stub_server.py")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+class Run:
+    """One run: the environments, the certificates, and what the command line says."""
+
+    def __init__(self, arguments: argparse.Namespace, certificates: Certificates) -> None:
+        self.arguments = arguments
+        self.certificates = certificates
+        self.names = list(dict.fromkeys(arguments.only or []))
+        if not self.names:
+            slow = arguments.instructions
+            self.names = [name for name, each in MEASUREMENTS.items() if slow or not each.is_slow]
+        self.environments: dict[str, Environment] = {}
+
+    def prepare(self) -> None:
+        """Find or make the environment of each side that is measured."""
+        for name in self.names:
+            for side in MEASUREMENTS[name].sides:
+                if side in self.environments:
+                    continue
+                if self.arguments.here:
+                    found = this_python(side)
+                else:
+                    found = made(side, self.arguments.environments)
+                self.environments[side] = found
+                if found.reason:
+                    tell(f"skipping {SIDES[side].label}: {found.reason}")
+
+    def gather(self) -> Gathered:
+        """Run all measurements; return their values by measurement and side."""
+        if self.arguments.smoke:
+            return self.gather_in_few_processes()
+
+        gathered: Gathered = {}
+        for name in self.names:
+            start = time.monotonic()
+            gathered[name] = self.gather_one(name)
+            tell(f"{name}: {time.monotonic() - start:.0f} s")
+        return gathered
+
+    def gather_one(self, name: str) -> dict[str, dict[str, Any]]:
+        """Run one measurement in new processes, the sides in turn.
+
+        Each measurement has its own server, so none inherits the connections of another.
+        """
+        measurement = MEASUREMENTS[name]
+        repeats = 1 if self.arguments.quick else measurement.repeats
+        answers: dict[str, list[dict[str, Any]]] = {side: [] for side in measurement.sides}
+        order = list(measurement.sides)
+        with stub_server(self.certificates) as stub:
+            if name in COLD_STARTS and not self.arguments.quick:
+                # Modules are compiled and read into the system's cache.
+                for side in order:
+                    self.answer(name, side, stub)
+            for _ in range(repeats):
+                for side in order:
+                    answers[side].append(self.answer(name, side, stub))
+                order.reverse()
+        return {side: merged(found) for side, found in answers.items()}
+
+    def answer(self, name: str, side: str, stub: Stub) -> dict[str, Any]:
+        """Run one measurement of one side once."""
+        found = self.environments[side]
+        if found.python is None:
+            return {"skip": found.reason}
+        if name in COLD_STARTS:
+            return self.cold_start(name, side, stub)
+        quick = self.arguments.quick
+        (answer,) = measured(found.python, [f"{name}:{side}"], stub.endpoint, quick=quick)
+        return answer
+
+    def cold_start(self, name: str, side: str, stub: Stub) -> dict[str, Any]:
+        """Start a process that reads one secret; return its CPU time, or its instructions."""
+        scheme, counted = COLD_STARTS[name]
+        endpoint = stub.endpoint
+        bundle = None
+        if scheme == "https":
+            assert stub.tls_endpoint is not None
+            endpoint = stub.tls_endpoint
+            bundle = self.certificates.bundle
+        variables = environment(bundle, from_openssl=SIDES[side].reads_openssl)
+        measure = cold_seconds if counted == "seconds" else cold_instructions
+        python = self.environments[side].python
+        assert python is not None
         try:
-            assert server.stdout is not None
-            yield json.loads(server.stdout.readline())["port"]
-        finally:
-            server.communicate()
+            return {"values": {side: [measure(python, side, endpoint, variables)]}}
+        except ChildError as error:
+            return {"failed": str(error)}
+
+    def gather_in_few_processes(self) -> Gathered:
+        """Run each measurement of each side once, in one process per environment: for tests."""
+        gathered: Gathered = {name: {} for name in self.names}
+        jobs: dict[str, list[str]] = {}
+        with stub_server(self.certificates) as stub:
+            for name in self.names:
+                for side in MEASUREMENTS[name].sides:
+                    found = self.environments[side]
+                    if found.python is None or name in COLD_STARTS:
+                        gathered[name][side] = self.answer(name, side, stub)
+                    else:
+                        jobs.setdefault(found.python, []).append(f"{name}:{side}")
+            for python, wanted in jobs.items():
+                answers = measured(python, wanted, stub.endpoint, quick=True)
+                for job, answer in zip(wanted, answers, strict=True):
+                    name, _, side = job.partition(":")
+                    gathered[name][side] = answer
+        return gathered
 
 
-def environment() -> dict[str, str]:
-    """Return the environment of the measurements, in which no side looks for AWS credentials.
-
-    It has none of the user's AWS settings, profiles and proxies.
-    """
-    variables: dict[str, str] = {}
-    for name, value in os.environ.items():
-        is_proxy = name.lower().endswith("_proxy")
-        if not name.startswith("AWS_") and not is_proxy:
-            variables[name] = value
-
-    return variables | {
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
+def tell(line: str) -> None:
+    """Say how far the run is, beside the table."""
+    print(line, file=sys.stderr, flush=True)
 
 
-def run_side(name: str, side: str, port: int, *, quick: bool) -> dict[str, Any]:
-    """Run one measurement in a new process; return its values, or why there are none.
-
-    Args:
-        name: The measurement.
-        side: The side, or "all".
-        port: Where the stub listens.
-        quick: A rough answer is enough.
-    """
-    script = str(HERE / "measure.py")
-    command = [sys.executable, script, name, side, "--port", str(port)]
-    if quick:
-        command.append("--quick")
-
-    try:
-        child = subprocess.run(
-            command,
-            env=environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=PATIENCE,
-        )
-    except subprocess.TimeoutExpired:
-        return {"failed": f"took more than {PATIENCE} s"}
-
-    if child.returncode != 0:
-        sys.stderr.write(child.stderr)
-        lines = child.stderr.strip().splitlines() or [f"exit code {child.returncode}"]
-        return {"failed": lines[-1]}
-
-    last_line = child.stdout.splitlines()[-1]
-    answer: dict[str, Any] = json.loads(last_line)
-    return answer
-
-
-def gather(name: str, measurement: Measurement, *, quick: bool) -> dict[str, Any]:
-    """Repeat a measurement in new processes, the sides in turn; return a list per process and side.
-
-    Each measurement has its own server, so none inherits the connections or the latency of another.
-    """
-    repeats = measurement.quick if quick else measurement.repeats
-    sides = measurement.sides or ("all",)
-    values: dict[str, list[list[float]]] = {}
-    with stub_server() as port:
-        for _ in range(repeats):
-            for side in sides:
-                answer = run_side(name, side, port, quick=quick)
-                if "values" not in answer:
-                    return answer
-                for key, found in answer["values"].items():
-                    values.setdefault(key, []).append(found)
-    return {"values": values}
-
-
-def versions() -> dict[str, str | None]:
-    """Return the versions that were measured; None for a package that isn't installed."""
-    found: dict[str, str | None] = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = None
-    return found
-
-
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     """Return the arguments of the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
-    parser.add_argument(
+    add = parser.add_argument
+    add("--json", type=Path, metavar="FILE", help="write the figures here too")
+    add(
         "--only",
         choices=MEASUREMENTS,
         action="append",
-        help="only this measurement; may be repeated",
+        metavar="ROW",
+        help=f"only this measurement; may be repeated: {', '.join(MEASUREMENTS)}",
     )
-    parser.add_argument(
-        "--quick",
-        action="store_true",
-        help="few repeats: does everything run? The figures are rough",
-    )
-    return parser.parse_args()
+    add("--quick", action="store_true", help="does everything run? The figures are rough")
+    add("--smoke", action="store_true", help="as --quick, all of a side in one process: no figures")
+    add("--here", action="store_true", help="use the peers that are installed beside this package")
+    add("--instructions", action="store_true", help="count instructions, too: takes minutes more")
+    add("--environments", type=Path, default=ENVIRONMENTS, help="where the peers are installed")
+    return parser.parse_args(arguments)
 
 
-def main() -> int:
-    """Measure, print the table, and write the JSON; return 1 if a measurement failed."""
-    arguments = parse_arguments()
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, print the table, and write the JSON; return 1 if a row failed."""
+    start = time.monotonic()
+    parsed = parse_arguments(arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(parsed, make_certificates(Path(folder)))
+        run.prepare()
+        gathered = run.gather()
 
-    gathered = {}
-    for name in arguments.only or MEASUREMENTS:
-        print(f"measuring {name} ...", file=sys.stderr, flush=True)
-        gathered[name] = gather(name, MEASUREMENTS[name], quick=arguments.quick)
+    records = [evaluate(row, gathered) for row in ROWS if row.measurement in gathered]
+    about = machine.about(run.environments)
+    about["seconds"] = round(time.monotonic() - start)
+    about["is_rough"] = parsed.quick or parsed.smoke
+    print(machine.summary(about))
+    print(as_text(records))
+    if parsed.json:
+        document = {"about": about, "rows": records, "growth": growth(gathered)}
+        text = json.dumps(document, indent=1, ensure_ascii=False)
+        parsed.json.write_text(text + "\n", encoding="utf-8")
 
-    records: list[dict[str, Any]] = []
-    lines: list[tuple[str, ...]] = []
-    for row in ROWS:
-        if row.measurement in gathered:
-            record = evaluate(row, gathered[row.measurement])
-            records.append(record)
-            lines.append(table_line(row, record))
-
-    python = f"{platform.python_implementation()} {platform.python_version()}"
-    system = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
-    print(f"{python}, aiobotocore {version('aiobotocore')}, {system}\n")
-    print_table(lines)
-
-    if arguments.json:
-        about = {
-            "date": datetime.now(UTC).date().isoformat(),
-            "quick": arguments.quick,
-            "python": python,
-            "system": system,
-            "versions": versions(),
-        }
-        document = {"about": about, "rows": records}
-        arguments.json.write_text(json.dumps(document, indent=2) + "\n")
-
-    failed = any("failed" in record for record in records)
-    return int(failed)
+    failed = [record for record in records if "failed" in record]
+    for record in failed:
+        tell(f"FAILED: {record['what']} ({record['side']}): {record['failed']}")
+    return int(bool(failed))
 
 
 if __name__ == "__main__":

@@ -1,106 +1,31 @@
 """A small, fast stand-in for Secrets Manager: loopback only, keep-alive, in its own process.
 
-It answers GetSecretValue, BatchGetSecretValue and DescribeSecret for every name, so a benchmark
-measures its client and little else. When it listens, it prints `{"port": N}`. When its standard
-input closes, it exits: so it can't outlive its parent.
+It answers for every name (stub_secrets.py), so a benchmark measures its client and little else.
+When it listens, it prints `{"port": N, "tls_port": N}`. When its standard input closes, it exits:
+so it can't outlive its parent.
 
-`GET /stats` returns the number of requests per operation, `POST /reset` sets all of them to 0, and
-after `POST /latency?ms=20` the server sends each answer 20 ms later.
+    python stub_server.py [CERTIFICATE KEY]
+
+With a certificate, it also listens for TLS, on a second port. `GET /stats` returns the number of
+requests per operation, `POST /reset` sets all of them to 0, after `POST /latency?ms=20` the server
+sends each answer 20 ms later, and `POST /release` sends at once the answers that still wait.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
-import hashlib
 import json
+import ssl
 import sys
 from collections import Counter
 from http import HTTPStatus
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-ACCOUNT = "arn:aws:secretsmanager:us-east-1:123456789012:secret:"
-BATCH_LIMIT = 20
+from stub_secrets import Answer, answer
 
-# AWS adds a hyphen and six characters to the name in an ARN.
-SUFFIX_LENGTH = 7
-
-CREDENTIALS = {
-    "engine": "postgres",
-    "host": "database.cluster-c0ffee123456.us-east-1.rds.amazonaws.com",
-    "username": "application",
-    "password": "not-a-real-password-0123456789",
-    "dbname": "orders",
-    "port": 5432,
-    "dbClusterIdentifier": "database",
-}
-SECRET_STRING = json.dumps(CREDENTIALS)
-
-# The HTTP status, and the JSON document.
-Answer = tuple[int, dict[str, Any]]
-
-
-def secret_value(secret_id: str, stage: str) -> dict[str, Any]:
-    """Return the answer of AWS for one secret, which is the same for its name and its ARN."""
-    name = secret_id
-    if secret_id.startswith(ACCOUNT):
-        name = secret_id.removeprefix(ACCOUNT)[:-SUFFIX_LENGTH]
-
-    digest = hashlib.sha256(name.encode()).hexdigest()
-    version_id = [
-        digest[:8],
-        digest[8:12],
-        "4" + digest[13:16],
-        "8" + digest[17:20],
-        digest[20:32],
-    ]
-    return {
-        "ARN": f"{ACCOUNT}{name}-{digest[:6]}",
-        "CreatedDate": 1700000000.123,
-        "Name": name,
-        "SecretString": SECRET_STRING,
-        "VersionId": "-".join(version_id),
-        "VersionStages": [stage],
-    }
-
-
-def answer(operation: str, body: bytes) -> Answer:
-    """Return the status and the body, not yet encoded, for one call of the API."""
-    request = json.loads(body)
-    match operation:
-        case "GetSecretValue":
-            stage = request.get("VersionStage", "AWSCURRENT")
-            return 200, secret_value(request["SecretId"], stage)
-        case "BatchGetSecretValue":
-            return answer_batch(request["SecretIdList"])
-        case "DescribeSecret":
-            return 200, describe_secret(request["SecretId"])
-        case _:
-            return bad_request("UnknownOperationException", "The stub knows three operations.")
-
-
-def answer_batch(names: list[str]) -> Answer:
-    """Return the values of several secrets."""
-    if not 1 <= len(names) <= BATCH_LIMIT:
-        return bad_request("InvalidParameterException", "SecretIdList takes 1 to 20 ids.")
-
-    secrets = [secret_value(name, "AWSCURRENT") for name in names]
-    return 200, {"SecretValues": secrets, "Errors": []}
-
-
-def describe_secret(secret_id: str) -> dict[str, Any]:
-    """Return the one version of a secret with its staging label."""
-    secret = secret_value(secret_id, "AWSCURRENT")
-    return {
-        "ARN": secret["ARN"],
-        "Name": secret["Name"],
-        "VersionIdsToStages": {secret["VersionId"]: secret["VersionStages"]},
-    }
-
-
-def bad_request(error: str, message: str) -> Answer:
-    """Return an error as AWS writes it."""
-    return 400, {"__type": error, "Message": message}
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Stub:
@@ -109,9 +34,11 @@ class Stub:
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.latency = 0.0
+        # Answers that wait for their time: what sends them, by the timer that will.
+        self.waiting: dict[asyncio.TimerHandle, Callable[[], None]] = {}
 
     def control(self, method: str, path: str) -> Answer:
-        """Answer the requests of the benchmark itself: counts, reset, latency."""
+        """Answer the requests of the benchmark itself: counts, reset, latency, release."""
         action, _, value = path.partition("?ms=")
         match method, action:
             case "GET", "/stats":
@@ -122,8 +49,29 @@ class Stub:
             case "POST", "/latency":
                 self.latency = float(value) / 1000
                 return 200, {}
+            case "POST", "/release":
+                self.release()
+                return 200, {}
             case _:
                 return 404, {}
+
+    def send_later(self, send: Callable[[], None]) -> None:
+        """Send an answer after the latency."""
+
+        def send_now() -> None:
+            del self.waiting[timer]
+            send()
+
+        timer = asyncio.get_running_loop().call_later(self.latency, send_now)
+        self.waiting[timer] = send
+
+    def release(self) -> None:
+        """Send all answers that wait for their time."""
+        waiting = self.waiting
+        self.waiting = {}
+        for timer, send in waiting.items():
+            timer.cancel()
+            send()
 
 
 class Connection(asyncio.Protocol):
@@ -148,8 +96,8 @@ class Connection(asyncio.Protocol):
         request_line, *lines = head.decode("latin-1").split("\r\n")
         headers: dict[str, str] = {}
         for line in lines:
-            key, _, value = line.partition(": ")
-            headers[key.lower()] = value
+            key, _, value = line.partition(":")
+            headers[key.lower()] = value.strip()
         if len(body) < int(headers.get("content-length", 0)):
             return
 
@@ -166,8 +114,7 @@ class Connection(asyncio.Protocol):
         self.stub.counts[operation] += 1
         status, document = answer(operation, body)
         if self.stub.latency:
-            loop = asyncio.get_running_loop()
-            loop.call_later(self.stub.latency, self.write, status, document)
+            self.stub.send_later(lambda: self.write(status, document))
         else:
             self.write(status, document)
 
@@ -186,23 +133,33 @@ class Connection(asyncio.Protocol):
         self.transport.write(head.encode() + payload)
 
 
-async def main() -> None:
-    """Serve on a free loopback port until stdin closes."""
-    stub = Stub()
+async def listen(stub: Stub, context: ssl.SSLContext | None) -> int:
+    """Listen on a free loopback port, and return it."""
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
         lambda: Connection(stub),
         "127.0.0.1",
         0,
         backlog=1024,
+        ssl=context,
     )
+    port: int = server.sockets[0].getsockname()[1]
+    return port
 
-    port = server.sockets[0].getsockname()[1]
-    print(json.dumps({"port": port}), flush=True)
+
+async def main() -> None:
+    """Serve until stdin closes."""
+    stub = Stub()
+    ports = {"port": await listen(stub, None)}
+    certificate_and_key = sys.argv[1:]
+    if certificate_and_key:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*certificate_and_key)
+        ports["tls_port"] = await listen(stub, context)
+    print(json.dumps(ports), flush=True)
 
     gc.freeze()
     await asyncio.to_thread(sys.stdin.buffer.read)
-    server.close()
 
 
 if __name__ == "__main__":

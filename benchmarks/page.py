@@ -1,0 +1,60 @@
+"""Write the table of results.json into the page of the docs: `python benchmarks/page.py`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import machine
+from table import as_markdown
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results.json"
+PAGE = HERE.parent / "docs" / "reference" / "benchmarks.md"
+README = HERE.parent / "README.md"
+
+
+def packages(about: dict[str, Any]) -> str:
+    """Return a list of what was installed for each side."""
+    lines: list[str] = []
+    for side, found in about["packages"].items():
+        versions = ", ".join(f"{name} {version}" for name, version in found.items())
+        lines.append(f"- {side}: {versions}")
+    return "\n".join(lines)
+
+
+def written(text: str, name: str, content: str) -> str:
+    """Return a page with this content between the two comments that name it."""
+    begin = f"<!-- {name}: written by benchmarks/page.py -->"
+    end = f"<!-- end of {name} -->"
+    before, found_begin, rest = text.partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not (found_begin and found_end):
+        raise ValueError(f"The page has no comments that name {name!r}.")
+    return f"{before}{begin}\n{content.strip()}\n{end}{after}"
+
+
+def pages(results: dict[str, Any]) -> dict[Path, str]:
+    """Return the text of each page that shows results."""
+    about = results["about"]
+    measured = machine.summary(about)
+    page = PAGE.read_text(encoding="utf-8")
+    page = written(page, "machine", measured)
+    page = written(page, "growth", measured)
+    page = written(page, "table", f"{as_markdown(results['rows'])}\n{measured}")
+    page = written(page, "packages", packages(about))
+    readme = written(README.read_text(encoding="utf-8"), "machine", measured)
+    return {PAGE: page, README: readme}
+
+
+def main() -> None:
+    """Write the pages."""
+    results = json.loads(RESULTS.read_text(encoding="utf-8"))
+    for path, text in pages(results).items():
+        path.write_text(text, encoding="utf-8")
+        print(f"wrote {path.name}")
+
+
+if __name__ == "__main__":
+    main()
