@@ -61,7 +61,7 @@ MEASUREMENTS = {
     "hang": Measurement(
         ("ours", *CACHES, "toolkit"),
         1,
-        "CPU per read, minimum of 200 blocks; of a peer, wall time of one read, ended after 2 s",
+        "CPU per read, minimum of 200 blocks",
     ),
     "stall": Measurement(("ours", *CLIENTS, "toolkit", "idle"), 5, STALL),
     "stall-of-twenty": Measurement(("ours", *CLIENTS, "toolkit"), 2, STALL),

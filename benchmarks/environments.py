@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -17,22 +18,34 @@ from sides import SIDES
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Prints the version of each installed package.
+# Prints the version and the requirements of each installed package.
 LIST_PACKAGES = """
 import importlib.metadata, json
 found = importlib.metadata.distributions()
-print(json.dumps({each.name: each.version for each in found}))
+print(json.dumps([[each.name, each.version, each.requires] for each in found]))
 """
 
-# Of our own environment: the tools of the benchmark aren't measured.
-MEASURED_PACKAGES = (
-    "aiocredentials",
-    "aioboto3",
-    "aiobotocore",
-    "boto3",
-    "botocore",
-    "aiohttp",
-)
+
+def normal(name: str) -> str:
+    """Return a package's name as the index writes it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def needed_by(package: str, requirements: dict[str, list[str]]) -> set[str]:
+    """Return a package with all that it needs, without extras."""
+    found: set[str] = set()
+    waiting = [package]
+    while waiting:
+        name = waiting.pop()
+        if name in found or name not in requirements:
+            continue
+        found.add(name)
+        for requirement in requirements[name]:
+            needed, _, marker = requirement.partition(";")
+            match = re.match(r"[\w.-]+", needed)
+            if match and "extra" not in marker:
+                waiting.append(normal(match[0]))
+    return found
 
 
 @dataclass(frozen=True)
@@ -43,13 +56,15 @@ class Environment:
     reason: str = ""
 
     def packages(self) -> dict[str, str]:
-        """Return the version of each installed package."""
+        """Return the version of each installed package, without the tools of the benchmark."""
         assert self.python is not None
-        listed = subprocess.check_output([self.python, "-c", LIST_PACKAGES])
-        found: dict[str, str] = json.loads(listed)
+        listed = json.loads(subprocess.check_output([self.python, "-c", LIST_PACKAGES]))
+        requirements = {normal(name): needs or [] for name, _, needs in listed}
+        versions = {normal(name): version for name, version, _ in listed}
+        names = requirements.keys() - {"pip"}
         if self.python == sys.executable:
-            found = {name: found[name] for name in MEASURED_PACKAGES}
-        return dict(sorted(found.items(), key=lambda pair: pair[0].lower()))
+            names = needed_by("aiocredentials", requirements)
+        return {name: versions[name] for name in sorted(names)}
 
 
 def this_python(side: str) -> Environment:

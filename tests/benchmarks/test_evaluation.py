@@ -138,6 +138,20 @@ def test_table() -> None:
     assert "skip: why" in text
 
 
+def test_versions_of_what_is_measured() -> None:
+    """The versions are those of a package and of all that it needs, without extras and without other packages."""
+    from environments import needed_by
+
+    requirements = {
+        "ours": ["Its_Client>=1 ; python_version > '3'", "cli; extra == 'cli'", "not-installed"],
+        "its-client": ["transport[fast]<9", "ours"],
+        "transport": [],
+        "cli": [],
+        "tool": [],
+    }
+    assert needed_by("ours", requirements) == {"ours", "its-client", "transport"}
+
+
 def test_rows_and_measurements() -> None:
     """Each measurement has rows, each row a measurement that has its side, and each side a module."""
     from catalogue import MEASUREMENTS

@@ -76,18 +76,20 @@ def test_exit_code(quantity: str, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     """The exit code is 1 if a row failed, and the run says which one and why; a ratio past its reach is no failure."""
     import run as script
 
-    answer = {"values": {"ours": [100.0], "hit": [1.0], "first": [1.0]}}
+    # A second is past the limit of this row, which has one side.
+    answer = {"values": {"ours": [1.0], "idle": [1.0]}}
     if quantity == "failed":
         answer = {"failed": "ZeroDivisionError: for a test"}
     monkeypatch.setattr(script.Run, "answer", fake(answer))
-    code = script.main(["--here", "--quick", "--only", "hang"])
+    code = script.main(["--here", "--quick", "--only", "prefetch"])
     told = capsys.readouterr()
     if quantity == "failed":
         assert code == 1
-        assert "FAILED: read past the TTL, refresh hanging (aiocredentials): ZeroDivisionError: for a test" in told.err
+        failure = "FAILED: `prefetch` of 10,000 names, longest stall (aiocredentials): ZeroDivisionError: for a test"
+        assert failure in told.err
     else:
         assert code == 0
-        assert "read past the TTL" in told.out
+        assert "≤ 20.0 ms  no" in told.out
 
 
 def test_a_failing_side_fails_alone(tmp_path: Path) -> None:
