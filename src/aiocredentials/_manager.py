@@ -230,7 +230,8 @@ class AsyncCredentialsManager(Generic[T]):
         if secret is None:
             secret = await self.secret()
         if self._decode is None:
-            return cast("T", secret.json())
+            parsed: T = secret.json()
+            return parsed
         return self._decoded_once(self._decode, secret)
 
     def _decoded_once(self, decode: Decoder[T], secret: Secret) -> T:

@@ -96,8 +96,9 @@ class _Prefetch:
             await self._begin_of_one_region(requests)
 
         for request, flight in self._begun:
-            with self._collected():
-                await self._reader(request).result_of(flight, asked)
+            if not self._is_stored(request, flight):
+                with self._collected():
+                    await self._reader(request).result_of(flight, asked)
             await self._let_others_run()
         for request in self._under_way:
             # Not the flight itself: it may have been invalidated meanwhile, and have no outcome.
@@ -111,6 +112,11 @@ class _Prefetch:
         self._handled += 1
         if self._handled % _NAMES_PER_TURN == 0:
             await asyncio.sleep(0)
+
+    def _is_stored(self, request: SecretRequest, flight: Flight[Secret]) -> bool:
+        """Return whether a fetch has ended, and the cache has its value: nothing is left to do."""
+        entry = self._store.cache.entry(request)
+        return flight.landed and entry is not None and entry.value is flight.outcome
 
     def _reader(self, request: SecretRequest) -> Reader[Secret]:
         return self._store.located_reader(request, self._policy)

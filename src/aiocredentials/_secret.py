@@ -52,14 +52,15 @@ class Secret:
     """
 
     __slots__ = (
-        "__weakref__", "_born", "_clock", "_copy_of_json", "_lifetime", "_value",
+        "__weakref__", "_born", "_clock", "_copy_of_json", "_jitter_share", "_ttl", "_value",
         "arn", "created_at", "fetched_at", "name", "region", "version_id", "version_stages",
     )  # fmt: skip
 
     _value: str | bytes
     _copy_of_json: Copy | None
     _born: float
-    _lifetime: Lifetime
+    _ttl: float
+    _jitter_share: float
     _clock: Callable[[], float]
     name: str
     """The secret's friendly name."""
@@ -105,7 +106,8 @@ class Secret:
         put(self, "created_at", created_at)
         put(self, "fetched_at", fetched_at)
         put(self, "_born", born)
-        put(self, "_lifetime", lifetime)
+        put(self, "_ttl", lifetime.ttl)
+        put(self, "_jitter_share", lifetime.jitter_share)
         put(self, "_clock", clock)
 
     @property
@@ -124,7 +126,7 @@ class Secret:
 
         With `policy=None` there is no TTL, so this is never True.
         """
-        return self.age >= self._lifetime.ttl
+        return self.age >= self._ttl
 
     def reveal(self) -> str:
         """Return the value as text. The bytes of a binary secret are decoded as UTF-8.

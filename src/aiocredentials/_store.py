@@ -130,7 +130,7 @@ class SecretStore:
             marks_of=_marks_of,
             group_of=lambda key: cast("SecretRequest", key).secret_name,
             version_of=lambda secret: (secret.arn, secret.version_id),
-            share_of=lambda secret: secret._lifetime.jitter_share,  # noqa: SLF001 (ours to read)
+            share_of=lambda secret: secret._jitter_share,  # noqa: SLF001 (ours to read)
             notify=self.reporter,
         )
         self.is_pooled = pooled

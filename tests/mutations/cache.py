@@ -373,6 +373,18 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "            lease.count.reads += 1\n            return value",
         "            lease.count.reads += 1\n            return lease.value",
     ),
+    (
+        "leases pile up",
+        "_cache/entries.py",
+        "            if lease.until > now:",
+        "            if True:",
+    ),
+    (
+        "a use under an old lease is forgotten",
+        "_cache/entries.py",
+        "        self.used = max(self.used, lease.used)\n        lease.end()",
+        "        lease.end()",
+    ),
     # _cache/shelf.py
     (
         "an eviction corrects all places",

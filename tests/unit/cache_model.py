@@ -209,8 +209,10 @@ class World:
             assert {id(place) for place in places if not place.entry} == set(map(id, shelf._free))
             assert all(place.noted_use <= place.entry.last_used() for place in places if place.entry)
         assert all(key in entry.keys for key, entry in cache._table.by_key.items())
-        grouped = {key for group in cache._table._groups.values() for key in group}
+        groups = cache._table.groups
+        grouped = {key for group in groups._first for key in groups.keys_in(group)}
         assert grouped == set(cache._table.by_key), "the groups are wrong"
+        assert all(groups._more.values()), "an empty group is kept"
         assert not cache.flights.invalidations._marks or cache.flights._under_way, "marks are kept for nothing"
         for reader in self.readers.values():
             held = cache.entry(reader.key)

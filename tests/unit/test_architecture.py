@@ -42,7 +42,7 @@ FLOORS: list[set[str]] = [
 INSIDE: dict[str, list[set[str]]] = {
     "_cache": [
         {"policy", "signatures", "invalidations"},
-        {"freshness"},
+        {"freshness", "groups"},
         {"shelf", "flight"},
         {"entries"},
         {"table", "flights"},

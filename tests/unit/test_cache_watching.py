@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from aiocredentials import PoolClosedError, ThrottledError
-from aiocredentials._cache import HIT, AsyncCache, Entry, Lease, Reader
+from aiocredentials._cache import AsyncCache, Entry, Lease, Reader
 from unit.cache_kit import PLAIN, Source, make, throttled
 from unit.cache_model import virtual
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 class Watch:
@@ -62,38 +58,6 @@ async def test_watching() -> None:
     assert not cache._watchers
     with pytest.raises(PoolClosedError):
         cache.watch("key", watch)
-
-
-class Interrupted(dict[Any, Any]):
-    """A dict of the cache's: whoever copies it is interrupted right after, as another thread is by the loop's."""
-
-    def __init__(self, content: dict[Any, Any], interrupt: Callable[[], None]) -> None:
-        super().__init__(content)
-        self._interrupt = interrupt
-
-    def copy(self) -> dict[Any, Any]:
-        """Copy it, and then let the others run."""
-        content = dict(self)
-        self._interrupt()
-        return content
-
-
-@virtual
-async def test_counting_from_another_thread() -> None:
-    """Whenever another thread counts the reads, it doesn't fail, and no read is counted twice."""
-    cache = make()
-    reader, other = Reader(cache, "key", Source(), PLAIN), Reader(cache, "other", Source(), PLAIN)
-    for each in (reader, reader, other, other, other):
-        await each.get()
-    assert cache.reads(HIT) == 3
-    cache._table.by_key = Interrupted(cache._table.by_key, lambda: cache.invalidate("key"))
-    assert cache.reads(HIT) == 3
-    entry = cache.entry("other")
-    assert entry is not None
-    entry.leases = Interrupted(entry.leases, lambda: cache.invalidate("other"))
-    assert cache.reads(HIT) == 3
-    cache._table.by_key.clear()
-    assert cache.reads(HIT) == 3
 
 
 @virtual

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import pytest
+from hypothesis import given, settings, strategies as st
 
-from aiocredentials import CredentialsPool
-from aiocredentials._cache import HIT, AsyncCache, Flight, Reader
+from aiocredentials import CachePolicy, CredentialsPool
+from aiocredentials._cache import HIT, STALE, AsyncCache, Flight, Reader
 from aiocredentials._cache.entries import Entry
 from aiocredentials._cache.flights import Flights
+from aiocredentials._cache.groups import Groups
 from aiocredentials._cache.shelf import MOST_CORRECTIONS
 from aiocredentials.testing import FakeSecretsManager
-from unit.cache_kit import PLAIN, Source
-from unit.cache_model import Clock
+from unit.cache_kit import PLAIN, Source, make
+from unit.cache_model import Clock, virtual
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +53,7 @@ async def test_no_walk_over_all_secrets(aws: FakeSecretsManager) -> None:
         await pool.prefetch(*names(250))
         table = pool._store.cache._table
         table.by_key = NoWalk(table.by_key)
-        table._groups = NoWalk(table._groups)
+        table.groups._first = NoWalk(table.groups._first)
         manager = pool.manager("app/00007")
         version = (await manager.secret()).version_id
         assert (await manager.secret()).version_id == version
@@ -85,6 +87,52 @@ def test_reads_are_counted_in_one_place() -> None:
         assert cache.reads(HIT) == 6
 
     asyncio.run(main())
+
+
+@virtual
+async def test_a_value_that_is_served_stale_for_long() -> None:
+    """A value that is served for an hour while its refresh hangs keeps few leases, and the time of its last use."""
+    cache, source = make(), Source(takes=0)
+    reader = Reader(cache, "key", source, CachePolicy(ttl=100, jitter=0, refresh_ahead=None, patience=0.5))
+    await reader.get()
+    source.takes = 10_000
+    await asyncio.sleep(100)
+    for _ in range(1000):
+        assert await reader.get() == 1
+        await asyncio.sleep(1.5)
+        entry = cache.entry("key")
+        assert entry is not None
+        assert len(entry.leases) <= 2
+        assert entry.last_used() == asyncio.get_running_loop().time() - 1.5
+    # The hits of the first lease, and a stale read per turn.
+    assert cache.reads(STALE) == 1000
+    await cache.aclose()
+    assert (entry.leases, reader.lease.value) == ((), None)
+
+
+def test_groups() -> None:
+    """The keys of a group are all that were added and not removed, in any order; nothing is left of an empty group."""
+
+    @settings(max_examples=200, deadline=None, derandomize=True)
+    @given(st.lists(st.tuples(st.booleans(), st.integers(0, 3), st.integers(0, 3))))
+    def check(steps: list[tuple[bool, int, int]]) -> None:
+        groups = Groups(lambda key: cast("tuple[int, int]", key)[0])
+        model: set[tuple[int, int]] = set()
+        for is_added, group, number in steps:
+            key = (group, number)
+            if is_added:
+                groups.add(key)
+                model.add(key)
+            elif key in model:
+                groups.remove(key)
+                model.remove(key)
+            for each in range(4):
+                keys = groups.keys_in(each)
+                assert sorted(keys) == sorted(key for key in model if key[0] == each)
+            assert set(groups._first) == {group for group, _ in model}
+            assert all(groups._more.values())
+
+    check()
 
 
 class Looks:

@@ -155,7 +155,7 @@ class AsyncCache(Generic[V]):
     def related(self, group: Hashable) -> list[Hashable]:
         """Return the keys of all entries that belong to a group."""
         with bookkeeping:
-            return self._table.keys_in(group)
+            return self._table.groups.keys_in(group)
 
     def watch(
         self,

@@ -6,7 +6,7 @@ without another look at the entry. `shelf` bounds the number of entries.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, NamedTuple
+from typing import TYPE_CHECKING, Generic
 
 from aiocredentials._cache.freshness import FIRST_BACKOFF, LONGEST_BACKOFF, NEVER
 from aiocredentials._cache.signatures import Keys, V
@@ -29,14 +29,6 @@ class ReadCount:
 
     def __init__(self) -> None:
         self.reads = 0
-
-
-class Terms(NamedTuple):
-    """The terms of a lease: readers with the same terms share one."""
-
-    until: float
-    kind: int
-    """`HIT` or `STALE`."""
 
 
 class Lease(Generic[V]):
@@ -116,7 +108,8 @@ class Entry(Generic[V]):
         """When it was used last, except through current leases: these note it themselves."""
         self.place: Place[Entry[V]] | None = None
         """Where the entry is kept; None if the cache has dropped it."""
-        self.leases: dict[Terms, Lease[V]] = {}
+        self.leases: tuple[Lease[V], ...] = ()
+        """The leases that readers may hold."""
         self.value: V | None = None
         self.version: Hashable = None
         """The version of the value. After an invalidation it is still that of the last value."""
@@ -139,21 +132,40 @@ class Entry(Generic[V]):
     def lease(
         self,
         until: float,
-        kind: int,
         count: ReadCount,
+        now: float,
     ) -> Lease[V]:
-        """Return the lease that ends at this time, which readers under the same policy share."""
-        terms = Terms(until, kind)
-        lease = self.leases.get(terms)
-        if lease is None:
-            lease = Lease(self.value, until, count)
-            self.leases[terms] = lease
-        return lease
+        """Return the lease that ends at this time, which readers under the same policy share.
+
+        Leases whose time has come are ended, so a value that is read for long keeps few of them.
+        """
+        current: list[Lease[V]] = []
+        for lease in self.leases:
+            if lease.until == until and lease.count is count:
+                return lease
+            if lease.until > now:
+                current.append(lease)
+            else:
+                self._end(lease)
+
+        new = Lease(self.value, until, count)
+        self.leases = (*current, new)
+        return new
+
+    def end_leases(self) -> None:
+        """Let each reader look at the entry again."""
+        for lease in self.leases:
+            self._end(lease)
+        self.leases = ()
+
+    def _end(self, lease: Lease[V]) -> None:
+        self.used = max(self.used, lease.used)
+        lease.end()
 
     def last_used(self) -> float:
         """Return when the value was read last. A hit notes the time in its lease only."""
         used = self.used
-        for lease in self.leases.values():
+        for lease in self.leases:
             used = max(used, lease.used)
         return used
 

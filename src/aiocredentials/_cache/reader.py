@@ -229,7 +229,7 @@ class Reader(Generic[V]):
         look: _Look[V],
     ) -> None:
         """Take the lease that lets further reads skip the decision."""
-        lease = self._lease_on(entry, decision)
+        lease = self._lease_on(entry, decision, look.now)
         look.value = entry.value
         look.is_first = not lease.is_used
         lease.used = look.now
@@ -240,9 +240,10 @@ class Reader(Generic[V]):
         self,
         entry: Entry[V],
         decision: Serve,
+        now: float,
     ) -> Lease[V]:
         count = self._cache.read_counts[decision.kind]
-        return entry.lease(decision.until, decision.kind, count)
+        return entry.lease(decision.until, count, now)
 
     def _flight_for(self, call: _Call[V]) -> Flight[V] | None:
         """Return the fetch under way for which this call may wait."""
@@ -376,11 +377,12 @@ class Reader(Generic[V]):
             entry = self._cache.entry(self.key)
             if entry is None or entry.value is not value:
                 return
-            decision = decide(self._rules, entry, None, self._clock())
+            now = self._clock()
+            decision = decide(self._rules, entry, None, now)
             if not isinstance(decision, Serve) or decision.refresh:
                 return
             if decision.kind == HIT:
-                self.lease = self._lease_on(entry, decision)
+                self.lease = self._lease_on(entry, decision, now)
 
     def _refusal(
         self,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Generic
 
 from aiocredentials._cache.entries import Entry
+from aiocredentials._cache.groups import Groups
 from aiocredentials._cache.shelf import Shelf
 from aiocredentials._cache.signatures import GroupOf, Keys, V
 
@@ -25,8 +26,7 @@ class Table(Generic[V]):
         max_entries: int,
         group_of: GroupOf,
     ) -> None:
-        self._group_of = group_of
-        self._groups: dict[Hashable, set[Hashable]] = {}
+        self.groups = Groups(group_of)
         self.by_key: dict[Hashable, Entry[V]] = {}
         self.values = Shelf[Entry[V]](max_entries)
         # Entries without a value have a shelf of their own, so failures never evict a value.
@@ -51,11 +51,6 @@ class Table(Generic[V]):
             return self._evicted.get(key, (key,))
         return entry.aliases
 
-    def keys_in(self, group: Hashable) -> list[Hashable]:
-        """Return the keys of a group."""
-        keys = self._groups.get(group, ())
-        return list(keys)
-
     def put(self, new: Entry[V]) -> Entry[V] | None:
         """Put an entry in the place of all that its keys had; return the evicted entry, if any."""
         for key in new.keys:
@@ -65,7 +60,7 @@ class Table(Generic[V]):
 
         for key in new.keys:
             self.by_key[key] = new
-            self._add_to_group(key)
+            self.groups.add(key)
 
         shelf = self.values if new.has_value else self.blanks
         surplus = shelf.add(new)
@@ -115,7 +110,7 @@ class Table(Generic[V]):
 
         self.end_leases([key])
         del self.by_key[key]
-        self._remove_from_group(key)
+        self.groups.remove(key)
         others = [other for other in entry.keys if other != key]
         entry.keys = tuple(others)
         if not others and entry.place is not None:
@@ -134,21 +129,5 @@ class Table(Generic[V]):
         """End the leases on the values of these keys, so each reader looks at the entry again."""
         for key in keys:
             entry = self.by_key.get(key)
-            if entry is None:
-                continue
-
-            entry.used = entry.last_used()
-            for lease in entry.leases.values():
-                lease.end()
-            entry.leases = {}
-
-    def _add_to_group(self, key: Hashable) -> None:
-        group = self._group_of(key)
-        self._groups.setdefault(group, set()).add(key)
-
-    def _remove_from_group(self, key: Hashable) -> None:
-        group = self._group_of(key)
-        members = self._groups[group]
-        members.discard(key)
-        if not members:
-            del self._groups[group]
+            if entry is not None:
+                entry.end_leases()
