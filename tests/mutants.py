@@ -67,6 +67,7 @@ TESTS = {
     "doctor/cli.py": ["test_doctor_command.py"],
     "testing/_moto.py": ["../server/test_platforms.py"],
     "_aws/answered_errors.py": ["../server/test_healing.py", "../server/test_first_value.py"],
+    "_aws/loading.py": ["../server/test_fork.py"],
     "_aws/models.py": ["test_models.py"],
     "_aws/emitters.py": ["test_emitters.py"],
     "_aws/aiosession.py": ["test_chain.py", "test_emitters.py", "test_settings.py"],
@@ -93,8 +94,8 @@ TESTS = {
     "_pool.py": ["test_events.py", "test_pool_life.py"],
 }
 
-# Herds are slow, and other tests make the same promises.
-WITHOUT_SLOW = "not herd"
+# Herds and soaks are slow, and other tests make the same promises.
+WITHOUT_SLOW = "not herd and not soak"
 
 # In seconds. The first limit catches a mutant that hangs. The package as it is meets all tests, so it needs longer.
 LONGEST = 120

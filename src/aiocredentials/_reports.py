@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -31,6 +32,10 @@ class Reporter:
 
     def __init__(self, listener: Listener | None) -> None:
         self._listener = listener
+        if listener is not None:
+            # Most pools have no listener, and then nobody needs the classes of the events. An
+            # import at the first event could be half done in a child that another thread forks.
+            importlib.import_module("aiocredentials.events")
         self._failing: dict[tuple[str, str], set[type[CredentialsError]]] = {}
         """By secret and region: the kinds of error since the last success."""
 
@@ -132,7 +137,7 @@ class _Report(NamedTuple):
 
     def event(self, word: str) -> SecretEvent:
         """Make the event for a listener, by the word that the cache has for its kind."""
-        # Most pools have no listener, and then nobody needs these classes.
+        # `Reporter` has imported it.
         from aiocredentials import events  # noqa: PLC0415
 
         match word:

@@ -153,4 +153,11 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "import functools\n",
         "import difflib\nimport functools\n",
     ),
+    # _aws/loading.py
+    (
+        "the event loop imports the signer",
+        "_aws/loading.py",
+        '    importlib.import_module("aiocredentials._aws.signing")\n',
+        "",
+    ),
 ]

@@ -108,6 +108,40 @@ async def test_fifty_moments(stub: StubSecretsManager) -> None:
     assert await child(SERVICE, stub.url, ",".join(map(str, range(50)))) == "all"
 
 
+IMPORTS = """
+import asyncio, sys
+
+from aiocredentials import AsyncCredentialsManager, CredentialsPool
+from aiocredentials._loops import loading
+
+url, unlocked = sys.argv[1], []
+
+def note(event, arguments):
+    if event == "import" and arguments[0].startswith("aiocredentials") and not loading._lock._is_owned():
+        unlocked.append(arguments[0])
+
+sys.addaudithook(note)
+
+async def main():
+    async with CredentialsPool(endpoint_url=url, listener=print) as pool:
+        await pool.manager("a").get()
+        await pool.manager("a").refresh()
+    await AsyncCredentialsManager("a", endpoint_url=url).get()
+
+asyncio.run(main())
+print("imported without the lock:", *unlocked)
+"""
+
+
+async def test_imports_are_locked(stub: StubSecretsManager) -> None:
+    """What a fetch imports of ours is imported under the lock for which a fork waits.
+
+    In a child that is forked in the middle of an import, nobody ends it.
+    """
+    printed = await child(IMPORTS, stub.url)
+    assert printed.splitlines()[-1] == "imported without the lock:"
+
+
 async def test_the_childs_own_log(stub: StubSecretsManager) -> None:
     """A forked child has none of the parent's filters, and its own log is filtered."""
     program = """

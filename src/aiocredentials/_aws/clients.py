@@ -186,7 +186,7 @@ class Clients:
             self._settings,
         )
         if not is_custom(session):
-            from aiocredentials._aws import signing  # noqa: PLC0415 (it is imported by now)
+            from aiocredentials._aws import signing  # noqa: PLC0415 (imported by `loading`)
 
             signing.keep_signing_key(opened.client)
         self.by_region[region.name] = opened

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import importlib
 
 from aiocredentials._loops import PerLoop, loading
 
@@ -42,6 +43,10 @@ def import_and_read() -> None:
     all threads while it looks through the new objects.
     """
     from aiocredentials._aws import aiosession  # noqa: PLC0415 (300 ms and 500 modules)
+
+    # `clients` needs it. If the event loop imported it, a child that another thread forks could
+    # inherit a module that is imported by half.
+    importlib.import_module("aiocredentials._aws.signing")
 
     was_collecting = gc.isenabled()
     gc.disable()

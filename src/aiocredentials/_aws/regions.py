@@ -16,6 +16,7 @@ from aiocredentials._arguments import LONGEST_REGION
 from aiocredentials._aws.mapping import map_opening_error
 from aiocredentials._aws.redact import without_password
 from aiocredentials._aws.settings import ClientSettings, core_of, is_custom
+from aiocredentials._loops import loading
 from aiocredentials.errors import (
     CredentialsError,
     InvalidRegionError,
@@ -192,8 +193,10 @@ def nearest_region(name: str) -> str:
         if there is not None:
             return there
 
-    # Only a wrong name needs it.
-    import difflib  # noqa: PLC0415
+    # Only a wrong name needs it. A fork waits for the lock, because a child that is forked in the
+    # middle of an import can't end it.
+    with loading:
+        import difflib  # noqa: PLC0415
 
     def similarity(region: str) -> float:
         matcher = difflib.SequenceMatcher(None, typed, region)
