@@ -12,6 +12,12 @@ COLD_STARTS = {
     "cold-tls-instructions": ("https", "instructions"),
 }
 
+# The measurements of calls after the first one, in instructions: what is repeated, and how often.
+REPEATED = {
+    "session-per-call-instructions": ("sessions", 10),
+    "fetch-instructions": ("fetches", 100),
+}
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -34,6 +40,8 @@ class Measurement:
 CLIENTS = ("aioboto", "boto", "aiobotocore_newest", "capo", "aws_sdk")
 CACHES = ("lru", "powertools", "aws_caching")
 COLD = ("ours", *CLIENTS, "aws_caching", "powertools", "toolkit", "raw")
+# Whose instructions are counted: each process takes most of a minute then.
+COUNTED = ("ours", "aioboto")
 OTHER_CLIENTS = tuple(side for side in CLIENTS if side != "aioboto")
 
 PROCESS = "CPU of the whole process, minimum of {n} processes"
@@ -42,12 +50,15 @@ CALL = "CPU per call, minimum of 100 blocks in each of {n} processes"
 HIT = "CPU per read, minimum of 120 blocks in each of {n} processes"
 STALL = "wall time, minimum of {n} processes"
 INSTRUCTIONS = "instructions outside the kernel, by valgrind, one process"
+PER_CALL = "instructions outside the kernel per call, by valgrind, from two processes"
 
 MEASUREMENTS = {
     "cold-http": Measurement(COLD, 7, PROCESS),
     "cold-tls": Measurement(COLD, 7, PROCESS),
-    "cold-http-instructions": Measurement(("ours", *CLIENTS), 1, INSTRUCTIONS, is_slow=True),
-    "cold-tls-instructions": Measurement(("ours", *CLIENTS), 1, INSTRUCTIONS, is_slow=True),
+    "cold-http-instructions": Measurement(COUNTED, 1, INSTRUCTIONS, is_slow=True),
+    "cold-tls-instructions": Measurement(COUNTED, 1, INSTRUCTIONS, is_slow=True),
+    "session-per-call-instructions": Measurement(COUNTED, 1, PER_CALL, is_slow=True),
+    "fetch-instructions": Measurement(COUNTED, 1, PER_CALL, is_slow=True),
     "session-per-call": Measurement(("ours", *OTHER_CLIENTS, "toolkit"), 2, SESSION),
     "fetch": Measurement(("ours", *OTHER_CLIENTS), 3, CALL),
     "hit": Measurement(("ours", *CACHES, "toolkit"), 3, HIT),

@@ -158,8 +158,17 @@ def cold_instructions(
     peer: str,
     endpoint: str,
     variables: dict[str, str],
+    *repeated: str,
 ) -> float:
-    """Return the instructions outside the kernel of such a process, which valgrind counts."""
+    """Return the instructions outside the kernel of such a process, which valgrind counts.
+
+    Args:
+        python: The Python of the side's environment.
+        peer: The side.
+        endpoint: Where the stub listens.
+        variables: The variables of the process.
+        repeated: What it does after the first read, and how often; by default nothing.
+    """
     valgrind = shutil.which("valgrind")
     if valgrind is None:
         raise ChildError("valgrind is not installed")
@@ -167,7 +176,7 @@ def cold_instructions(
     command = [valgrind, "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder, "log")
-        command += [f"--log-file={log}", python, str(HERE / "cold.py"), peer, endpoint]
+        command += [f"--log-file={log}", python, str(HERE / "cold.py"), peer, endpoint, *repeated]
         # The seed of the hashes decides how often they collide.
         run_quietly(command, variables | {"PYTHONHASHSEED": "0"})
         said = log.read_text()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import machine
 from authority import make_certificates
-from catalogue import COLD_STARTS, MEASUREMENTS
+from catalogue import COLD_STARTS, MEASUREMENTS, REPEATED
 from comparisons.everything import ROWS
 from environments import Environment, made, this_python
 from evaluation import evaluate, growth, merged
@@ -108,6 +108,8 @@ class Run:
             return {"skip": found.reason}
         if name in COLD_STARTS:
             return self.cold_start(name, side, stub)
+        if name in REPEATED:
+            return self.instructions_per_call(name, side, stub)
         quick = self.arguments.quick
         (answer,) = measured(found.python, [f"{name}:{side}"], stub.endpoint, quick=quick)
         return answer
@@ -129,6 +131,22 @@ class Run:
             return {"values": {side: [measure(python, side, endpoint, variables)]}}
         except ChildError as error:
             return {"failed": str(error)}
+
+    def instructions_per_call(self, name: str, side: str, stub: Stub) -> dict[str, Any]:
+        """Count the instructions of a process, and of one with twice as many calls."""
+        kind, calls = REPEATED[name]
+        python = self.environments[side].python
+        assert python is not None
+        counted: list[float] = []
+        try:
+            for number in (calls, 2 * calls):
+                repeated = (kind, str(number))
+                found = cold_instructions(python, side, stub.endpoint, environment(), *repeated)
+                counted.append(found)
+        except ChildError as error:
+            return {"failed": str(error)}
+        less, more = counted
+        return {"values": {side: [(more - less) / calls]}}
 
     def gather_in_few_processes(self) -> Gathered:
         """Run each measurement of each side once, in one process per environment: for tests."""

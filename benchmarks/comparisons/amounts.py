@@ -34,6 +34,15 @@ MANY_ROWS = [
         theirs="idle",
         limit=0.020,
     ),
+    Row(
+        MANY_SECTION,
+        "prefetch",
+        "the same without Python's garbage collector",
+        "an idle loop",
+        theirs="idle",
+        ours="ours_uncollected",
+        limit=0.020,
+    ),
     *beside(Row(MANY_SECTION, "herd", "10,000 tasks ask for a cold key"), CACHES),
     *beside(
         Row(

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from timing import alternate, is_blocking, loop_over, settled
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from timing import Bench, Loop, Read, Values
+    from timing import Bench, Loop, Values
 
 NAME = "bench/database"
 
@@ -39,20 +37,6 @@ async def session_per_call(bench: Bench, side: str) -> Values:
     return await alternate(loops, bench.few(8, 2), calls=2, collect=True)
 
 
-@asynccontextmanager
-async def our_uncached(endpoint: str) -> AsyncIterator[Read]:
-    """Open a pool without a cache; yield a function that fetches a secret and parses it."""
-    from aiocredentials import CredentialsPool
-
-    async with CredentialsPool("us-east-1", endpoint_url=endpoint, policy=None) as pool:
-        manager = pool.manager(NAME)
-
-        async def read(_name: str) -> Any:
-            return await manager.retrieve_secret_string()
-
-        yield read
-
-
 async def fetch(bench: Bench, side: str) -> Values:
     """Time calls by a client that is open, each answered at once and parsed.
 
@@ -61,7 +45,7 @@ async def fetch(bench: Bench, side: str) -> Values:
     openers = {side: import_module(f"peers.{side}").opened}
     if side == "ours":
         openers = {
-            "ours": our_uncached,
+            "ours": import_module("peers.ours").uncached,
             "aioboto": import_module("peers.aioboto").opened,
             "raw": import_module("peers.raw").opened,
         }

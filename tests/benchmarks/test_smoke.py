@@ -77,7 +77,7 @@ def test_exit_code(quantity: str, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     import run as script
 
     # A second is past the limit of this row, which has one side.
-    answer = {"values": {"ours": [1.0], "idle": [1.0]}}
+    answer = {"values": {"ours": [1.0], "ours_uncollected": [1.0], "idle": [1.0]}}
     if quantity == "failed":
         answer = {"failed": "ZeroDivisionError: for a test"}
     monkeypatch.setattr(script.Run, "answer", fake(answer))
