@@ -25,7 +25,7 @@ from aiocredentials.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Hashable, Iterable, Sequence
+    from collections.abc import Generator, Hashable, Iterable, Sequence
 
     from aiocredentials._cache import Flight, Reader
     from aiocredentials._cache.policy import CachePolicy
@@ -39,8 +39,8 @@ BATCH = 20
 # Its quota is 100 per second, for all clients of the account and region.
 BATCHES_AT_ONCE = 5
 
-# How many names are handled before other tasks run.
-_NAMES_PER_TURN = 100
+# How many names are handled before other tasks run. It takes a few milliseconds.
+_NAMES_PER_TURN = 200
 
 # How emulators answer an action that they don't have.
 _NOT_IMPLEMENTED = {"501", "NotImplemented", "UnknownOperationException"}
@@ -82,6 +82,10 @@ class _Prefetch:
         self._lifetime = lifetime_under(policy)
         self._calls = asyncio.Semaphore(BATCHES_AT_ONCE)
         self._failures: list[Exception] = []
+        self._no_region: CredentialsError | None = None
+        """Why the default region can't be found."""
+        self._waiting: dict[str | None, list[SecretRequest]] = {}
+        """By region: the requests that don't fill a batch yet."""
         self._begun: list[tuple[SecretRequest, Flight[Secret]]] = []
         """The flights that this prefetch began."""
         self._under_way: list[SecretRequest] = []
@@ -92,8 +96,8 @@ class _Prefetch:
         flights = self._store.cache.flights
         flights.check_open()
         asked = flights.invalidations.count
-        for requests in await self._by_region(secret_names):
-            await self._begin_of_one_region(requests)
+        names = list(dict.fromkeys(secret_names))
+        await self._begin_all(names)
 
         for request, flight in self._begun:
             if not self._is_stored(request, flight):
@@ -105,10 +109,10 @@ class _Prefetch:
             with self._collected():
                 await self._reader(request).get()
             await self._let_others_run()
-        self._raise_failures(len(set(secret_names)))
+        self._raise_failures(len(names))
 
     async def _let_others_run(self) -> None:
-        """Let other tasks run after every hundred names, which take a few milliseconds."""
+        """Let other tasks run now and then."""
         self._handled += 1
         if self._handled % _NAMES_PER_TURN == 0:
             await asyncio.sleep(0)
@@ -129,41 +133,52 @@ class _Prefetch:
             message = f"{len(self._failures)} of {asked} secrets could not be fetched"
             raise ExceptionGroup(message, self._failures)
 
-    async def _by_region(
-        self,
-        secret_names: Iterable[str],
-    ) -> Collection[list[SecretRequest]]:
-        """Return a request with its region per name; note a failure for a name without one."""
-        by_region: dict[str | None, list[SecretRequest]] = {}
-        failure: CredentialsError | None = None
-        for name in dict.fromkeys(secret_names):
-            await self._let_others_run()
-            request = SecretRequest(name, region_of(name))
-            # The default region isn't searched for again once that has failed.
-            if failure is None or request.region is not None:
-                try:
-                    located = await self._store.located(request)
-                    by_region.setdefault(located.region_name, []).append(located)
-                    continue
-                except CredentialsError as error:
-                    failure = error
-            self._failures.append(for_caller(failure, **request.facts()))
-        return by_region.values()
+    async def _begin_all(self, names: Sequence[str]) -> None:
+        """Begin the calls for all names. Other tasks run in between.
 
-    async def _begin_of_one_region(self, requests: Sequence[SecretRequest]) -> None:
-        """Begin the batch calls for the secrets of one region that aren't cached and fresh."""
-        rest: list[SecretRequest] = []
-        for start in range(0, len(requests), _NAMES_PER_TURN):
-            if start > 0:
-                await asyncio.sleep(0)
-            # Those that didn't fill a batch are looked at again, because other tasks have run.
-            chunk = requests[start : start + _NAMES_PER_TURN]
-            rest = self._missing([*rest, *chunk])
-            while len(rest) >= BATCH:
-                self._begin(rest[:BATCH])
-                rest = rest[BATCH:]
-        if rest:
-            self._begin(rest)
+        If the caller is cancelled, the calls continue. So those that haven't begun then begin at
+        once, and other tasks don't run in between.
+        """
+        cancelled: asyncio.CancelledError | None = None
+        try:
+            for start in range(0, len(names), _NAMES_PER_TURN):
+                if start > 0 and cancelled is None:
+                    cancelled = await _next_turn()
+                await self._begin_some(names[start : start + _NAMES_PER_TURN])
+            for requests in self._waiting.values():
+                if requests:
+                    self._begin(requests)
+        finally:
+            if cancelled is not None:
+                raise cancelled
+
+    async def _begin_some(self, names: Sequence[str]) -> None:
+        """Begin the batches that these names fill; keep the other names for the next ones."""
+        for name in names:
+            request = await self._located(name)
+            if request is not None:
+                of_one_region = self._waiting.setdefault(request.region_name, [])
+                of_one_region.append(request)
+
+        for region_name, requests in self._waiting.items():
+            # Those from before are looked at again, because other tasks have run.
+            missing = self._missing(requests)
+            while len(missing) >= BATCH:
+                self._begin(missing[:BATCH])
+                missing = missing[BATCH:]
+            self._waiting[region_name] = missing
+
+    async def _located(self, name: str) -> SecretRequest | None:
+        """Return the request for a name, with its region; note a failure for a name without one."""
+        request = SecretRequest(name, region_of(name))
+        # The default region isn't searched for again once that has failed.
+        if self._no_region is None or request.region is not None:
+            try:
+                return await self._store.located(request)
+            except CredentialsError as error:
+                self._no_region = error
+        self._failures.append(for_caller(self._no_region, **request.facts()))
+        return None
 
     def _missing(self, requests: Iterable[SecretRequest]) -> list[SecretRequest]:
         """Return the requests to be fetched; note those whose fetch is under way."""
@@ -222,6 +237,15 @@ class _Prefetch:
             yield
         except Exception as error:  # noqa: BLE001 (whatever it is, the other secrets are fetched)
             self._failures.append(without_traceback(error))
+
+
+async def _next_turn() -> asyncio.CancelledError | None:
+    """Let other tasks run. Return the cancellation if the caller is cancelled meanwhile."""
+    try:
+        await asyncio.sleep(0)
+    except asyncio.CancelledError as error:
+        return error
+    return None
 
 
 def _is_about_the_batch(error: CredentialsError) -> bool:

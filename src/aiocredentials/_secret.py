@@ -164,7 +164,8 @@ class Secret:
     def json(self) -> Any:  # noqa: ANN401 (JSON has no better type)
         """Return the value, parsed as JSON. Each call returns a new object.
 
-        A value of up to 16 KiB is parsed once; further calls return copies, which is faster.
+        The value is parsed once, and further calls return copies, where that is faster: not for
+        more than 16 KiB of text, nor for deeply nested values.
 
         Raises:
             SecretFormatError: The value isn't JSON, or its bytes aren't UTF-8.
@@ -210,6 +211,10 @@ class Secret:
         return self
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError(_NOT_PICKLED)
+
+    def __getstate__(self) -> NoReturn:
+        """Refuse, because some serializers call this alone."""
         raise TypeError(_NOT_PICKLED)
 
 

@@ -6,7 +6,7 @@ import asyncio
 import subprocess
 import sys
 from dataclasses import FrozenInstanceError
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError
@@ -44,6 +44,22 @@ async def pool(fake: FakeSecretsManager) -> AsyncIterator[CredentialsPool]:
 
 
 # Where it sits
+
+
+async def test_many_secrets(fake: FakeSecretsManager) -> None:
+    """To find a secret, the fake looks at no other one: a test may have ten thousand."""
+
+    class NoWalk(dict[Any, Any]):
+        __iter__ = keys = values = items = None  # type: ignore[assignment]
+
+    fake._account.secrets = NoWalk(fake._account.secrets)
+    async with CredentialsPool(session=fake, policy=None) as pool:
+        arn = (await pool.manager(NAME).secret()).arn
+        for identifier in (arn, arn[: -len("-Abc123")]):
+            assert (await pool.manager(identifier).secret()).name == NAME
+        for identifier in ("prod/missing", f"{arn[:-1]}?", arn[: -len("-Abc123")] + "-AAAAAA"):
+            with pytest.raises(SecretNotFoundError):
+                await pool.manager(identifier).secret()
 
 
 async def test_it_serves_with_and_without_a_pool(fake: FakeSecretsManager) -> None:

@@ -97,6 +97,7 @@ def of_object(thing: Any, name: str = "") -> Iterator[tuple[str, str]]:  # noqa:
         "JSON by str": lambda: json.dumps(thing, default=str),
         "copy": lambda: repr(copy.copy(thing)),
         "deepcopy": lambda: repr(copy.deepcopy(thing)),
+        "getstate": lambda: repr(thing.__getstate__()),
         **{f"pickle {each}": lambda each=each: pickle.dumps(thing, each).decode("latin-1") for each in range(6)},
     }.items():
         try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiocredentials import CredentialsError, CredentialsPool
+from aiocredentials import AsyncCredentialsManager, CredentialsError, CredentialsPool
 from aiocredentials._aws.signing import _KeepingSigner
 from leaks.canary import TOKEN, LogKeeper, forms, of_error, of_object, of_process
 from leaks.wire import NAME, Wire, answer, secret
@@ -72,3 +72,20 @@ async def test_signing_key(redact: bool, monkeypatch: pytest.MonkeyPatch) -> Non
     shown += [key.hex(), base64.b64encode(key).decode(), repr(key)[2:-1], key.decode("latin-1")]
     found = [how for how, text in printed if any(each in text for each in shown)]
     assert found == []
+
+
+@pytest.mark.parametrize("is_pooled", [True, False], ids=["pool", "session per call"])
+async def test_a_key_that_is_no_text(is_pooled: bool, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: FBT001 (as above)
+    """A secret key with a byte that isn't UTF-8 is an error whose text shows no part of the key, pooled or not."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", f"{TOKEN}\udcff")
+    async with Wire(secret()) as wire, CredentialsPool("eu-west-1", endpoint_url=wire.url) as pool:
+        manager = pool.manager(NAME)
+        if not is_pooled:
+            manager = AsyncCredentialsManager(NAME, "eu-west-1", endpoint_url=wire.url)
+        with pytest.raises(CredentialsError) as info:
+            await manager.secret()
+        printed = list(of_error(info.value))
+        assert "UnicodeEncodeError" in str(info.value)
+        assert "udcff" not in str(info.value)
+    shown = [text for text, _ in forms(TOKEN)]
+    assert [how for how, text in printed if any(each in text for each in shown)] == []

@@ -393,10 +393,10 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "        while True:",
     ),
     (
-        "of the corrected places the newest is evicted",
+        "of many entries the newest is evicted",
         "_cache/shelf.py",
-        "        least = min(corrected)",
-        "        least = max(corrected)",
+        "        return min(entries, key=_last_used)",
+        "        return max(entries, key=_last_used)",
     ),
     (
         "places are never used again",

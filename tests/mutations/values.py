@@ -77,8 +77,8 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "a prefetch lets nobody else run",
         "_prefetch.py",
-        "            if start > 0:",
-        "            if False:",
+        "                if start > 0 and cancelled is None:",
+        "                if False:",
     ),
     (
         "a prefetch handles its results in one turn",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from aiocredentials import CachePolicy, CredentialsPool
+from aiocredentials import CachePolicy, CredentialsPool, _prefetch
 from aiocredentials._cache import HIT, STALE, AsyncCache, Flight, Reader
 from aiocredentials._cache.entries import Entry
 from aiocredentials._cache.flights import Flights
@@ -151,7 +151,8 @@ class Looks:
 
 @pytest.mark.parametrize("size", [MOST_CORRECTIONS - 1, 1000])
 async def test_evictions_among_many(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Promise 15: an eviction looks at a bounded number of entries, and evicts the least recently used of them."""
+    """Promise 15: an eviction looks at a bounded number of entries, and evicts one of the least recently used."""
+    random.seed(13)
     clock = Clock()
     cache: AsyncCache[int] = AsyncCache(clock, max_entries=size)
     readers = [Reader(cache, key, Source(takes=0), PLAIN) for key in range(size)]
@@ -168,13 +169,30 @@ async def test_evictions_among_many(size: int, monkeypatch: pytest.MonkeyPatch) 
         clock.now += 0.001
         looks.count = 0
         await Reader(cache, ("new", number), Source(takes=0), PLAIN).get()
-        assert looks.count <= MOST_CORRECTIONS + 2
+        assert looks.count <= 2 * MOST_CORRECTIONS + 2
         [evicted] = [key for key in order if cache.entry(key) is None]
         place = order.index(evicted)
         order.remove(evicted)
-        # The place counts from the least recently used one on.
-        assert place <= max(0, size - MOST_CORRECTIONS)
+        # The place counts from the least recently used one on. Among 128 random ones there is
+        # one of the last sixth, except in one of ten billion cases.
+        assert place <= (0 if size < MOST_CORRECTIONS else size / 6)
     assert len(order) == size - size // 2
+
+
+async def test_secrets_that_nobody_reads_go_first() -> None:
+    """Promise 15: of a thousand secrets, those that were never read again are evicted, and not those in use."""
+    random.seed(13)
+    clock = Clock()
+    cache: AsyncCache[int] = AsyncCache(clock, max_entries=1000)
+    readers = [Reader(cache, key, Source(takes=0), PLAIN) for key in range(1000)]
+    for reader in readers:
+        await reader.get()
+    for reader in readers[:900]:
+        clock.now += 0.001
+        await reader.get()
+    for number in range(50):
+        await Reader(cache, ("new", number), Source(takes=0), PLAIN).get()
+    assert [key for key in range(900) if cache.entry(key) is None] == []
 
 
 async def test_the_heap_has_no_dead_places() -> None:
@@ -244,16 +262,29 @@ async def turns(monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN401 (a gene
     counted.handle.cancel()
 
 
-async def test_a_prefetch_lets_others_run(aws: FakeSecretsManager, turns: Turns) -> None:
-    """A prefetch of many names begins at most a hundred fetches per turn, in full batches."""
+async def test_a_prefetch_lets_others_run(
+    aws: FakeSecretsManager, turns: Turns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A prefetch of many names begins a bounded number of fetches per turn, in full batches; so it ends them."""
+    monkeypatch.setattr(_prefetch, "_NAMES_PER_TURN", 50)
+    ended: dict[int, int] = {}
+    is_stored = _prefetch._Prefetch._is_stored
+
+    def noted(prefetch: _prefetch._Prefetch, request: Any, flight: Flight[Any]) -> bool:  # noqa: ANN401 (as above)
+        ended[turns.number] = ended.get(turns.number, 0) + 1
+        return is_stored(prefetch, request, flight)
+
+    monkeypatch.setattr(_prefetch._Prefetch, "_is_stored", noted)
     async with CredentialsPool(session=aws) as pool:
-        before = turns.number
         await pool.prefetch(*names(250))
-        assert max(turns.begun.values()) <= 100
+        assert max(turns.begun.values()) <= 60
         assert turns.batches == [20] * 12 + [10]
+        assert sum(ended.values()) == 250
+        assert max(ended.values()) <= 50
+
         before = turns.number
         await pool.prefetch(*names(250))
-        assert turns.number - before >= 2 + 2
+        assert turns.number - before >= 4
         assert len(turns.batches) == 13
 
 
@@ -262,14 +293,31 @@ async def test_a_name_that_another_task_asks_meanwhile(aws: FakeSecretsManager, 
     async with CredentialsPool(session=aws) as pool:
         wanted = names(219)
         manager = pool.manager(wanted[-1], "us-east-1")
-        # Five batches begin in the first turn, and five in the second. Nineteen names are left then.
+        # Ten batches begin in the first turn. Nineteen names are left then.
         await asyncio.gather(pool.prefetch(*wanted), manager.secret())
         assert pool.stats().fetches == 219
         assert turns.batches == [20] * 10 + [18]
 
 
+@pytest.mark.parametrize("turn", [1, 2, 3, 4, 6])
+async def test_a_cancelled_prefetch(aws: FakeSecretsManager, turns: Turns, turn: int) -> None:
+    """Promise 2: whenever the caller is cancelled, the calls for all names continue."""
+    async with CredentialsPool(session=aws) as pool:
+        await pool.manager("app/00000").get()
+        before = turns.number
+        prefetching = asyncio.create_task(pool.prefetch(*names(250), *names(250)))
+        while turns.number < before + turn and not prefetching.done():  # noqa: ASYNC110 (turns are counted)
+            await asyncio.sleep(0)
+        prefetching.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await prefetching
+        assert sum(turns.batches) == 249
+        while pool.stats().entries < 250:  # noqa: ASYNC110 (as above)
+            await asyncio.sleep(0)
+
+
 async def test_a_short_prefetch_begins_at_once(aws: FakeSecretsManager, turns: Turns) -> None:
-    """Up to a hundred names are asked before another task runs, so a reader that starts later joins the batches."""
+    """Up to two hundred names are asked before another task runs, so a reader that starts later joins the batches."""
     async with CredentialsPool(session=aws) as pool:
         prefetching = asyncio.create_task(pool.prefetch(*names(99)))
         reading = [asyncio.create_task(pool.manager(name).secret()) for name in names(99)]

@@ -56,17 +56,10 @@ class _Kept:
 
     def key(self, signature: SigV4Auth, date: str) -> bytes:
         """Return the key for a day: a new one if the credentials or anything else has changed."""
-        credentials = signature.credentials
-        facts = (
-            credentials.access_key,
-            credentials.secret_key,
-            date,
-            signature._region_name,
-            signature._service_name,
-        )
-        if facts != self._facts:
+        # No variable of this frame holds the secret key, because tracebacks may show variables.
+        if self._facts != _facts_of(signature, date):
             self._key = _derived_key(signature, date)
-            self._facts = facts
+            self._facts = _facts_of(signature, date)
         return self._key
 
     def host(self, url: str) -> str:
@@ -79,6 +72,21 @@ class _Kept:
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         """Refuse to be copied or pickled."""
         raise TypeError("A signing key is neither copied nor pickled.")
+
+    def __getstate__(self) -> NoReturn:
+        """Refuse, because some serializers call this alone."""
+        raise TypeError("A signing key is neither copied nor pickled.")
+
+
+def _facts_of(signature: SigV4Auth, date: str) -> tuple[str | None, ...]:
+    """Return what a signing key depends on."""
+    return (
+        signature.credentials.access_key,
+        signature.credentials.secret_key,
+        date,
+        signature._region_name,
+        signature._service_name,
+    )
 
 
 def _derived_key(signature: SigV4Auth, date: str) -> bytes:
@@ -155,5 +163,10 @@ class _KeepingSignature(SigV4Auth):
     def signature(self, string_to_sign: str, request: Any) -> str:
         """Return the signature."""
         date = request.context["timestamp"][:8]
-        key = self._kept.key(self, date)
+        try:
+            key = self._kept.key(self, date)
+        except UnicodeEncodeError:
+            # A secret key that isn't text: botocore raises the same, and its errors' texts, which
+            # show a part of the key, are never printed.
+            return super().signature(string_to_sign, request)
         return self._sign(key, string_to_sign, hex=True)

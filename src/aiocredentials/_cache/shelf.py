@@ -9,6 +9,7 @@ the lock, and none of them takes longer on a large shelf.
 from __future__ import annotations
 
 import heapq
+import random
 from itertools import count
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast
 
@@ -53,6 +54,10 @@ class _Item(NamedTuple, Generic[E]):
     place: Place[E]
 
 
+def _last_used(entry: Shelved) -> float:
+    return entry.last_used()
+
+
 class Shelf(Generic[E]):
     """A bounded set of entries in the order of their last use."""
 
@@ -72,7 +77,7 @@ class Shelf(Generic[E]):
 
         Return the least recently used entry if there is one too many, else None. It is the least
         recently used of all, unless more than `MOST_CORRECTIONS` others were used after the heap
-        was last corrected: then it is the least recently used of that many.
+        was last corrected: then it is the least recently used of so many random ones.
         """
         if entry.place is not None:
             entry.place.shelf.remove(entry)
@@ -108,7 +113,6 @@ class Shelf(Generic[E]):
 
     def _least_recently_used(self) -> E:
         """Find the entry to evict, and correct the places of others that come before it."""
-        corrected: list[_Item[E]] = []
         for _ in range(MOST_CORRECTIONS):
             place = self._heap[0].place
             # No place is free when there is an entry too many.
@@ -120,10 +124,12 @@ class Shelf(Generic[E]):
             place.noted_use = used
             item = self._item_of(place)
             heapq.heapreplace(self._heap, item)
-            corrected.append(item)
 
-        least = min(corrected)
-        return cast("E", least.place.entry)
+        # Another thousand may come before it. Of many random entries, one is hardly ever among the
+        # recently used ones.
+        some = random.sample(self._heap, MOST_CORRECTIONS)
+        entries = [cast("E", item.place.entry) for item in some]
+        return min(entries, key=_last_used)
 
     def _item_of(self, place: Place[E]) -> _Item[E]:
         number = next(self._numbers)

@@ -243,11 +243,17 @@ class Account:
         An ARN that ends in a hyphen and six characters is a complete ARN. So a secret whose name
         ends like that has no partial ARN.
         """
+        secret = self.secrets.get((region_name, secret_id))
+        if secret is not None:
+            return secret
+
+        _, _, end_of_arn = secret_id.rpartition(":secret:")
         is_partial = _SUFFIX.search(secret_id) is None
-        for secret in self.secrets.values():
-            if secret.region_name != region_name:
+        for name in (_SUFFIX.sub("", end_of_arn), end_of_arn):
+            secret = self.secrets.get((region_name, name))
+            if secret is None:
                 continue
-            if secret_id in {secret.name, secret.arn}:
+            if secret_id == secret.arn:
                 return secret
             if is_partial and secret_id == _SUFFIX.sub("", secret.arn):
                 return secret
