@@ -120,10 +120,11 @@ def note(event, arguments):
     if event == "import" and arguments[0].startswith("aiocredentials") and not loading._lock._is_owned():
         unlocked.append(arguments[0])
 
-sys.addaudithook(note)
-
 async def main():
-    async with CredentialsPool(endpoint_url=url, listener=print) as pool:
+    # The import of the events belongs to the line that gives a pool a listener.
+    pool = CredentialsPool(endpoint_url=url, listener=print)
+    sys.addaudithook(note)
+    async with pool:
         await pool.manager("a").get()
         await pool.manager("a").refresh()
     await AsyncCredentialsManager("a", endpoint_url=url).get()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import pickle
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -93,6 +94,14 @@ def test_where_copying_is_not_faster(text: str) -> None:
     parsed, copy = parse(text)
     assert copy is None
     assert parsed == json.loads(text)
+
+
+def test_never_pickled() -> None:
+    """What copies the parsed value can't be pickled."""
+    _, copy = parse('{"database": {"user": "a", "hosts": ["h1", "h2"]}, "flags": [1, 2]}')
+    assert copy is not None
+    with pytest.raises(TypeError, match="can't be pickled"):
+        pickle.dumps(copy)
 
 
 def test_the_limits() -> None:

@@ -99,6 +99,8 @@ def test_pickle_is_refused(protocol: int) -> None:
     for holder in (secret(), [secret()]):
         with pytest.raises(TypeError, match="can't be pickled, so that its value is never written"):
             pickle.dumps(holder, protocol)
+    with pytest.raises(TypeError, match="can't be pickled"):
+        secret().__getstate__()
 
 
 def test_copies_are_the_same_object() -> None:

@@ -410,6 +410,6 @@ def test_never_printed() -> None:
     assert kept._key
     assert repr(kept).startswith("<aiocredentials._aws.signing._Kept object at ")
     assert not hasattr(kept, "__dict__")
-    for fails in (pickle.dumps, copy.copy, copy.deepcopy):
+    for fails in (pickle.dumps, copy.copy, copy.deepcopy, signing._Kept.__getstate__):
         with pytest.raises(TypeError, match="signing key"):
             fails(kept)

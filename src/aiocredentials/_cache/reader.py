@@ -379,9 +379,7 @@ class Reader(Generic[V]):
                 return
             now = self._clock()
             decision = decide(self._rules, entry, None, now)
-            if not isinstance(decision, Serve) or decision.refresh:
-                return
-            if decision.kind == HIT:
+            if isinstance(decision, Serve) and (decision.kind, decision.refresh) == (HIT, False):
                 self.lease = self._lease_on(entry, decision, now)
 
     def _refusal(
