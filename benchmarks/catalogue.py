@@ -53,8 +53,8 @@ INSTRUCTIONS = "instructions outside the kernel, by valgrind, one process"
 PER_CALL = "instructions outside the kernel per call, by valgrind, from two processes"
 
 MEASUREMENTS = {
-    "cold-http": Measurement(COLD, 7, PROCESS),
-    "cold-tls": Measurement(COLD, 7, PROCESS),
+    "cold-http": Measurement(COLD, 11, PROCESS),
+    "cold-tls": Measurement(COLD, 11, PROCESS),
     "cold-http-instructions": Measurement(COUNTED, 1, INSTRUCTIONS, is_slow=True),
     "cold-tls-instructions": Measurement(COUNTED, 1, INSTRUCTIONS, is_slow=True),
     "session-per-call-instructions": Measurement(COUNTED, 1, PER_CALL, is_slow=True),
