@@ -22,7 +22,7 @@ def test_minima_and_ratio() -> None:
     record = record_of([3.0, 1.0, 2.0], [9.0, 6.0])
     assert (record["ours"], record["theirs"], record["ratio"]) == (1.0, 6.0, 0.1667)
     assert record["our_samples"] == [3.0, 1.0, 2.0]
-    assert record["counts"] == "CPU of the whole process, minimum of 7 processes"
+    assert record["counts"] == "CPU of the whole process, minimum of 11 processes"
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_table() -> None:
         {"section": "Other", "what": "a", "against": "b", "unit": "s", "reach": None, "limit": None, "skip": "why"},
     ]
     markdown = as_markdown(records)
-    counts = "CPU of the whole process, minimum of 7 processes"
+    counts = "CPU of the whole process, minimum of 11 processes"
     assert f"| ours | 500 ms | theirs | 1.00 s | 0.50 | ≤ 0.88 | yes | {counts} |" in markdown
     assert f"| ours | 500 ms | theirs | 1.00 s | 0.50 | ≤ 100 ms | no | {counts} |" in markdown
     assert "| a |  | b |  |  |  |  | skip: why |" in markdown
