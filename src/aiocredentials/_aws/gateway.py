@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -53,15 +52,17 @@ def _fresh_for_ever() -> Lifetime:
     return FRESH_FOR_EVER
 
 
-@dataclass
 class _CallState:
     """A call, and how far it has come."""
 
-    request: SecretRequest
-    # The region that is asked; None while it isn't known.
-    where: Region | None = None
-    # Whether a client was opened.
-    is_open: bool = False
+    __slots__ = ("is_open", "request", "where")
+
+    def __init__(self, request: SecretRequest, where: Region | None = None) -> None:
+        self.request = request
+        self.where = where
+        """The region that is asked; None while it isn't known."""
+        self.is_open = False
+        """Whether a client was opened."""
 
 
 class Gateway:

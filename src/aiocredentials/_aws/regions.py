@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import os
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 from aiocredentials._arguments import LONGEST_REGION
@@ -44,15 +43,28 @@ _REGION_VARIABLES = ("AWS_DEFAULT_REGION", "AWS_REGION")
 _HOST_LABEL = re.compile(rf"(?!-)[A-Za-z0-9-]{{1,{LONGEST_REGION}}}(?<!-)")
 
 
-@dataclass(frozen=True, slots=True)
 class Region:
     """A region and where it was configured, so that an error can name both.
 
-    Regions are equal if their names are.
+    Regions are equal if their names are. It is no dataclass, because keys of the cache are compared
+    and hashed often, and a dataclass makes tuples for that.
     """
 
-    name: str
-    source: str = field(compare=False)
+    __slots__ = ("name", "source")
+
+    def __init__(self, name: str, source: str) -> None:
+        self.name = name
+        self.source = source
+
+    def __eq__(self, other: object) -> bool:
+        """Compare the names alone."""
+        return isinstance(other, Region) and self.name == other.name
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def __repr__(self) -> str:
+        return f"Region({self.name!r}, {self.source!r})"
 
     @property
     def endpoint(self) -> str:
