@@ -86,14 +86,14 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "a signing key outlives its credentials",
         "_aws/signing.py",
-        "        if facts != self._facts:",
+        "        if self._facts != _facts_of(signature, date):",
         "        if not self._key:",
     ),
     (
         "a signing key outlives its day",
         "_aws/signing.py",
-        "            credentials.secret_key,\n            date,",
-        "            credentials.secret_key,",
+        "        signature.credentials.secret_key,\n        date,",
+        "        signature.credentials.secret_key,",
     ),
     (
         "other signers lose their own steps",
@@ -104,7 +104,7 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "a signing key is pickled",
         "_aws/signing.py",
-        '        raise TypeError("A signing key is neither copied nor pickled.")',
+        '        """Refuse to be copied or pickled."""\n        raise TypeError("A signing key is neither copied nor pickled.")',
         "        return object.__reduce_ex__(self, 2)",
     ),
     (
