@@ -104,8 +104,8 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "a signing key is pickled",
         "_aws/signing.py",
-        '        """Refuse to be copied or pickled."""\n        raise TypeError("A signing key is neither copied nor pickled.")',
-        "        return object.__reduce_ex__(self, 2)",
+        '        """Refuse to be copied or pickled."""\n        raise TypeError("A signing key is',
+        '        return object.__reduce_ex__(self, 2)\n        raise TypeError("A signing key is',
     ),
     (
         "the hash of a streamed body is signed",
