@@ -413,3 +413,15 @@ def test_never_printed() -> None:
     for fails in (pickle.dumps, copy.copy, copy.deepcopy, signing._Kept.__getstate__):
         with pytest.raises(TypeError, match="signing key"):
             fails(kept)
+
+
+@pytest.mark.parametrize("is_kept", [False, True], ids=["botocore", "kept"])
+def test_a_secret_key_that_is_no_text(is_kept: bool) -> None:  # noqa: FBT001 (a parameter of pytest)
+    """The error is botocore's own, raised in botocore's code: so its text, with a part of the key, is never printed."""
+    credentials = ReadOnlyCredentials("AKID", "secret\udcff", None, None)
+    signature = SigV4Auth(credentials, "s", "r")
+    if is_kept:
+        signature = keeping(signature, signing._Kept())
+    with pytest.raises(UnicodeEncodeError) as info:
+        signature.add_auth(AWSRequest("POST", "https://host/", data=b""))
+    assert info.traceback[-1].frame.f_globals["__name__"] == "botocore.auth"
