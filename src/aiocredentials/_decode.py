@@ -135,6 +135,10 @@ class Decoded(Generic[T]):
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError("What decode made of a secret can't be pickled.")
 
+    def __getstate__(self) -> NoReturn:
+        """Refuse, because some serializers call this alone."""
+        raise TypeError("What decode made of a secret can't be pickled.")
+
 
 def decoder_of(
     decode: Decode[T] | None,

@@ -28,7 +28,7 @@ _DATABASE_KEYS = (*_LOGIN_KEYS, "engine", "host", "port", "dbname")
 _REDIS_PASSWORDS = ("password", "token", "auth_token")
 _REDIS_KEYS = ("username", *_REDIS_PASSWORDS)
 
-# The keys that secrets of other formats have in place of ours, in lower case and without
+# The keys that secrets of other formats have instead of our keys, in lower case and without
 # separators. Such a key is not read, but the error names it if our key is missing.
 _OTHER_KEYS = {
     "username": ["user", "username", "login", "userid", "uid", "dbuser", "dbusername"],
@@ -290,7 +290,7 @@ def _other_names(data: Data, absent: Collection[str]) -> str:
 
 
 def _our_key_for(other: object) -> str | None:
-    """Return the key of ours that a key of another format stands for, if there is one."""
+    """Return our key for a key of another format, if there is one."""
     if not isinstance(other, str):
         return None
     if len(other) > _LONGEST_KEY:

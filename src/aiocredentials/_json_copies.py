@@ -53,6 +53,10 @@ class _NestedCopy:
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError("The parsed JSON of a secret can't be pickled.")
 
+    def __getstate__(self) -> NoReturn:
+        """Refuse, because some serializers call this alone."""
+        raise TypeError("The parsed JSON of a secret can't be pickled.")
+
 
 def parse(text: str) -> tuple[Any, Copy | None]:
     """Parse JSON; return the value, and a function that returns copies of it.

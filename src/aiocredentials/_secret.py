@@ -171,22 +171,23 @@ class Secret:
             SecretFormatError: The value isn't JSON, or its bytes aren't UTF-8.
         """
         copy = self._copy_of_json
-        if copy is not None:
-            return copy()
-
-        text = self.reveal()
         try:
-            parsed, copy = parse(text)
+            if copy is not None:
+                return copy()
+            return self._parse()
         except (ValueError, RecursionError):
-            # The attribute `doc` of a JSONDecodeError is the whole value, so our error is raised
-            # after this block. Its traceback includes this frame, so the text is dropped.
-            del text
-        else:
-            if copy is None:
-                return parsed
-            object.__setattr__(self, "_copy_of_json", copy)
-            return copy()
+            # The attribute `doc` of a JSONDecodeError is the whole value, and so are variables of
+            # the frames that ran out of stack. So our error is raised after this block.
+            pass
         raise self._format_error(_NOT_JSON)
+
+    def _parse(self) -> Any:  # noqa: ANN401 (JSON has no better type)
+        """Parse the value, and keep what returns copies of it for the next calls."""
+        parsed, copy = parse(self.reveal())
+        if copy is None:
+            return parsed
+        object.__setattr__(self, "_copy_of_json", copy)
+        return copy()
 
     def _format_error(self, what: str) -> CredentialsError:
         return make_error(SecretFormatError, what, secret_name=self.name, region_name=self.region)

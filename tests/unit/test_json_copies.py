@@ -102,6 +102,8 @@ def test_never_pickled() -> None:
     assert copy is not None
     with pytest.raises(TypeError, match="can't be pickled"):
         pickle.dumps(copy)
+    with pytest.raises(TypeError, match="can't be pickled"):
+        copy.__getstate__()  # type: ignore[attr-defined]
 
 
 def test_the_limits() -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from aiocredentials import CachePolicy, CredentialsPool, _prefetch
-from aiocredentials._cache import HIT, STALE, AsyncCache, Flight, Reader
+from aiocredentials._cache import HIT, STALE, AsyncCache, Flight, Reader, shelf
 from aiocredentials._cache.entries import Entry
 from aiocredentials._cache.flights import Flights
 from aiocredentials._cache.groups import Groups
@@ -152,7 +152,7 @@ class Looks:
 @pytest.mark.parametrize("size", [MOST_CORRECTIONS - 1, 1000])
 async def test_evictions_among_many(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Promise 15: an eviction looks at a bounded number of entries, and evicts one of the least recently used."""
-    random.seed(13)
+    monkeypatch.setattr(shelf, "random", random.Random(13))  # noqa: S311 (it guards nothing)
     clock = Clock()
     cache: AsyncCache[int] = AsyncCache(clock, max_entries=size)
     readers = [Reader(cache, key, Source(takes=0), PLAIN) for key in range(size)]
@@ -179,9 +179,9 @@ async def test_evictions_among_many(size: int, monkeypatch: pytest.MonkeyPatch) 
     assert len(order) == size - size // 2
 
 
-async def test_secrets_that_nobody_reads_go_first() -> None:
+async def test_secrets_that_nobody_reads_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """Promise 15: of a thousand secrets, those that were never read again are evicted, and not those in use."""
-    random.seed(13)
+    monkeypatch.setattr(shelf, "random", random.Random(13))  # noqa: S311 (it guards nothing)
     clock = Clock()
     cache: AsyncCache[int] = AsyncCache(clock, max_entries=1000)
     readers = [Reader(cache, key, Source(takes=0), PLAIN) for key in range(1000)]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
+import sys
 import traceback
 import weakref
 from datetime import UTC, datetime
@@ -203,3 +205,39 @@ def test_what_decode_made_is_not_pickled() -> None:
     assert CANARY not in repr(kept)
     with pytest.raises(TypeError, match="can't be pickled"):
         pickle.dumps(kept)
+    with pytest.raises(TypeError, match="can't be pickled"):
+        kept.__getstate__()
+
+
+@pytest.mark.parametrize("is_first", [True, False], ids=["parsed", "copied"])
+def test_at_the_end_of_the_stack(is_first: bool) -> None:  # noqa: FBT001 (a parameter of pytest)
+    """Where the stack has no room for the copy, the error is ours, and no frame of it holds the value."""
+    value: dict[str, Any] = {"password": CANARY}
+    for _ in range(15):
+        value = {"password": CANARY, "inner": value}
+
+    def use(one: Secret, depth: int) -> object:
+        return use(one, depth - 1) if depth else one.json()
+
+    limit = sys.getrecursionlimit()
+    kinds: set[type[Exception]] = set()
+    for depth in range(limit - 200, limit):
+        one = secret(json.dumps(value))
+        if not is_first:
+            one.json()
+        error = failure_at(one, use, depth)
+        if error is not None:
+            kinds.add(type(error))
+            whole = "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
+            assert CANARY not in whole
+    # Where less room is left, the stack ends before our error can be made.
+    assert kinds == {SecretFormatError, RecursionError}
+
+
+def failure_at(one: Secret, use: Callable[[Secret, int], object], depth: int) -> Exception | None:
+    """Return the error of a use at a depth of the stack; None if there is none."""
+    try:
+        use(one, depth)
+    except (SecretFormatError, RecursionError) as error:
+        return error
+    return None

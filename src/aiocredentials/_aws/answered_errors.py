@@ -152,7 +152,7 @@ _ADVICE_ON_OPERATION = {
         "web_identity_token_file in the profile."
     ),
     "GetRoleCredentials": (
-        "Check sso_account_id and sso_role_name in the profile, and who is signed in."
+        "Check sso_account_id and sso_role_name in the profile, and which user is signed in."
     ),
 }
 # What to do if STS or SSO doesn't accept the credentials that the operation was signed with.

@@ -64,7 +64,7 @@ def map_client_errors(
                 raise
             except (ClientError, BotoCoreError) as error:
                 mapped = map_error(error, **_facts_of_call(signature, args, kwargs))
-            # Outside of the `except`, so that botocore's error isn't the context of ours.
+            # Outside of the `except`, so that botocore's error isn't the context of our error.
             _log(logger, mapped)
             raise mapped
 

@@ -30,8 +30,8 @@ _SERVICES = frozenset(
     }
 )
 
-# The name of each event with which a session of ours was concerned, and the name that botocore has
-# for it. These are few, because they come from the operations of the services above.
+# For each event that one of our sessions has emitted or handled, the name that botocore uses for
+# it. These are few, because they come from the operations of the services above.
 _names: dict[str, str] = {}
 
 

@@ -37,7 +37,7 @@ def _load() -> None:
 
 
 def import_and_read() -> None:
-    """Import the transport; then read models, endpoint rules and CA store, and import the rest.
+    """Import the transport; then read models and endpoint rules, and import the rest.
 
     For a thread: reading takes 0.1 s. The garbage collector is off meanwhile, because it would stop
     all threads while it looks through the new objects.

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class ReadCount:
     """How many reads of one kind the cache has served from memory.
 
-    All leases of that kind share it, so the number is known without a look at each entry. It is
-    counted without a lock, so two threads that read at the same moment may count as one.
+    All leases of that kind share one, so nobody has to visit every entry for the number. It counts
+    without a lock, so two threads that read at the same moment may count as one.
     """
 
     __slots__ = ("reads",)
