@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TypeVar, cast, overload
 
 from aiocredentials._arguments import check_identifier, check_name, seconds
@@ -13,8 +10,9 @@ from aiocredentials._aws.settings import ClientSettings
 from aiocredentials._cache.policy import DEFAULT_POLICY, INHERITED_POLICY, CachePolicy, check_policy
 from aiocredentials._decode import is_async
 from aiocredentials._listeners import tell_closed, tell_opened
-from aiocredentials._loops import bookkeeping, running_loop
+from aiocredentials._loops import bookkeeping
 from aiocredentials._manager import DEFAULT_TIMEOUT, AsyncCredentialsManager
+from aiocredentials._opening import Opening
 from aiocredentials._prefetch import prefetch as prefetch_secrets
 from aiocredentials._store import CLOCK, CacheStats, PooledStore
 
@@ -31,9 +29,6 @@ if TYPE_CHECKING:
     from aiocredentials.events import Listener
 
 T = TypeVar("T")
-
-# How often a caller that waits for an opening looks whether somebody still carries it out.
-_LOOK_SECONDS = 0.1
 
 
 class CredentialsPool:
@@ -129,7 +124,7 @@ class CredentialsPool:
         if self._prefetch:
             self._check_prefetch(self._prefetch)
         self._entered = False
-        self._opening: _Opening | None = None
+        self._opening: Opening | None = None
         self._listener = listener
         self._is_announced = False
 
@@ -271,14 +266,14 @@ class CredentialsPool:
             self._is_announced = True
         tell_opened(self._listener, self)
 
-    def _begin_opening(self) -> tuple[_Opening, bool]:
+    def _begin_opening(self) -> tuple[Opening, bool]:
         """Return the opening under way, and whether this caller carries it out."""
         with bookkeeping:
             self._store.open()
             opening = self._opening
             if opening is not None and not opening.is_abandoned:
                 return opening, False
-            self._opening = _Opening()
+            self._opening = Opening()
             return self._opening, True
 
     async def aclose(self) -> None:
@@ -335,41 +330,6 @@ class CredentialsPool:
         store = getattr(self, "_store", None)
         if store is not None:
             store.warn_if_open(self, "was never closed: use `async with`, or call aclose().")
-
-
-class _Opening:
-    """The opening of a pool, which one caller carries out while others wait for its end.
-
-    It has no end if the loop of that caller is closed, or in a child that was forked meanwhile.
-    """
-
-    def __init__(self) -> None:
-        self._loop = running_loop()
-        self._process = os.getpid()
-        self._ended: Future[None] = Future()
-        # Callers in other loops may wait for it. A cancelled one must not cancel it for the others.
-        self._ended.set_running_or_notify_cancel()
-
-    @property
-    def is_abandoned(self) -> bool:
-        """Whether nobody will end it."""
-        if self._ended.done():
-            return False
-        return self._loop.is_closed() or self._process != os.getpid()
-
-    def end(self) -> None:
-        """Let the other callers continue."""
-        self._ended.set_result(None)
-
-    async def wait(self) -> bool:
-        """Wait for the end. Return False if there will be none."""
-        ended = asyncio.wrap_future(self._ended)
-        while not self.is_abandoned:
-            # A loop that was closed reports nothing.
-            await asyncio.wait([ended], timeout=_LOOK_SECONDS)
-            if ended.done():
-                return True
-        return False
 
 
 def _check_listener(listener: object) -> None:

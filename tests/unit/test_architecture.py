@@ -27,7 +27,7 @@ FOLDER = Path(aiocredentials.__file__).parent
 FLOORS: list[set[str]] = [
     {"errors", "_exception_chain", "_identifiers", "_json_copies", "_listeners"},
     {"events", "_loops", "_arguments", "_formats", "_pydantic_errors"},
-    {"_secret", "_masked_credentials"},
+    {"_secret", "_masked_credentials", "_opening"},
     {"_aws", "_cache", "_decode", "credentials"},
     {"_reports", "_rotation"},
     {"_store", "rotation"},
