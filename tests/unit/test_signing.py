@@ -142,7 +142,7 @@ def test_equals_botocore() -> None:
     compare(600, seed=11)
 
 
-@pytest.mark.exhaustive
+@pytest.mark.soak
 @pytest.mark.parametrize("seed", range(10))
 def test_equals_botocore_20_000_times(seed: int) -> None:
     """The same for twenty thousand requests."""
