@@ -5,17 +5,15 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, Self, TypeVar, cast, overload
 
-from aiocredentials._arguments import check_identifier, check_name, check_region, seconds
+from aiocredentials._arguments import check_name, seconds
 from aiocredentials._aws.pooled import PooledSession
-from aiocredentials._aws.regions import Region
-from aiocredentials._aws.requests import SecretRequest, region_of
+from aiocredentials._aws.requests import request_for, role_for
 from aiocredentials._aws.session import SessionPerCall
 from aiocredentials._aws.settings import ClientSettings
 from aiocredentials._cache.policy import DEFAULT_POLICY, INHERITED_POLICY, CachePolicy, check_policy
 from aiocredentials._changes import changes, reader_at_last
 from aiocredentials._decode import Decoded, Decoder, decoder_of
 from aiocredentials._store import NO_READER, NoReader, PooledStore, SecretStore
-from aiocredentials.errors import shown
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -72,6 +70,10 @@ class AsyncCredentialsManager(Generic[T]):
         decode: Makes an object of the secret's text; `get()` calls it once per version.
         binary: Gives `decode` the secret's bytes; a text is encoded as UTF-8. It needs `decode`.
         version_stage: The staging label of the version.
+        role_arn: The role that the secret is read through, instead of the pool's. It is assumed by
+            the AWS credentials of the process, which need sts:AssumeRole, once per hour.
+        external_id: The id that the role's trust policy names. It is never shown.
+        role_session_name: The name in CloudTrail; by default it has the host and the process.
         session: An `aioboto3.Session`, an aiobotocore `AioSession` or a `CustomSession`.
         endpoint_url: The endpoint of Secrets Manager, instead of the region's own.
         config: An `aiobotocore.config.AioConfig`.
@@ -98,6 +100,9 @@ class AsyncCredentialsManager(Generic[T]):
         decode: None = None,
         binary: Literal[False] = False,
         version_stage: str = "AWSCURRENT",
+        role_arn: str | None = None,
+        external_id: str | None = None,
+        role_session_name: str | None = None,
         session: aioboto3.Session | AioSession | CustomSession | None = None,
         endpoint_url: str | None = None,
         config: AioConfig | None = None,
@@ -115,6 +120,9 @@ class AsyncCredentialsManager(Generic[T]):
         decode: Callable[[str], T],
         binary: Literal[False] = False,
         version_stage: str = "AWSCURRENT",
+        role_arn: str | None = None,
+        external_id: str | None = None,
+        role_session_name: str | None = None,
         session: aioboto3.Session | AioSession | CustomSession | None = None,
         endpoint_url: str | None = None,
         config: AioConfig | None = None,
@@ -132,6 +140,9 @@ class AsyncCredentialsManager(Generic[T]):
         decode: Callable[[bytes], T],
         binary: Literal[True],
         version_stage: str = "AWSCURRENT",
+        role_arn: str | None = None,
+        external_id: str | None = None,
+        role_session_name: str | None = None,
         session: aioboto3.Session | AioSession | CustomSession | None = None,
         endpoint_url: str | None = None,
         config: AioConfig | None = None,
@@ -148,6 +159,9 @@ class AsyncCredentialsManager(Generic[T]):
         decode: Callable[[str], T] | Callable[[bytes], T] | None = None,
         binary: bool = False,
         version_stage: str = "AWSCURRENT",
+        role_arn: str | None = None,
+        external_id: str | None = None,
+        role_session_name: str | None = None,
         session: aioboto3.Session | AioSession | CustomSession | None = None,
         endpoint_url: str | None = None,
         config: AioConfig | None = None,
@@ -155,18 +169,16 @@ class AsyncCredentialsManager(Generic[T]):
         policy: CachePolicy | None = INHERITED_POLICY,
         redact_wire_logs: bool = True,
     ) -> None:
-        give_a_name = "give the secret's name or ARN, as AWS shows it"
-        check_name("secret_name", secret_name or "", give_a_name)
-        check_identifier("secret_name", secret_name)
-        check_region(region_name)
-        give_a_label = "give a staging label such as 'AWSCURRENT'"
-        check_name("version_stage", version_stage or "", give_a_label)
+        role = role_for(
+            role_arn,
+            external_id,
+            role_session_name,
+            default=None if pool is None else pool._role,
+            session=session if pool is None else pool._settings.session,
+        )
         self.secret_name = secret_name
         self.region_name = region_name
-        region = region_of(secret_name)
-        if region_name:
-            region = Region(region_name, "the region_name argument")
-        self._request = SecretRequest(secret_name, region, version_stage=version_stage)
+        self._request = request_for(secret_name, region_name, version_stage, role)
         self._decode = decoder_of(decode, binary=binary)
         self._settings = ClientSettings(
             session=session,
@@ -387,9 +399,9 @@ class AsyncCredentialsManager(Generic[T]):
 
     def __repr__(self) -> str:
         """Name the secret; the value isn't in it."""
-        region = f" in {self._request.region_name!r}" if self._request.region else ""
+        what = self._request.words()
         how = "pooled" if self._store.is_pooled else "a session per call"
-        return f"<AsyncCredentialsManager {shown(self.secret_name)}{region}, {how}>"
+        return f"<AsyncCredentialsManager {what}, {how}>"
 
     async def _own_reader(self) -> Reader[Secret] | UncachedReader:
         """Return the reader of the manager's own staging label, and keep it."""

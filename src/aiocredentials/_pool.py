@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TypeVar, cast, o
 
 from aiocredentials._arguments import check_identifier, check_name, seconds
 from aiocredentials._aws.pooled import PooledSession
+from aiocredentials._aws.requests import role_for
 from aiocredentials._aws.settings import ClientSettings
 from aiocredentials._cache.policy import DEFAULT_POLICY, INHERITED_POLICY, CachePolicy, check_policy
 from aiocredentials._decode import is_async
@@ -72,6 +73,11 @@ class CredentialsPool:
             return at once.
         redact_wire_logs: False leaves values and tokens in what botocore logs of our calls at
             level DEBUG.
+        role_arn: The role that all secrets are read through, except those of managers that name
+            their own. It is assumed by the AWS credentials of the process, which need
+            sts:AssumeRole, once per hour and event loop.
+        external_id: The id that the role's trust policy names. It is never shown.
+        role_session_name: The name in CloudTrail; by default it has the host and the process.
         clock: For tests: returns the time in seconds by which ages are counted, as
             `aiocredentials.testing.FakeClock` does.
 
@@ -93,6 +99,9 @@ class CredentialsPool:
         prefetch: Iterable[str] = (),
         listener: Listener | None = None,
         redact_wire_logs: bool = True,
+        role_arn: str | None = None,
+        external_id: str | None = None,
+        role_session_name: str | None = None,
         clock: Callable[[], float] | None = None,
     ) -> None:
         if clock is not None and not callable(clock):
@@ -111,6 +120,8 @@ class CredentialsPool:
             config,
             redact_wire_logs,
         )
+        self._role = role_for(role_arn, external_id, role_session_name, session=session)
+        self._settings = settings
         self._session = PooledSession(settings)
         self._store = PooledStore(
             self._session,
@@ -137,6 +148,9 @@ class CredentialsPool:
         decode: None = None,
         binary: Literal[False] = False,
         version_stage: str = "AWSCURRENT",
+        role_arn: str | None = None,
+        external_id: str | None = None,
+        role_session_name: str | None = None,
         policy: CachePolicy | None = INHERITED_POLICY,
     ) -> AsyncCredentialsManager[Any]: ...
     @overload
@@ -148,6 +162,9 @@ class CredentialsPool:
         decode: Callable[[str], T],
         binary: Literal[False] = False,
         version_stage: str = "AWSCURRENT",
+        role_arn: str | None = None,
+        external_id: str | None = None,
+        role_session_name: str | None = None,
         policy: CachePolicy | None = INHERITED_POLICY,
     ) -> AsyncCredentialsManager[T]: ...
     @overload
@@ -159,6 +176,9 @@ class CredentialsPool:
         decode: Callable[[bytes], T],
         binary: Literal[True],
         version_stage: str = "AWSCURRENT",
+        role_arn: str | None = None,
+        external_id: str | None = None,
+        role_session_name: str | None = None,
         policy: CachePolicy | None = INHERITED_POLICY,
     ) -> AsyncCredentialsManager[T]: ...
     def manager(
@@ -169,6 +189,9 @@ class CredentialsPool:
         decode: Callable[[str], Any] | Callable[[bytes], Any] | None = None,
         binary: bool = False,
         version_stage: str = "AWSCURRENT",
+        role_arn: str | None = None,
+        external_id: str | None = None,
+        role_session_name: str | None = None,
         policy: CachePolicy | None = INHERITED_POLICY,
     ) -> AsyncCredentialsManager[Any]:
         """Return the view of one secret. Makes no call.
@@ -179,6 +202,10 @@ class CredentialsPool:
             decode: Makes an object of the secret's text; `get()` calls it once per version.
             binary: Gives `decode` the secret's bytes. It needs `decode`.
             version_stage: The staging label of the version.
+            role_arn: The role that this secret is read through, instead of the pool's. It is
+                assumed by the AWS credentials of the process, not by the pool's role.
+            external_id: The id that the role's trust policy names.
+            role_session_name: The name in CloudTrail.
             policy: How long a value is served from memory; without it, the pool's policy.
 
         Raises:
@@ -193,6 +220,9 @@ class CredentialsPool:
             decode=cast("Callable[[str], Any]", decode),
             binary=cast("Literal[False]", binary),
             version_stage=version_stage,
+            role_arn=role_arn,
+            external_id=external_id,
+            role_session_name=role_session_name,
             policy=policy,
         )
 
@@ -214,7 +244,7 @@ class CredentialsPool:
             ValueError: If a name can't be one, or the pool's `policy` is None.
         """
         policy = self._check_prefetch(secret_names)
-        await prefetch_secrets(self._store, secret_names, policy)
+        await prefetch_secrets(self._store, secret_names, policy, self._role)
 
     def _check_prefetch(self, secret_names: Iterable[str]) -> CachePolicy:
         if self._policy is None:

@@ -27,6 +27,7 @@ from aiocredentials.errors import (
 if TYPE_CHECKING:
     from collections.abc import Generator, Hashable, Iterable, Sequence
 
+    from aiocredentials._aws.roles import Role
     from aiocredentials._cache import Flight, Reader
     from aiocredentials._cache.policy import CachePolicy
     from aiocredentials._secret import Secret
@@ -57,6 +58,7 @@ async def prefetch(
     store: SecretStore,
     secret_names: Sequence[str],
     policy: CachePolicy,
+    role: Role | None = None,
 ) -> None:
     """Fetch the secrets that aren't cached and fresh.
 
@@ -64,19 +66,21 @@ async def prefetch(
         store: The store of a pool.
         secret_names: Names or ARNs.
         policy: Says which cached values are fresh.
+        role: The role that all of them are read through.
 
     Raises:
         ExceptionGroup: Of a `CredentialsError` per secret that failed; the others are cached.
         PoolClosedError: If the pool isn't open, or is closed meanwhile.
     """
-    await _Prefetch(store, policy).run(secret_names)
+    await _Prefetch(store, policy, role).run(secret_names)
 
 
 class _Prefetch:
     """One call of `prefetch`."""
 
-    def __init__(self, store: SecretStore, policy: CachePolicy) -> None:
+    def __init__(self, store: SecretStore, policy: CachePolicy, role: Role | None) -> None:
         self._store = store
+        self._role = role
         self._policy = policy
         self._rules = Rules(policy)
         self._lifetime = lifetime_under(policy)
@@ -170,7 +174,7 @@ class _Prefetch:
 
     async def _located(self, name: str) -> SecretRequest | None:
         """Return the request for a name, with its region; note a failure for a name without one."""
-        request = SecretRequest(name, region_of(name))
+        request = SecretRequest(name, region_of(name), role=self._role)
         # The default region isn't searched for again once that has failed.
         if self._no_region is None or request.region is not None:
             try:

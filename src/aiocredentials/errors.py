@@ -40,8 +40,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from aiocredentials import _foreign_text
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# The other modules import these from here.
+LONGEST_NAME = _foreign_text.LONGEST_NAME
+LONGEST_SENTENCE = _foreign_text.LONGEST_SENTENCE
+one_line = _foreign_text.one_line
+shown = _foreign_text.shown
 
 
 class CredentialsError(Exception):
@@ -56,6 +64,7 @@ class CredentialsError(Exception):
         secret_name: The name or ARN of the secret; None if the error is about no secret.
         region_name: The region that was asked; None if it isn't known.
         region_source: Where that region was configured.
+        role_arn: The ARN of the role by which the secret was read; None without a role.
         code: The error code of AWS; None if AWS didn't answer.
         request_id: The identifier that AWS gave the request; None if AWS didn't answer.
     """
@@ -71,6 +80,7 @@ class CredentialsError(Exception):
         secret_name: str | None = None,
         region_name: str | None = None,
         region_source: str | None = None,
+        role_arn: str | None = None,
         code: str | None = None,
         request_id: str | None = None,
     ) -> None:
@@ -79,6 +89,7 @@ class CredentialsError(Exception):
         self.secret_name = secret_name
         self.region_name = region_name
         self.region_source = region_source
+        self.role_arn = role_arn
         self.code = code
         self.request_id = request_id
         self._what: str | None = None
@@ -252,38 +263,6 @@ class RedirectError(TransportError):
     """An answer redirects to another URL."""
 
 
-# Foreign text in a message
-
-# The longest name, and the longest sentence of AWS, that a message shows, in characters.
-LONGEST_NAME = 200
-LONGEST_SENTENCE = 1000
-
-
-def one_line(text: str, longest: int = LONGEST_NAME) -> str:
-    """Return a foreign text as one line that isn't too long for a message."""
-    return "".join(map(_escaped, _cut(text, longest)))
-
-
-def shown(text: str) -> str:
-    """Return a name in quotes, escaped as by `repr`, and not too long for a message."""
-    return repr(_cut(text, LONGEST_NAME))
-
-
-def _escaped(letter: str) -> str:
-    if letter.isprintable():
-        return letter
-    return repr(letter)[1:-1]
-
-
-def _cut(text: str, longest: int) -> str:
-    """Replace the middle of a text that is too long with an ellipsis."""
-    if len(text) <= longest:
-        return text
-    head = longest // 2
-    tail = longest - head - 1
-    return f"{text[:head]}…{text[-tail:]}"
-
-
 # Twins: the classes of errors that AWS answered
 
 
@@ -336,7 +315,7 @@ def make_error(
         cls: The class of the error.
         what: The first part of the message, which says what happened.
         advice: What to do, if it differs from the class's own advice.
-        **facts: `secret_name`, `region_name` and `region_source`.
+        **facts: `secret_name`, `region_name`, `region_source` and `role_arn`.
     """
     return _completed(cls("", **facts), what, advice)
 
@@ -368,8 +347,9 @@ def make_answered_error(
 def for_caller(error: CredentialsError, **facts: str | None) -> CredentialsError:
     """Return a copy of an error that several callers get, as the error of one caller.
 
-    `facts` are `secret_name`, `region_name` and `region_source` of this caller; a fact that is None
-    stays as it is. The copy has no traceback, so nothing grows with the number of callers.
+    `facts` are `secret_name`, `region_name`, `region_source` and `role_arn` of this caller; a fact
+    that is None stays as it is. The copy has no traceback, so nothing grows with the number of
+    callers.
     """
     mine = copy.copy(error)
     known = {name: fact for name, fact in facts.items() if fact is not None}
@@ -405,7 +385,7 @@ def _write_message(error: CredentialsError) -> None:
 
 
 def _question(error: CredentialsError) -> str:
-    """Return the sentence on the secret and the region that were asked; it may be empty."""
+    """Return the sentence on the secret, the region and the role; it may be empty."""
     parts: list[str] = []
     if error.secret_name:
         parts.append(f"secret {shown(error.secret_name)}")
@@ -414,6 +394,8 @@ def _question(error: CredentialsError) -> str:
         if error.region_source:
             region += f" (from {one_line(error.region_source)})"
         parts.append(region)
+    if error.role_arn:
+        parts.append(f"as role {shown(error.role_arn)}")
     if not parts:
         return ""
     listed = ", ".join(parts)

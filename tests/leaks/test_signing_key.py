@@ -34,7 +34,7 @@ def texts_of(pool: CredentialsPool, error: BaseException) -> Iterator[tuple[str,
     yield from of_process()
     yield from of_error(error)
     yield from of_object(pool)
-    for opened in pool._session._loops.get().current.by_region.values():
+    for opened in pool._session._loops.get().of(None).current.by_region.values():
         client: Any = opened.client
         yield "a client", repr(client)
         yield "a client's signer", f"{client._request_signer!r} {vars(client._request_signer)!r}"
@@ -61,7 +61,7 @@ async def test_signing_key(redact: bool, monkeypatch: pytest.MonkeyPatch) -> Non
         CredentialsPool("eu-west-1", endpoint_url=wire.url, redact_wire_logs=redact, policy=None) as pool,
     ):
         printed = await printed_by(pool)
-        (opened, *_) = pool._session._loops.get().current.by_region.values()
+        (opened, *_) = pool._session._loops.get().of(None).current.by_region.values()
         client: Any = opened.client
         assert type(client._request_signer) is _KeepingSigner
         key: bytes = client._request_signer._kept._key

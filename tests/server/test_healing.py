@@ -309,7 +309,7 @@ class TestRefusedCredentials:
             stub.error("UnrecognizedClientException")
             keys("AKIANEW")
             assert await pool.manager("prod/db").get() == EXPECTED
-            state = pool._session._loops.get()
+            state = pool._session._loops.get().of(None)
             assert len(state._replaced) == 1
             gate.set()
             assert await slow == EXPECTED
@@ -337,7 +337,7 @@ class TestRefusedCredentials:
         stub.error("ExpiredTokenException")
         async with CredentialsPool(endpoint_url=stub.url, policy=None) as pool:
             await pool.manager("prod/db").get()
-            state = pool._session._loops.get()
+            state = pool._session._loops.get().of(None)
         assert not state._closing
 
 

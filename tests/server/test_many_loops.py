@@ -169,7 +169,7 @@ class TestLoopsThatDie:
 
         async def use() -> None:
             async with asyncio.timeout(20) as deadline, pooled.client(None, deadline) as (client, _):
-                state = pooled._loops.get()
+                state = pooled._loops.get().of(None)
                 state.renew(state.current)
                 held.extend([state, client])
 

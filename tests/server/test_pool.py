@@ -222,7 +222,7 @@ async def test_a_forgotten_pool(stub: StubSecretsManager) -> None:
     pools = [CredentialsPool(endpoint_url=stub.url)]
     await pools[0].open()
     await pools[0].manager("prod/db").secret()
-    held = pools[0]._session._loops.get().current  # the test closes what the user forgot
+    held = pools[0]._session._loops.get().of(None).current  # the test closes what the user forgot
     with pytest.warns(ResourceWarning, match=r"<CredentialsPool open us-east-1> was never closed: use `async with`"):
         pools.clear()
     await held.aclose()
@@ -235,7 +235,7 @@ async def test_a_forgotten_block(stub: StubSecretsManager) -> None:
     await managers[0].secret()
     store = managers[0]._own_store
     assert store is not None
-    held = store.session._loops.get().current  # the test closes what the user forgot
+    held = store.session._loops.get().of(None).current  # the test closes what the user forgot
     with pytest.warns(
         ResourceWarning, match=r"Manager 'prod/db', pooled> was entered and never left: use `async with`"
     ):

@@ -75,7 +75,12 @@ class FakeAWS:
         return Region("eu-west-1", "the pool")
 
     @asynccontextmanager
-    async def client(self, region: Region | None, deadline: asyncio.Timeout) -> AsyncIterator[Opened]:  # noqa: ARG002 - the protocol's
+    async def client(
+        self,
+        region: Region | None,
+        deadline: asyncio.Timeout,  # noqa: ARG002 (of the protocol)
+        role: object = None,  # noqa: ARG002 (of the protocol)
+    ) -> AsyncIterator[Opened]:
         """Lend itself."""
         yield Opened(cast("Any", self), region or await self.region())
 

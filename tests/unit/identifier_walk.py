@@ -83,7 +83,12 @@ class Walk:
         return Region(DEFAULT, "the pool")
 
     @asynccontextmanager
-    async def client(self, region: Region | None, deadline: asyncio.Timeout) -> AsyncIterator[Opened]:
+    async def client(
+        self,
+        region: Region | None,
+        deadline: asyncio.Timeout,
+        role: object = None,  # noqa: ARG002 (of the protocol)
+    ) -> AsyncIterator[Opened]:
         """Lend a client for a region."""
         del deadline
         where = region or await self.region()

@@ -25,6 +25,7 @@ FOLDER = Path(aiocredentials.__file__).parent
 # From the bottom to the top. A module may import those of lower floors, and none of its own. So the
 # folder `_aws` knows nothing of the cache, and the folder `_cache` nothing of AWS.
 FLOORS: list[set[str]] = [
+    {"_foreign_text"},
     {"errors", "_exception_chain", "_identifiers", "_json_copies", "_listeners"},
     {"events", "_loops", "_arguments", "_formats", "_pydantic_errors"},
     {"_secret", "_masked_credentials", "_opening"},
@@ -64,6 +65,7 @@ INSIDE: dict[str, list[set[str]]] = {
             "shared_work",
             "signing",
             "user_agent",
+            "roles",
         },
         {"findings"},
         {"credential_findings"},
@@ -71,7 +73,7 @@ INSIDE: dict[str, list[set[str]]] = {
         {"mapping"},
         {"decorator", "settings", "transport"},
         {"regions", "aiosession"},
-        {"requests", "loading"},
+        {"requests", "loading", "assuming"},
         {"responses", "session"},
         {"gateway", "clients"},
         {"loop_clients"},
@@ -122,6 +124,7 @@ OWNERS = {
     "aioboto3": {"_aws.aiosession"},
     "aiobotocore": {
         "_aws.aiosession",
+        "_aws.assuming",
         "_aws.chain",
         "_aws.emitters",
         "_aws.signing",
@@ -131,6 +134,7 @@ OWNERS = {
     "botocore": {
         "errors",
         "_aws.aiosession",
+        "_aws.assuming",
         "_aws.clients",
         "_aws.decorator",
         "_aws.emitters",

@@ -65,7 +65,12 @@ class Service:
         self.calls: list[float] = []
 
     @asynccontextmanager
-    async def client(self, region: Region | None, deadline: asyncio.Timeout) -> AsyncGenerator[Opened]:  # noqa: ARG002 - of the protocol
+    async def client(
+        self,
+        region: Region | None,
+        deadline: asyncio.Timeout,  # noqa: ARG002 (of the protocol)
+        role: object = None,  # noqa: ARG002 (of the protocol)
+    ) -> AsyncGenerator[Opened]:
         """Lend itself."""
         yield Opened(cast("Any", self), region or REGION)
 

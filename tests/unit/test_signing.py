@@ -395,7 +395,7 @@ async def test_hooks_are_there(stub: StubSecretsManager) -> None:
     async with CredentialsPool("eu-west-1", endpoint_url=stub.url) as pool:
         await pool.manager("prod/db").secret()
         (opened,) = {
-            id(one.client): one.client for one in pool._session._loops.get().current.by_region.values()
+            id(one.client): one.client for one in pool._session._loops.get().of(None).current.by_region.values()
         }.values()
         signer: Any = opened._request_signer
         assert type(signer) is signing._KeepingSigner

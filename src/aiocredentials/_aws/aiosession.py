@@ -126,10 +126,10 @@ def _set_retry_defaults(
             store.set_config_provider(name, ours)
 
 
-async def dry_run() -> None:
+async def dry_run(service: Any = "secretsmanager") -> None:
     """Open a client that is never used, so that a later one finds everything loaded."""
     # No request is signed with these.
     keys = ("not-a-key", "not-a-secret")
     session = SlimSession(*keys, botocore_session=TrustedAioSession())
-    async with session.client("secretsmanager", region_name="us-east-1"):
+    async with session.client(service, region_name="us-east-1"):
         pass

@@ -18,7 +18,7 @@ from botocore.exceptions import NoCredentialsError
 from aiocredentials._aws.answered_errors import signs_again
 from aiocredentials._aws.redact import wire_logs_redacted
 from aiocredentials._aws.regions import Region, default_region
-from aiocredentials._aws.session import Opened, open_client, open_session
+from aiocredentials._aws.session import Opened, new_role, open_client, open_session
 from aiocredentials._aws.settings import ClientSettings, core_of, is_custom
 from aiocredentials._aws.shared_work import SharedWork
 from aiocredentials._loops import turn
@@ -27,6 +27,8 @@ from aiocredentials.errors import CredentialsError, for_caller
 if TYPE_CHECKING:
     from aiobotocore.session import AioSession
 
+    from aiocredentials._aws.assuming import AssumedRole
+    from aiocredentials._aws.roles import Role
     from aiocredentials._aws.settings import AnySession
     from aiocredentials._aws.shared_work import Work
 
@@ -46,10 +48,12 @@ _CREDENTIALS = object()
 class Clients:
     """A session and the clients made of it, which are dropped together when AWS refuses them."""
 
-    def __init__(self, settings: ClientSettings) -> None:
+    def __init__(self, settings: ClientSettings, role: Role | None = None) -> None:
         self.by_region: dict[str | None, Opened] = {}
         """The open clients by region; the client of the default region is there twice."""
         self._settings = settings
+        self._role = role
+        self._assumed: AssumedRole | None = None
         # The deadlines of the calls that use a client.
         self._users: set[asyncio.Timeout] = set()
         self._call_has_ended = asyncio.Event()
@@ -105,7 +109,8 @@ class Clients:
 
     async def _new_session(self) -> AnySession:
         session = await open_session(self._settings)
-        if is_custom(session):
+        # The credentials of a role are loaded by another session, which is its own.
+        if is_custom(session) or self._role is not None:
             return session
         core = core_of(session)
         find = core.get_credentials
@@ -179,6 +184,8 @@ class Clients:
         return opened
 
     async def _open_region(self, session: AnySession, region: Region) -> Opened:
+        if self._role is not None:
+            session = await self._signing_as(self._role, session, region)
         opened = await open_client(
             self._stack,
             session,
@@ -191,6 +198,13 @@ class Clients:
             signing.keep_signing_key(opened.client)
         self.by_region[region.name] = opened
         return opened
+
+    async def _signing_as(self, role: Role, session: AnySession, region: Region) -> AnySession:
+        """Return a copy of the session that signs as the role, which all regions share."""
+        assumed = self._assumed or await new_role(role, self._settings, self._shared)
+        # The opening of another region may have kept one meanwhile.
+        self._assumed = self._assumed or assumed
+        return await self._assumed.signing(session, region, self._shared.seconds)
 
     async def _credentials(
         self,
@@ -260,5 +274,6 @@ class Clients:
     def _forget(self) -> None:
         self.by_region.clear()
         self._session = None
+        self._assumed = None
         self._was_opened = False
         self._redaction.__exit__()

@@ -194,7 +194,7 @@ class Gateway:
         state = _CallState(request, request.region)
 
         async def attempt() -> R:
-            client = self._source.client(request.region, deadline)
+            client = self._source.client(request.region, deadline, request.role)
             async with client as opened:
                 # If another caller opened a shared client, its region may have another source.
                 where = request.region or opened.region

@@ -16,6 +16,7 @@ from aiocredentials._loops import PerLoop, loading
 _locks = PerLoop(asyncio.Lock)
 
 _is_loaded = False
+_is_ready_for_roles = False
 
 
 async def load_transport() -> None:
@@ -57,3 +58,24 @@ def import_and_read() -> None:
     finally:
         if was_collecting:
             gc.enable()
+
+
+async def load_roles() -> None:
+    """Import `assuming` and load STS's model in a thread, once per process that has a role."""
+    if not _is_ready_for_roles:
+        async with _locks.get():
+            await asyncio.to_thread(_load_roles)
+
+
+def _load_roles() -> None:
+    global _is_ready_for_roles  # noqa: PLW0603 (the process has loaded it, or it hasn't)
+    from aiocredentials._aws import aiosession  # noqa: PLC0415 (it was imported by `_load`)
+
+    with loading:
+        if _is_ready_for_roles:
+            return
+        importlib.import_module("aiocredentials._aws.assuming")
+        # The session that needs a broken configuration reports it.
+        with contextlib.suppress(Exception):
+            asyncio.run(aiosession.dry_run("sts"))
+        _is_ready_for_roles = True

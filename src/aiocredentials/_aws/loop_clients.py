@@ -1,4 +1,7 @@
-"""The clients of a pool in one event loop: for new calls, and replaced ones for older calls."""
+"""The clients of a pool in one event loop: for new calls, and replaced ones for older calls.
+
+`LoopClients` has those of all roles, `RoleClients` those of one role, or those without a role.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +15,61 @@ from aiocredentials._loops import detached_task
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from aiocredentials._aws.roles import Role
     from aiocredentials._aws.settings import ClientSettings
 
 
 class LoopClients:
-    """The clients for new calls, and replaced clients that older calls still use."""
+    """The clients of all roles. Other threads may look at them."""
 
     def __init__(self, settings: ClientSettings) -> None:
         self._settings = settings
-        self.current = Clients(settings)
+        without_role = RoleClients(settings, None)
+        self._by_role: dict[Role | None, RoleClients] = {None: without_role}
+
+    def of(self, role: Role | None) -> RoleClients:
+        """Return the clients of a role, or those without a role."""
+        clients = self._by_role.get(role)
+        if clients is None:
+            clients = RoleClients(self._settings, role)
+            self._by_role[role] = clients
+        return clients
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether there is anything to close, or a call to end."""
+        return any(clients.is_in_use for clients in self._all())
+
+    def regions(self) -> list[str | None]:
+        """Return the regions that have a client."""
+        regions: list[str | None] = []
+        for clients in self._all():
+            # A tuple is made at once: the loops of other threads go on.
+            regions += tuple(clients.current.by_region)
+        return regions
+
+    async def aclose(self, seconds: float) -> None:
+        """Close all clients; `seconds` limits how long that takes."""
+        closing = [clients.aclose(seconds) for clients in self._all()]
+        await asyncio.gather(*closing)
+
+    def abandon(self) -> None:
+        """Close the sockets when the loop is closed already."""
+        for clients in self._all():
+            clients.abandon()
+
+    def _all(self) -> tuple[RoleClients, ...]:
+        # A tuple is made at once, as above.
+        return tuple(self._by_role.values())
+
+
+class RoleClients:
+    """The clients for new calls, and replaced clients that older calls still use."""
+
+    def __init__(self, settings: ClientSettings, role: Role | None) -> None:
+        self._settings = settings
+        self._role = role
+        self.current = Clients(settings, role)
         self._replaced: set[Clients] = set()
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -52,7 +101,7 @@ class LoopClients:
         if failed is not self.current:
             return
         self._replaced.add(failed)
-        self.current = Clients(self._settings)
+        self.current = Clients(self._settings, self._role)
 
     def _close(self, replaced: Clients) -> None:
         """Close replaced clients that no call uses any more. `aclose` does it if it comes first."""

@@ -17,6 +17,7 @@ _CREDENTIAL_MODULES = (
     "aiobotocore.tokens",
     "botocore.credentials",
     "botocore.tokens",
+    "aiocredentials._aws.assuming",
 )
 # The modules that sign a request, and that set up its connection.
 _MODULES_BEFORE_SENDING = (

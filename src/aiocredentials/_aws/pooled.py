@@ -7,7 +7,6 @@ per call.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import weakref
 from contextlib import asynccontextmanager
@@ -18,20 +17,25 @@ from aiocredentials._aws.clients import CLOSE_SECONDS
 from aiocredentials._aws.loop_clients import LoopClients
 from aiocredentials._aws.redact import our_call
 from aiocredentials._aws.regions import Region, default_region
-from aiocredentials._aws.session import Opened, note_refusal
+from aiocredentials._aws.session import Opened, note_refusal, seconds_left
 from aiocredentials._loops import PerLoop, bookkeeping, close_in_each_loop
 from aiocredentials.errors import PoolClosedError, make_error
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import AsyncGenerator
 
+    from aiocredentials._aws.roles import Role
     from aiocredentials._aws.settings import ClientSettings
 
 logger = logging.getLogger("aiocredentials")
 
 
 class PooledSession:
-    """One session and one client per region, for all calls of a running loop until `aclose`."""
+    """One session and one client per region, for all calls of a running loop until `aclose`.
+
+    Each role has a session and clients of its own.
+    """
 
     def __init__(self, settings: ClientSettings) -> None:
         self._settings = settings
@@ -73,7 +77,7 @@ class PooledSession:
         """Return the default region of the pool."""
         self._check_open()
         state = self._loops.get()
-        session = await state.current.session()
+        session = await state.of(None).current.session()
         return default_region(self._settings, session)
 
     @asynccontextmanager
@@ -81,16 +85,17 @@ class PooledSession:
         self,
         region: Region | None,
         deadline: asyncio.Timeout,
+        role: Role | None = None,
     ) -> AsyncGenerator[Opened]:
-        """Lend the shared client of the region."""
+        """Lend the shared client of the region and the role."""
         self._check_open()
-        state = self._loops.get()
+        state = self._loops.get().of(role)
         redact = self._settings.redact_wire_logs
         with state.lent(deadline) as clients, our_call(redact=redact):
             # Once more: another thread that closed the pool meanwhile may not have seen this loop.
             self._check_open()
             try:
-                seconds = _seconds_left(deadline)
+                seconds = seconds_left(deadline)
                 yield await clients.opened(region, seconds)
             except Exception as error:
                 note_refusal(self._settings, error)
@@ -124,21 +129,12 @@ class PooledSession:
     def holds_clients(self) -> bool:
         """Whether there is something that only `aclose` closes."""
         living = self._loops.living()
-        return any(state.current.by_region for _, state in living)
+        return any(state.regions() for _, state in living)
 
     def __repr__(self) -> str:
         """Name the state, and the regions that have a client."""
         regions: set[str | None] = set()
         for _, state in self._loops.living():
-            # A tuple is made at once: the loops of other threads go on.
-            regions.update(tuple(state.current.by_region))
+            regions.update(state.regions())
         names = sorted(name for name in regions if name)
         return " ".join([self._state, *names])
-
-
-def _seconds_left(deadline: asyncio.Timeout) -> float | None:
-    when = deadline.when()
-    if when is None:
-        return None
-    loop = asyncio.get_running_loop()
-    return when - loop.time()

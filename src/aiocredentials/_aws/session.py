@@ -6,11 +6,13 @@ from. The settings are in `settings`, the default region is found in `regions`.
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from aiocredentials._aws.answered_errors import signs_again
-from aiocredentials._aws.loading import load_transport
+from aiocredentials._aws.loading import load_roles, load_transport
 from aiocredentials._aws.mapping import map_opening_error
 from aiocredentials._aws.redact import our_call, wire_logs_redacted, without_password
 from aiocredentials._aws.regions import (
@@ -21,15 +23,16 @@ from aiocredentials._aws.regions import (
     wrong_region_error,
 )
 from aiocredentials._aws.settings import ClientSettings, core_of, is_custom
-from aiocredentials._loops import turn
+from aiocredentials._aws.shared_work import SharedWork
+from aiocredentials._loops import PerLoop, bookkeeping, turn
 from aiocredentials.errors import (
     CredentialsError,
     InvalidParameterError,
     InvalidRegionError,
+    for_caller,
 )
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import AsyncGenerator
     from contextlib import AbstractAsyncContextManager
 
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
     from aiobotocore.session import AioSession
     from types_aiobotocore_secretsmanager import SecretsManagerClient
 
+    from aiocredentials._aws.assuming import AssumedRole
+    from aiocredentials._aws.roles import Role
     from aiocredentials._aws.settings import AnySession
 
 
@@ -65,9 +70,11 @@ class ClientSource(Protocol):
         ...
 
     def client(
-        self, region: Region | None, deadline: asyncio.Timeout
+        self, region: Region | None, deadline: asyncio.Timeout, role: Role | None
     ) -> AbstractAsyncContextManager[Opened]:
         """Lend a client for the region, or for the default one, until the deadline.
+
+        Its requests are signed as the role, if there is one.
 
         Closing brings the deadline forward. If AWS refuses the credentials or the signature, the
         next client has credentials that are loaded anew.
@@ -76,12 +83,17 @@ class ClientSource(Protocol):
 
 
 class SessionPerCall:
-    """Opens an aioboto3 session and a client for each call, and closes both after it."""
+    """Opens an aioboto3 session and a client for each call, and closes both after it.
+
+    Only the credentials of roles are kept between calls, for each event loop.
+    """
 
     closed = False
 
     def __init__(self, settings: ClientSettings) -> None:
         self._settings = settings
+        # Few managers have a role, so it is made at the first use of one.
+        self._roles: PerLoop[dict[Role, AssumedRole]] | None = None
 
     @property
     def profile(self) -> str | None:
@@ -97,20 +109,78 @@ class SessionPerCall:
     async def client(
         self,
         region: Region | None,
-        deadline: asyncio.Timeout,  # noqa: ARG002 (the pool's source needs it)
+        deadline: asyncio.Timeout,
+        role: Role | None = None,
     ) -> AsyncGenerator[Opened]:
         """Lend a client that is open as long as the block lasts."""
         redact = self._settings.redact_wire_logs
         with wire_logs_redacted(redact=redact), our_call(redact=redact):
             session = await open_session(self._settings)
             where = region or default_region(self._settings, session)
+            if role is not None:
+                session = await self._signing_as(role, session, where, seconds_left(deadline))
             async with AsyncExitStack() as stack:
                 opened = await open_client(stack, session, where, self._settings)
                 try:
                     yield opened
                 except Exception as error:
-                    note_refusal(self._settings, error)
+                    self._note_refusal(error, role)
                     raise
+
+    async def _signing_as(
+        self,
+        role: Role,
+        session: AnySession,
+        region: Region,
+        seconds: float | None,
+    ) -> AnySession:
+        """Return a copy of the session that signs as the role. Raises a `CredentialsError`."""
+        with bookkeeping:
+            if self._roles is None:
+                self._roles = PerLoop(dict)
+        roles = self._roles.get()
+        assumed = roles.get(role)
+        if assumed is None:
+            made = await new_role(role, self._settings, SharedWork())
+            # Another caller may have made one meanwhile.
+            assumed = roles.setdefault(role, made)
+        try:
+            return await assumed.signing(session, region, seconds)
+        except CredentialsError as error:
+            self._note_refusal(error, role)
+            failure = for_caller(error, **region.facts())
+        raise failure
+
+    def _note_refusal(self, error: Exception, role: Role | None) -> None:
+        note_refusal(self._settings, error)
+        if role is not None and self._roles is not None and signs_again(error):
+            # The next call assumes the role anew.
+            self._roles.get().pop(role, None)
+
+
+async def new_role(
+    role: Role,
+    settings: ClientSettings,
+    work: SharedWork,
+) -> AssumedRole:
+    """Return a role that is assumed at its first use, by the credentials of these settings.
+
+    `work` does what its callers share.
+    """
+    await load_roles()
+    # It was imported in a thread.
+    from aiocredentials._aws.assuming import AssumedRole  # noqa: PLC0415
+
+    return AssumedRole(role, settings, partial(open_session, settings), work)
+
+
+def seconds_left(deadline: asyncio.Timeout) -> float | None:
+    """Return how long a call may still take; None without a limit."""
+    when = deadline.when()
+    if when is None:
+        return None
+    loop = asyncio.get_running_loop()
+    return when - loop.time()
 
 
 def note_refusal(settings: ClientSettings, error: Exception) -> None:

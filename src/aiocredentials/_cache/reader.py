@@ -401,6 +401,7 @@ class Reader(Generic[V]):
             secret_name=reason.secret_name,
             region_name=reason.region_name,
             region_source=reason.region_source,
+            role_arn=reason.role_arn,
             code=reason.code,
             request_id=reason.request_id,
         )

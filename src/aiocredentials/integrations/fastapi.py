@@ -86,6 +86,9 @@ class PoolSettings(TypedDict, total=False):
     prefetch: Iterable[str]
     listener: Listener | None
     redact_wire_logs: bool
+    role_arn: str | None
+    external_id: str | None
+    role_session_name: str | None
     clock: Callable[[], float] | None
 
 
@@ -400,11 +403,7 @@ class _ReadinessCheck:
         state = "stale" if found.is_stale else "fresh"
         return {"state": state, "age": round(found.age, 3)}
 
-    def _check_decode(
-        self,
-        manager: AsyncCredentialsManager[Any],
-        found: Secret,
-    ) -> None:
+    def _check_decode(self, manager: AsyncCredentialsManager[Any], found: Secret) -> None:
         version = (found.arn, found.version_id)
         if self._needs_decode and self._accepted != version:
             manager.decoded(found)

@@ -1,0 +1,356 @@
+"""AssumeRole: the credentials of a role, which all clients of one event loop share.
+
+They live for an hour, in general. What a call sees, by the time that they still have:
+
+* More than a quarter of their life: nothing, because they are current.
+* Less: they are renewed before they end. One call renews them, and waits for STS at most
+  `PATIENCE` seconds; the others use the present credentials meanwhile. If STS doesn't answer, this
+  call uses them as well, and another one tries again after `PAUSE` seconds.
+* Less than a sixtieth (the last minute), or none: all calls share one renewal and wait for it,
+  each of them inside its own deadline. If it fails, they fail.
+
+botocore's own refreshing has two flaws here: all calls of the last ten minutes fail with STS, and
+each call of the five minutes before waits for an STS that hangs.
+
+Importing this module imports aiobotocore: `loading` does that in a thread.
+"""
+
+# The stubs of aiobotocore know neither the hooks that this module uses nor a client for STS.
+# mypy: disable-error-code="override"
+# pyright: basic
+# ruff: noqa: ANN401
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+import time
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from aiobotocore.credentials import AioCredentials
+from botocore.configprovider import ConstantProvider
+from botocore.exceptions import ClientError, NoCredentialsError
+
+from aiocredentials._aws import chain, transport
+from aiocredentials._aws.answered_errors import NOT_LOADED
+from aiocredentials._aws.mapping import map_opening_error, unresolved_host
+from aiocredentials._aws.redact import our_call, wire_logs_redacted
+from aiocredentials._aws.regions import is_host_label, may_be_a_region, wrong_region_error
+from aiocredentials._aws.settings import core_of
+from aiocredentials.errors import (
+    CredentialsError,
+    CredentialSourceError,
+    make_error,
+    one_line,
+    set_what,
+    what_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from typing import TypeAlias
+
+    from aiobotocore.session import AioSession
+
+    from aiocredentials._aws.regions import Region
+    from aiocredentials._aws.roles import Role
+    from aiocredentials._aws.settings import AnySession, ClientSettings
+    from aiocredentials._aws.shared_work import SharedWork
+
+    OpenSession: TypeAlias = Callable[[], Coroutine[Any, Any, AnySession]]
+
+logger = logging.getLogger("aiocredentials")
+
+PATIENCE = 2.0
+"""Seconds that one call waits for a renewal that isn't urgent."""
+PAUSE = 60.0
+"""Seconds between two renewals that aren't urgent, if the first one fails."""
+
+# The shares of the credentials' life at whose beginning a renewal begins, and becomes urgent: the
+# last 15 minutes and the last minute of an hour.
+_RENEWED = 4
+_URGENT = 60
+
+# The key of the work that all callers share.
+_ASSUMING = object()
+
+_REFUSED = frozenset({"AccessDenied", "AccessDeniedException"})
+_ADVICE_ON_REFUSAL = (
+    "Allow the identity of this process sts:AssumeRole on the role, and let the role's trust "
+    "policy allow it to this identity. If the trust policy has a condition on sts:ExternalId, "
+    "check external_id."
+)
+_ADVICE_BY_CODE = {
+    "ValidationError": "Correct role_arn, external_id or role_session_name.",
+    "RegionDisabledException": (
+        "Activate STS in this region for the account (IAM, account settings), or ask another one."
+    ),
+}
+_ADVICE_ON_KEYS = "Renew the AWS credentials of this process, by which the role is assumed."
+_CLOCK_ADVICE = "Check the clock of this host, and the endpoint in AWS_ENDPOINT_URL_STS."
+
+
+def now() -> float:
+    """Return the time by which STS says when credentials end: the seconds since 1970."""
+    return time.time()
+
+
+class _Assumed:
+    """Credentials of a role, and until when they are used. It has no repr that shows them."""
+
+    __slots__ = ("frozen", "identity", "renewed_from", "urgent_from")
+
+    def __init__(
+        self,
+        keys: Sequence[str],
+        identity: str,
+        begin: float,
+        end: float,
+    ) -> None:
+        self.frozen = AioCredentials(*keys)
+        self.identity = identity
+        life = end - begin
+        self.renewed_from = end - life / _RENEWED
+        self.urgent_from = end - life / _URGENT
+
+
+class AssumedRole:
+    """A role in one event loop: assumed at the first use, and renewed as long as it is used.
+
+    Args:
+        role: The role.
+        settings: The settings of the session by whose credentials the role is assumed.
+        open_session: Opens that session.
+        work: Does what several callers wait for. Its owner ends it.
+    """
+
+    def __init__(
+        self,
+        role: Role,
+        settings: ClientSettings,
+        open_session: OpenSession,
+        work: SharedWork,
+    ) -> None:
+        self._role = role
+        self._settings = settings
+        self._open_session = open_session
+        self._work = work
+        self._callers = 0
+        # The session by whose credentials the role is assumed. A new one is opened after a failure,
+        # because a session remembers what the configuration files said.
+        self._base: AioSession | None = None
+        self._assumed: _Assumed | None = None
+        self._renewed_at = 0.0
+        self._warned_of = ""
+
+    @property
+    def identity(self) -> str | None:
+        """The ARN of the identity that the role became; None if it wasn't assumed yet."""
+        if self._assumed is None:
+            return None
+        return self._assumed.identity
+
+    async def signing(
+        self,
+        session: AnySession,
+        region: Region,
+        seconds: float | None,
+    ) -> AioSession:
+        """Return a copy of a session whose clients are signed with the role's credentials.
+
+        Args:
+            session: An open session.
+            region: The region that its clients ask, and whose STS they ask.
+            seconds: How long assuming the role may take: as long as a whole call.
+
+        Raises:
+            CredentialsError: The role can't be assumed.
+        """
+        self._work.seconds = seconds
+        credentials = RoleCredentials(self, region)
+        await credentials.get_frozen_credentials()
+        mine = copy.copy(core_of(session))
+        vars(mine)["_credentials"] = credentials
+        return mine
+
+    async def frozen(self, region: Region) -> Any:
+        """Return credentials that are valid now. Raises a `CredentialsError`."""
+        assumed = self._assumed
+        if assumed is None or now() >= assumed.urgent_from:
+            assumed = await self._renewed(region)
+        elif now() >= assumed.renewed_from and now() >= self._renewed_at + PAUSE:
+            # It is set first, so that other callers don't wait as well.
+            self._renewed_at = now()
+            assumed = await self._renewed_if_quick(region, assumed)
+        return await assumed.frozen.get_frozen_credentials()
+
+    async def _renewed_if_quick(self, region: Region, present: _Assumed) -> _Assumed:
+        """Return new credentials, or the present ones if these can't be renewed soon."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                renewed = await self._renewed(region)
+        except TimeoutError:
+            self._warn("TimeoutError", f"STS didn't answer within {PATIENCE:g} s.")
+            return present
+        except CredentialsError as error:
+            self._warn(type(error).__name__, what_of(error) or str(error))
+            return present
+        return renewed
+
+    def _warn(self, kind: str, reason: str) -> None:
+        """Warn once per kind of failure, until a renewal succeeds."""
+        if kind == self._warned_of:
+            return
+        self._warned_of = kind
+        logger.warning(
+            "The credentials of the role %s can't be renewed yet; the present ones are used until "
+            "they end: %s",
+            self._role.role_arn,
+            one_line(reason, 1000),
+        )
+
+    async def _renewed(self, region: Region) -> _Assumed:
+        """Assume the role, or wait for the same work that another caller needed before.
+
+        The last caller that leaves ends the work.
+        """
+        self._callers += 1
+        try:
+            assume = partial(self._assume, region)
+            return await self._work.once(_ASSUMING, assume, detached=True)
+        except CredentialsError as error:
+            # All callers get the same object.
+            failure = copy.copy(error)
+        finally:
+            self._callers -= 1
+            if not self._callers:
+                self._work.give_up(_ASSUMING)
+        raise failure
+
+    async def _assume(self, region: Region) -> _Assumed:
+        """Assume the role, and keep its credentials."""
+        if not is_host_label(region.name):
+            raise wrong_region_error(region)
+        redact = self._settings.redact_wire_logs
+        with wire_logs_redacted(redact=redact), our_call(redact=redact):
+            try:
+                base = await self._opened_base()
+                assumed = await self._asked(base, region)
+            except BaseException:
+                self._base = None
+                raise
+        self._assumed = assumed
+        if self._warned_of:
+            logger.info("The credentials of the role %s were renewed.", self._role.role_arn)
+            self._warned_of = ""
+        return assumed
+
+    async def _opened_base(self) -> AioSession:
+        """Return the session that asks STS, after it has loaded its credentials."""
+        try:
+            if self._base is None:
+                self._base = core_of(await self._open_session())
+                # Otherwise botocore may ask the global STS, which is in one region.
+                store: Any = self._base.get_component("config_store")
+                regional = ConstantProvider("regional")
+                store.set_config_provider("sts_regional_endpoints", regional)
+            found = await chain.resolve(self._base.get_credentials, self._base)
+            if found is not None:
+                return self._base
+            nothing = NoCredentialsError()
+            failure = self._mapped(nothing)
+        except Exception as error:  # noqa: BLE001 (a chain may raise anything)
+            failure = self._mapped(error)
+        raise failure
+
+    async def _asked(self, base: AioSession, region: Region) -> _Assumed:
+        """Ask the region's own STS, which is regional also where botocore's default isn't."""
+        asked_at = now()
+        try:
+            async with _new_client(base, region) as client:
+                transport.transport_of(client)
+                parameters = self._role.parameters()
+                answer = _read(await client.assume_role(**parameters), asked_at)
+        except Exception as error:  # noqa: BLE001 (botocore may raise anything)
+            failure = self._refusal(error, region)
+        else:
+            if isinstance(answer, _Assumed):
+                return answer
+            failure = make_error(
+                CredentialSourceError,
+                f"{NOT_LOADED}: {answer}.",
+                advice=_CLOCK_ADVICE,
+                role_arn=self._role.role_arn,
+            )
+        raise failure
+
+    def _mapped(self, error: Exception) -> CredentialsError:
+        return map_opening_error(
+            error,
+            profile=self._settings.profile,
+            role_arn=self._role.role_arn,
+        )
+
+    def _refusal(self, error: Exception, region: Region) -> CredentialsError:
+        """Return our error for an error of the call to STS."""
+        failure = self._mapped(error)
+        is_answer = isinstance(error, ClientError) and not failure.transient
+        if is_answer:
+            failure.advice = _advice_on(failure.code or "")
+            set_what(failure, what_of(failure) or "")
+        elif _names_no_region(error, region):
+            failure = wrong_region_error(region)
+        return failure
+
+
+def _names_no_region(error: Exception, region: Region) -> bool:
+    """Return whether STS's host is unknown because the region doesn't exist."""
+    host = unresolved_host(error) or ""
+    # Otherwise it is the host of a proxy, or of AWS_ENDPOINT_URL_STS.
+    is_regional = region.name.lower() in host.lower()
+    return is_regional and not may_be_a_region(region.name)
+
+
+def _advice_on(code: str) -> str:
+    if code in _REFUSED:
+        return _ADVICE_ON_REFUSAL
+    return _ADVICE_BY_CODE.get(code, _ADVICE_ON_KEYS)
+
+
+class RoleCredentials(AioCredentials):
+    """What a client of one region is signed with: the role's credentials of this moment.
+
+    Botocore asks for them by this one method, each time that it signs a request.
+    """
+
+    def __init__(self, role: AssumedRole, region: Region) -> None:
+        super().__init__("", "", method="assume-role")
+        self._role = role
+        self._region = region
+
+    async def get_frozen_credentials(self) -> Any:
+        """Return the access key, the secret key and the token."""
+        return await self._role.frozen(self._region)
+
+
+def _new_client(base: AioSession, region: Region) -> Any:
+    create: Any = base.create_client
+    return create("sts", region_name=region.name)
+
+
+def _read(answer: Mapping[str, Any], asked_at: float) -> _Assumed | str:
+    """Read STS's answer. Return what is wrong with it if there are no credentials in it."""
+    credentials: Mapping[str, Any] = answer.get("Credentials") or {}
+    names = ("AccessKeyId", "SecretAccessKey", "SessionToken")
+    keys = [str(credentials.get(name) or "") for name in names]
+    end = credentials.get("Expiration")
+    if not all(keys) or not isinstance(end, datetime):
+        return "STS's answer has no credentials in it"
+    if end.timestamp() <= asked_at:
+        return "STS returned credentials that have expired already"
+    user: Mapping[str, Any] = answer.get("AssumedRoleUser") or {}
+    identity = str(user.get("Arn") or "")
+    return _Assumed(keys, identity, asked_at, end.timestamp())
