@@ -39,6 +39,7 @@ CACHE_TESTS = [
     "test_cache_invalidation.py",
     "test_cache_loops.py",
     "test_cache_outages.py",
+    "test_cache_past_caches.py",
     "test_cache_refresh_ahead.py",
     "test_cache_single_flight.py",
     "test_cache_watching.py",

@@ -204,7 +204,12 @@ class _Prefetch:
         flights = self._store.cache.flights.begin_batch(batch, fetch)
         self._begun += zip(batch, flights, strict=True)
 
-    async def _fetch(self, batch: Sequence[SecretRequest]) -> dict[Hashable, Secret | Exception]:
+    async def _fetch(
+        self,
+        batch: Sequence[SecretRequest],
+        *,
+        past_caches: bool,
+    ) -> dict[Hashable, Secret | Exception]:
         """Fetch a batch, and singly the secrets that the batch left out."""
         found: dict[str, Outcome] = {}
         async with self._calls:
@@ -214,7 +219,10 @@ class _Prefetch:
                 if not _is_about_the_batch(error):
                     return {one: for_caller(error, **one.facts()) for one in batch}
             outcomes = await asyncio.gather(
-                *(self._outcome(one, found.get(one.secret_name)) for one in batch)
+                *(
+                    self._outcome(one, found.get(one.secret_name), past_caches=past_caches)
+                    for one in batch
+                )
             )
         return dict(zip(batch, outcomes, strict=True))
 
@@ -222,6 +230,8 @@ class _Prefetch:
         self,
         request: SecretRequest,
         in_batch: Outcome | None,
+        *,
+        past_caches: bool,
     ) -> Outcome:
         """Return the batch's outcome for a request, or that of a call of its own.
 
@@ -230,7 +240,11 @@ class _Prefetch:
         if in_batch is not None and not isinstance(in_batch, MalformedResponseError):
             return in_batch
         try:
-            return await self._store.gateway.get(request, self._lifetime)
+            return await self._store.gateway.get(
+                request,
+                self._lifetime,
+                past_caches=past_caches,
+            )
         except CredentialsError as error:
             return copy.copy(error)
 

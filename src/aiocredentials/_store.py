@@ -11,7 +11,7 @@ import time
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 from weakref import WeakSet
 
 from aiocredentials._aws.gateway import Gateway
@@ -22,13 +22,15 @@ from aiocredentials._reports import Reporter
 from aiocredentials._secret import Lifetime
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Hashable, Iterator
+    from collections.abc import Callable, Hashable, Iterator
 
     from aiocredentials._aws.pooled import PooledSession
     from aiocredentials._aws.regions import Region
     from aiocredentials._aws.requests import SecretRequest
     from aiocredentials._aws.session import ClientSource
+    from aiocredentials._cache.invalidations import Invalidations
     from aiocredentials._cache.policy import CachePolicy
+    from aiocredentials._cache.signatures import Fetch
     from aiocredentials._secret import Secret
     from aiocredentials.events import Listener
 
@@ -77,19 +79,26 @@ class UncachedReader:
 
     lease = None
 
-    def __init__(self, fetch: Callable[[], Coroutine[Any, Any, Secret]]) -> None:
+    def __init__(self, fetch: Fetch[Secret], invalidations: Invalidations) -> None:
         self._fetch = fetch
+        self._invalidations = invalidations
+        self._seen = 0
+        """How many invalidations there had been before the last value was fetched."""
 
     def served(self) -> None:
         """Return None, because nothing is served from memory."""
 
     async def get(self) -> Secret:
         """Fetch the secret. Raises a `CredentialsError`."""
-        return await self._fetch()
+        # Which secret an invalidation concerned isn't known here, so each one counts.
+        count = self._invalidations.count
+        secret = await self._fetch(past_caches=count > self._seen)
+        self._seen = count
+        return secret
 
     async def refresh(self) -> Secret:
-        """Fetch the secret. Raises a `CredentialsError`."""
-        return await self._fetch()
+        """Fetch the secret, past all caches. Raises a `CredentialsError`."""
+        return await self._fetch(past_caches=True)
 
 
 class NoReader:
@@ -148,7 +157,8 @@ class SecretStore:
         Raises a `CredentialsError` if the default region is meant and can't be found.
         """
         if policy is None:
-            return UncachedReader(partial(self.gateway.get, request))
+            fetch = partial(self.gateway.get, request)
+            return UncachedReader(fetch, self.cache.flights.invalidations)
         return self.located_reader(await self.located(request), policy)
 
     def located_reader(self, request: SecretRequest, policy: CachePolicy) -> Reader[Secret]:

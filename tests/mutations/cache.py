@@ -318,6 +318,36 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
             "            flight.background = False\n"
         ),
     ),
+    (
+        "a forced refresh that waits for its turn asks a cache",
+        "_cache/flights.py",
+        "            follower.past_caches = True\n",
+        "",
+    ),
+    (
+        "a fetch after an invalidation asks a cache",
+        "_cache/flights.py",
+        " or self._was_invalidated(flight.key)\n",
+        "\n",
+    ),
+    (
+        "an invalidation of a key that isn't cached is forgotten",
+        "_cache/table.py",
+        "            self.put(unknown)\n",
+        "",
+    ),
+    (
+        "an invalidation is forgotten by a refusal",
+        "_cache/outcomes.py",
+        "            new.invalidated = old.invalidated\n",
+        "",
+    ),
+    (
+        "an invalidation by another name is forgotten",
+        "_cache/outcomes.py",
+        "                self._table.blank(key, now)\n",
+        "                pass\n",
+    ),
     # _cache/reader.py
     (
         "waiters share one exception",

@@ -23,12 +23,14 @@ class Source:
         self.takes = takes
         self.error: Exception | None = None
         self.began: list[float] = []
+        self.past_caches: list[bool] = []
         self.ended = 0
         self.cancelled = 0
         self.end = asyncio.Event()
 
-    async def __call__(self) -> int:
+    async def __call__(self, *, past_caches: bool) -> int:
         """Fetch."""
+        self.past_caches.append(past_caches)
         self.began.append(asyncio.get_running_loop().time())
         number = len(self.began)
         try:

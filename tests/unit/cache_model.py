@@ -123,6 +123,8 @@ class World:
         self.turn = self.closed_turn = 0
         self.fetches: list[Fetch] = []
         self.invalidated: dict[str, tuple[int, float]] = {}
+        self.due: dict[str, int] = {}
+        """The names whose next fetch must go past caches, and since when."""
         self.refused: dict[str, Fetch] = {}
         self.newest: dict[str, int] = {}
         self.evicted: dict[str, int] = {}
@@ -174,8 +176,11 @@ class World:
 
     def invalidate(self, asked: str) -> None:
         """Invalidate by any name: it holds for each, also where no value has said yet which names are one."""
+        known = self.cache.entry(asked)
         self.cache.invalidate(asked)
-        self.invalidated[_key(asked)] = (self._next(), self.clock())
+        turn = self._next()
+        self.invalidated[_key(asked)] = (turn, self.clock())
+        self.due |= dict.fromkeys(map(str, known.aliases if known else (asked,)), turn)
         entry = self.cache.entry(asked)
         assert entry is None or entry.value is None, "still there"
         self.check()
@@ -230,13 +235,19 @@ class World:
         assert not self.cache.flights.invalidations._marks
         assert self.cache.reads(0) + self.cache.reads(1) <= self.reads
 
-    async def _fetch(self, asked: str, policy: CachePolicy, *, forced: bool) -> Value:
+    async def _fetch(self, asked: str, policy: CachePolicy, *, forced: bool, past_caches: bool) -> Value:
         one = self._begin(asked, policy, forced=forced)
+        # Too many entries without a value push out what is known of an invalidation.
+        is_due = asked in self.due and self.cache.entry(asked) is not None and not self._gone(one)
+        if not past_caches and (forced or is_due):
+            self.broken.append(f"the fetch of {asked} may be answered by a cache")
         try:
             one.error = await self.source(one)
         finally:
             one.ended, one.ended_turn = self.clock(), self._next()
         if one.error is None:
+            names = _names("", Value(one.key, one.number))
+            self.due = {name: turn for name, turn in self.due.items() if name not in names or turn > one.began_turn}
             return Value(one.key, one.number)
         if one.error is SecretNotFoundError:
             self.refused[one.asked] = one

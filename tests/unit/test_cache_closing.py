@@ -47,7 +47,7 @@ async def test_close_while_a_reader_is_patient() -> None:
     await reader.get()
     await asyncio.sleep(100)
 
-    async def stubborn() -> int:
+    async def stubborn(**_: bool) -> int:
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.sleep(1000)
         await asyncio.sleep(10)

@@ -82,7 +82,7 @@ async def test_a_fetch_that_cancels_itself() -> None:
     """Promise 5: a cancellation that nobody of ours caused is a transient error of its own; the pool isn't closed."""
     cache, source = make(), Source()
 
-    async def gone() -> int:
+    async def gone(**_: bool) -> int:
         raise asyncio.CancelledError
 
     with pytest.raises(EndpointUnreachableError, match="cancelled by something other than this library"):
@@ -99,7 +99,7 @@ async def test_a_permanent_answer_is_to_the_name_that_was_asked() -> None:
     )
 
     def reader(key: str) -> Reader[str]:
-        async def fetch() -> str:
+        async def fetch(**_: bool) -> str:
             if key not in values:
                 raise SecretNotFoundError("gone")
             return values[key]

@@ -80,11 +80,11 @@ async def test_an_older_value_of_another_loop() -> None:
     cache: AsyncCache[int] = AsyncCache(clock, max_entries=10, rng=lambda: 0.0)
     gate = asyncio.Event()
 
-    async def slow() -> int:
+    async def slow(**_: bool) -> int:
         await gate.wait()
         return 1
 
-    async def quick() -> int:
+    async def quick(**_: bool) -> int:
         return 2
 
     call = asyncio.create_task(Reader(cache, "key", slow, PLAIN).get())

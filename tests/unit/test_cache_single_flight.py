@@ -152,7 +152,7 @@ async def test_a_fetch_belongs_to_nobody() -> None:
     variable: contextvars.ContextVar[int] = contextvars.ContextVar("variable", default=0)
     variable.set(7)
 
-    async def fetch() -> int:
+    async def fetch(**_: bool) -> int:
         return variable.get()
 
     assert await Reader(make(), "key", fetch, PLAIN).get() == 0
@@ -162,7 +162,7 @@ async def test_the_task_is_held() -> None:
     """Somebody holds the task of a fetch strongly: the loop doesn't, and a collection would take it away."""
     cache: AsyncCache[int] = AsyncCache(Clock(), max_entries=10)
 
-    async def fetch() -> int:
+    async def fetch(**_: bool) -> int:
         await asyncio.get_running_loop().create_future()  # nobody else has it
         return 1
 
@@ -185,7 +185,7 @@ async def test_eager_tasks() -> None:
     asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined]
     cache, slow = make(), Source()
 
-    async def quick() -> int:
+    async def quick(**_: bool) -> int:
         assert cache.flights.find("quick") is not None
         return 7
 

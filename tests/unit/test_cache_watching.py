@@ -65,7 +65,7 @@ async def test_nothing_is_shown() -> None:
     """No repr of what the cache is made of, its tasks and futures included, has a value in it."""
     cache: AsyncCache[str] = AsyncCache(asyncio.get_running_loop().time, max_entries=10)
 
-    async def fetch() -> str:
+    async def fetch(**_: bool) -> str:
         await asyncio.sleep(1)
         return "hunter2"
 

@@ -51,7 +51,7 @@ async def test_a_listener_that_stops_everything() -> None:
     calls = await outcomes([reader.refresh(), reader.refresh()])
     assert [type(one) for one in calls] == [SecretNotFoundError] * 2
 
-    async def fetch() -> dict[Any, int | Exception]:
+    async def fetch(**_: bool) -> dict[Any, int | Exception]:
         return {"a": 1, "b": 2}
 
     flights = cache.flights.begin_batch(["a", "b"], fetch)
@@ -161,7 +161,7 @@ async def test_a_task_factory_that_fails_for_those_in_line_of_a_batch() -> None:
     loop = asyncio.get_running_loop()
     cache = make()
 
-    async def fetch() -> dict[Any, int | Exception]:
+    async def fetch(**_: bool) -> dict[Any, int | Exception]:
         await asyncio.sleep(5)
         return {"a": 1, "b": 2}
 

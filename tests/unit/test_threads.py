@@ -46,7 +46,7 @@ async def test_a_lease_that_ends_meanwhile() -> None:
     """Promise 16: a hit in one thread, while another one ends its lease, is the old value or a new one, never None."""
     cache: AsyncCache[str] = AsyncCache(Clock(), max_entries=1)
 
-    async def fetch() -> str:
+    async def fetch(**_: bool) -> str:
         return "new"
 
     reader = Reader(cache, "key", fetch, PLAIN)

@@ -33,6 +33,8 @@ from aiocredentials.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
+    from types_aiobotocore_secretsmanager import SecretsManagerClient
+
     from aiocredentials._aws.regions import Region
     from aiocredentials._aws.requests import SecretRequest
     from aiocredentials._aws.session import ClientSource, Opened
@@ -50,6 +52,15 @@ _UNNAMED = ""
 
 def _fresh_for_ever() -> Lifetime:
     return FRESH_FOR_EVER
+
+
+def _get_method(client: SecretsManagerClient, *, past_caches: bool) -> Any:  # noqa: ANN401 (botocore's)
+    """Return the method for GetSecretValue: past the client's own cache, if it has one."""
+    # The class decides, because a mock has every attribute.
+    if past_caches and hasattr(type(client), "refresh_secret_value"):
+        custom: Any = client
+        return custom.refresh_secret_value
+    return client.get_secret_value
 
 
 class _CallState:
@@ -84,8 +95,12 @@ class Gateway:
         self,
         request: SecretRequest,
         lifetime: Callable[[], Lifetime] = _fresh_for_ever,
+        *,
+        past_caches: bool = False,
     ) -> Secret:
         """Call GetSecretValue; `lifetime` returns how long the secret is fresh.
+
+        `past_caches` asks past the cache of a client that has one: see `CustomSession`.
 
         Every failure is a `CredentialsError`. Needs secretsmanager:GetSecretValue.
         """
@@ -95,7 +110,7 @@ class Gateway:
             # The answer is never a local variable, because this frame is part of the traceback of
             # an error.
             return read_secret(
-                await opened.client.get_secret_value(**parameters),
+                await _get_method(opened.client, past_caches=past_caches)(**parameters),
                 request,
                 opened.region,
                 start,

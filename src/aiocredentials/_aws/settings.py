@@ -56,6 +56,10 @@ class CustomSession(Protocol):
         It has the methods of botocore's client for Secrets Manager, as coroutines:
         `get_secret_value`, `batch_get_secret_value` and `describe_secret`. They accept botocore's
         parameters, return its dicts and raise its exceptions, after retries if there are any.
+
+        A client that answers from a cache of its own should also have `refresh_secret_value`. It
+        is called in place of `get_secret_value`, with the same parameters, when a cached value
+        won't do: for `refresh()`, and for the first fetch after `invalidate()`.
         """
         ...
 

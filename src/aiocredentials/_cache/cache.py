@@ -116,6 +116,7 @@ class AsyncCache(Generic[V]):
             clock,
             invalidations,
             self._table.keys_of,
+            self._table.was_invalidated,
             self._outcomes.record,
         )
         starts_anew(self)
@@ -200,16 +201,22 @@ class AsyncCache(Generic[V]):
                 aliases |= dict.fromkeys(more)
 
             self.flights.invalidate(aliases, marks)
+            now = self.clock()
             for alias in aliases:
-                self._table.blank(alias)
+                self._table.blank(alias, now)
             for watcher in self._watchers_of(aliases):
                 watcher.invalidated()
 
     def clear(self) -> None:
         """Forget all values, versions and failures, and keep no outcome of a fetch under way."""
         with bookkeeping:
-            self.flights.invalidate_all()
+            fetched = self.flights.invalidate_all()
+            cached = list(self._table.by_key)
             self._table.clear()
+            now = self.clock()
+            for key in dict.fromkeys([*cached, *fetched]):
+                # It leaves no value and no version: only the next fetch differs.
+                self._table.blank(key, now)
 
     async def aclose(self) -> None:
         """Cancel the fetches of all loops and forget all values. Calling it again does nothing."""

@@ -82,6 +82,7 @@ class Entry(Generic[V]):
         "failed_at",
         "failure",
         "failures",
+        "invalidated",
         "keys",
         "leases",
         "name",
@@ -113,6 +114,9 @@ class Entry(Generic[V]):
         self.value: V | None = None
         self.version: Hashable = None
         """The version of the value. After an invalidation it is still that of the last value."""
+
+        self.invalidated = False
+        """Whether there was an invalidation since the last value was fetched."""
 
         # `freshness.Known` explains these.
         self.born = NEVER
@@ -198,6 +202,7 @@ class Entry(Generic[V]):
         The version stays, so a rotation is noticed when the next value arrives.
         """
         self.value = None
+        self.invalidated = True
         self.born = NEVER
         self.stale_ok = True
         self.failure = None

@@ -32,6 +32,7 @@ class Flight(Generic[V]):
         "landed",
         "outcome",
         "overtaken",
+        "past_caches",
         "since",
         "stale_reported",
         "started",
@@ -49,6 +50,8 @@ class Flight(Generic[V]):
         """How many invalidations there had been at the start."""
         self.overtaken = False
         """Whether a later invalidation concerns the outcome."""
+        self.past_caches = False
+        """Whether the fetch may not be answered by a cache on the way to the source."""
         self.task: Task | None = None
         """The task that is cancelled when the last caller leaves.
 

@@ -19,6 +19,7 @@ from aiocredentials._cache.signatures import (
     Clock,
     Fetch,
     FetchBatch,
+    Fetching,
     Keys,
     Report,
     V,
@@ -45,6 +46,7 @@ class Flights(Generic[V]):
         clock: Returns the time in seconds.
         invalidations: The invalidations of the cache.
         keys_of: Returns all keys that are known to mean the same value as a key.
+        was_invalidated: Returns whether a key was invalidated after its last value was fetched.
         record: Is called under the lock with the flights of a task that has ended. It returns the
             functions to call afterwards, without the lock. The waiters get their outcomes even if
             it or one of these functions raises.
@@ -55,10 +57,12 @@ class Flights(Generic[V]):
         clock: Clock,
         invalidations: Invalidations,
         keys_of: Callable[[Hashable], Keys],
+        was_invalidated: Callable[[Hashable], bool],
         record: Callable[[Sequence[Flight[V]]], list[Report]],
     ) -> None:
         self._clock = clock
         self._keys_of = keys_of
+        self._was_invalidated = was_invalidated
         self._record = record
         self._loops = PerLoop[LoopFlights[V]](LoopFlights, self._abandon)
         self._under_way: OrderedDict[Flight[V], None] = OrderedDict()
@@ -85,9 +89,12 @@ class Flights(Generic[V]):
         self,
         key: Hashable,
         fetch: Fetch[V],
+        *,
+        past_caches: bool = False,
     ) -> Flight[V]:
         """Begin the fetch of a key. Raises `PoolClosedError` after close."""
         flight: Flight[V] = Flight(key)
+        flight.past_caches = past_caches
         flight.task = self._launch([flight], partial(_fetch_one, flight, fetch))
         return flight
 
@@ -125,6 +132,7 @@ class Flights(Generic[V]):
         """
         if flight.followed_by is None:
             follower: Flight[V] = Flight(key)
+            follower.past_caches = True
             flight.followed_by = Follower(follower, fetch)
         return flight.followed_by.flight
 
@@ -180,13 +188,17 @@ class Flights(Generic[V]):
             for flight in filter(None, found):
                 self._hide(loop, state, flight)
 
-    def invalidate_all(self) -> None:
-        """Let no later caller join a fetch that is under way. Call it under the lock."""
+    def invalidate_all(self) -> list[Hashable]:
+        """Let no later caller join a fetch that is under way, and return the keys of those fetches.
+
+        Call it under the lock.
+        """
         self.invalidations.add_of_all()
         for loop, state in self._loops.living():
             found = list(state.by_key.values())
             for flight in found:
                 self._hide(loop, state, flight)
+        return [flight.key for flight in self._under_way]
 
     def close(self) -> list[Task]:
         """Refuse new fetches, and cancel those under way in all loops.
@@ -217,7 +229,7 @@ class Flights(Generic[V]):
     def _launch(
         self,
         flights: Sequence[Flight[V]],
-        fetch: Fetch[None],
+        fetch: Callable[[], Fetching[None]],
     ) -> Task:
         """Start the task of a fetch that sets the outcome of these flights."""
         state = self._loops.get()
@@ -251,6 +263,7 @@ class Flights(Generic[V]):
         flight.started = self._clock()
         flight.since = self.invalidations.count
         flight.keys = self._keys_of(flight.key)
+        flight.past_caches = flight.past_caches or self._was_invalidated(flight.key)
         self._under_way[flight] = None
         self.begun += 1
         state.add(flight)
@@ -383,7 +396,7 @@ def _call_in(
 async def _fetch_one(flight: Flight[V], fetch: Fetch[V]) -> None:
     """Fetch the outcome of a flight: a value, or the exception that the fetch raises."""
     try:
-        flight.outcome = await fetch()
+        flight.outcome = await fetch(past_caches=flight.past_caches)
     except Exception as error:  # noqa: BLE001 (it belongs to the waiters, whatever it is)
         flight.outcome = without_traceback(error)
 
@@ -391,7 +404,8 @@ async def _fetch_one(flight: Flight[V], fetch: Fetch[V]) -> None:
 async def _fetch_batch(flights: Sequence[Flight[V]], fetch: FetchBatch[V]) -> None:
     """Fetch the outcomes of several flights by one fetch."""
     try:
-        outcomes = await fetch()
+        past_caches = any(flight.past_caches for flight in flights)
+        outcomes = await fetch(past_caches=past_caches)
         for flight in flights:
             flight.outcome = outcomes[flight.key]
     except Exception as error:  # noqa: BLE001 (it belongs to the waiters, whatever it is)

@@ -117,7 +117,15 @@ class Outcomes(Generic[V]):
         if flight.since == self._invalidations.count:
             return False
         marks = self._marks_of(flight.key, value)
-        return self._note_overtaken(flight, marks)
+        if not self._note_overtaken(flight, marks):
+            return False
+
+        now = self._clock()
+        for key in self._keys_of(flight.key, value):
+            if key not in self._table.by_key:
+                # The invalidation named another key, so the next fetch of this one must know of it.
+                self._table.blank(key, now)
+        return True
 
     def _record_value(
         self,
@@ -262,6 +270,7 @@ class Outcomes(Generic[V]):
             new.name = old.name
             new.aliases = old.aliases
             new.version = old.version
+            new.invalidated = old.invalidated
             new.failures = old.failures
             new.used = old.last_used()
             if not flight.waiters:

@@ -134,7 +134,7 @@ class Reader(Generic[V]):
         asked = self._flights.invalidations.count
         current = self._flights.find(self.key)
         if current is None:
-            flight = self._flights.begin(self.key, self._fetch)
+            flight = self._flights.begin(self.key, self._fetch, past_caches=True)
         else:
             flight = self._flights.follow(
                 current,
@@ -156,7 +156,11 @@ class Reader(Generic[V]):
         """
         landed = await self._landed(flight)
         while not self._is_answered_by(landed, asked):
-            own_flight = self._own_flight() or self._flights.begin(self.key, self._fetch)
+            own_flight = self._own_flight() or self._flights.begin(
+                self.key,
+                self._fetch,
+                past_caches=flight.past_caches,
+            )
             landed = await self._landed(own_flight)
         return self._result(landed)
 

@@ -11,11 +11,13 @@ from collections.abc import (
 )
 from typing import (
     Any,
+    Protocol,
     TypeAlias,
     TypeVar,
 )
 
 V = TypeVar("V")
+V_co = TypeVar("V_co", covariant=True)
 
 Keys: TypeAlias = tuple[Hashable, ...]
 
@@ -23,8 +25,19 @@ Outcome: TypeAlias = V | Exception
 OutcomeByKey: TypeAlias = Mapping[Hashable, Outcome[V]]
 
 Fetching: TypeAlias = Coroutine[Any, Any, V]
-Fetch: TypeAlias = Callable[[], Fetching[V]]
-"""Fetches the value of one key."""
+
+
+class Fetch(Protocol[V_co]):
+    """Fetches the value of one key."""
+
+    def __call__(self, *, past_caches: bool) -> Fetching[V_co]:
+        """Fetch it; `past_caches` forbids an answer from a cache on the way to the source.
+
+        It is true for a forced refresh, and for the first fetch after an invalidation.
+        """
+        ...
+
+
 FetchBatch: TypeAlias = Fetch[OutcomeByKey[V]]
 """Fetches the values of many keys, and returns the outcome of each."""
 

@@ -51,6 +51,11 @@ class Table(Generic[V]):
             return self._evicted.get(key, (key,))
         return entry.aliases
 
+    def was_invalidated(self, key: Hashable) -> bool:
+        """Return whether a key was invalidated after its last value was fetched."""
+        entry = self.by_key.get(key)
+        return entry is not None and entry.invalidated
+
     def put(self, new: Entry[V]) -> Entry[V] | None:
         """Put an entry in the place of all that its keys had; return the evicted entry, if any."""
         for key in new.keys:
@@ -68,10 +73,14 @@ class Table(Generic[V]):
             self._evict(surplus)
         return surplus
 
-    def blank(self, key: Hashable) -> None:
-        """Remove the value of a key, and keep the version."""
+    def blank(self, key: Hashable, now: float) -> None:
+        """Remove the value of a key, keep the version, and note the invalidation."""
         entry = self.by_key.get(key)
         if entry is None:
+            # The next fetch of this key must know of the invalidation, too.
+            unknown: Entry[V] = Entry((key,), now)
+            unknown.blank()
+            self.put(unknown)
             return
 
         self.end_leases([key])
