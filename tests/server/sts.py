@@ -40,6 +40,7 @@ class RoleStub(HTTPServer):
         super().__init__(context)
         self.asked: list[Assumption] = []
         self.issued = 0
+        self.name_nobody = False
         self.life = HOUR
         self.clock = lambda: datetime.now(UTC).timestamp()
         self.gate = asyncio.Event()
@@ -94,10 +95,12 @@ class RoleStub(HTTPServer):
         end = datetime.fromtimestamp(self.clock() + self.life, UTC) + timedelta(microseconds=1)
         account = form["RoleArn"].split(":")[4]
         name = form["RoleArn"].rpartition("/")[2]
+        identity = (
+            f"<AssumedRoleUser><Arn>arn:aws:sts::{account}:assumed-role/{name}/{form['RoleSessionName']}</Arn>"
+            "<AssumedRoleId>AROAMADEUP:x</AssumedRoleId></AssumedRoleUser>"
+        )
         return (
-            f"<AssumeRoleResponse {_NAMESPACE}><AssumeRoleResult><AssumedRoleUser>"
-            f"<Arn>arn:aws:sts::{account}:assumed-role/{name}/{form['RoleSessionName']}</Arn>"
-            f"<AssumedRoleId>AROAMADEUP:x</AssumedRoleId></AssumedRoleUser><Credentials>"
+            f"<AssumeRoleResponse {_NAMESPACE}><AssumeRoleResult>{'' if self.name_nobody else identity}<Credentials>"
             f"<AccessKeyId>ASIA{self.issued:04}</AccessKeyId><SecretAccessKey>canary-key</SecretAccessKey>"
             f"<SessionToken>canary-token</SessionToken><Expiration>{end:%Y-%m-%dT%H:%M:%SZ}</Expiration>"
             "</Credentials></AssumeRoleResult></AssumeRoleResponse>"

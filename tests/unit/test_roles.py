@@ -78,7 +78,7 @@ class TestArguments:
         makers = (CredentialsPool, CredentialsPool().manager, AsyncCredentialsManager)
         for make in makers:
             names = () if make is CredentialsPool else ("prod/db",)
-            with pytest.raises(ValueError, match="role|STS") as caught:
+            with pytest.raises(ValueError, match=r"role|STS") as caught:
                 cast("Any", make)(*names, **arguments)
             assert words in str(caught.value)
             assert "canary" not in str(caught.value)
