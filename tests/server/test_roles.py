@@ -360,6 +360,24 @@ class TestRenewal:
             sts.gate.set()
         assert set(signed_with(stub)) == {"ASIA0001"}
 
+    @pytest.mark.parametrize("way", ["pooled", "per call"])
+    async def test_a_short_timeout(
+        self, stub: StubSecretsManager, sts: RoleStub, time: Time, monkeypatch: pytest.MonkeyPatch, way: str
+    ) -> None:
+        """Waiting for a renewal takes a share of the call's own time: also one with a short timeout succeeds."""
+        monkeypatch.setattr(assuming, "PATIENCE", 60.0)
+        monkeypatch.setattr(assuming, "PATIENT_SHARE", 0.01)
+        options: dict[str, Any] = {"policy": None, "role_arn": ROLE, "timeout": 5}
+        manager = AsyncCredentialsManager("a", endpoint_url=stub.url, **options)
+        async with pool_of(stub, **options) as pool:
+            read = pool.manager("a").get if way == "pooled" else manager.get
+            await read()
+            sts.gate.clear()
+            time.now += HOUR - 10 * 60
+            assert await read() == EXPECTED
+            sts.gate.set()
+        assert len(sts.asked) == 2
+
     async def test_stale_values(self, stub: StubSecretsManager, sts: RoleStub, time: Time) -> None:
         """After the end, STS's silence is transient: the cache serves its value up to max_stale."""
         clock = FakeClock()
