@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl
 
+from leaks.canary import TOKEN
 from server.tls_servers import HTTPServer, Request, Response, _read_request
 
 if TYPE_CHECKING:
@@ -101,8 +102,8 @@ class RoleStub(HTTPServer):
         )
         return (
             f"<AssumeRoleResponse {_NAMESPACE}><AssumeRoleResult>{'' if self.name_nobody else identity}<Credentials>"
-            f"<AccessKeyId>ASIA{self.issued:04}</AccessKeyId><SecretAccessKey>canary-key</SecretAccessKey>"
-            f"<SessionToken>canary-token</SessionToken><Expiration>{end:%Y-%m-%dT%H:%M:%SZ}</Expiration>"
+            f"<AccessKeyId>ASIA{self.issued:04}</AccessKeyId><SecretAccessKey>{TOKEN}</SecretAccessKey>"
+            f"<SessionToken>{TOKEN}</SessionToken><Expiration>{end:%Y-%m-%dT%H:%M:%SZ}</Expiration>"
             "</Credentials></AssumeRoleResult></AssumeRoleResponse>"
         )
 

@@ -110,12 +110,13 @@ async def test_fifty_moments(stub: StubSecretsManager) -> None:
 
 
 IMPORTS = """
-import asyncio, sys
+import asyncio, os, sys
 
 from aiocredentials import AsyncCredentialsManager, CredentialsPool
 from aiocredentials._loops import loading
 
 url, unlocked = sys.argv[1], []
+os.environ["AWS_ENDPOINT_URL_STS"] = sys.argv[2]
 
 def note(event, arguments):
     if event == "import" and arguments[0].startswith("aiocredentials") and not loading._lock._is_owned():
@@ -129,6 +130,8 @@ async def main():
         await pool.manager("a").get()
         await pool.manager("a").refresh()
     await AsyncCredentialsManager("a", endpoint_url=url).get()
+    role = {"role_arn": "arn:aws:iam::123456789012:role/reader", "external_id": "1234"}
+    await AsyncCredentialsManager("a", endpoint_url=url, **role).get()
 
 asyncio.run(main())
 print("imported without the lock:", *unlocked)
@@ -140,7 +143,8 @@ async def test_imports_are_locked(stub: StubSecretsManager) -> None:
 
     In a child that is forked in the middle of an import, nobody ends it.
     """
-    printed = await child(IMPORTS, stub.url)
+    async with RoleStub() as sts:
+        printed = await child(IMPORTS, stub.url, sts.url())
     assert printed.splitlines()[-1] == "imported without the lock:"
 
 

@@ -30,7 +30,9 @@ from aiocredentials.errors import (
     SecretNotFoundError,
 )
 from aiocredentials.testing import FakeClock
+from leaks.canary import TOKEN, assert_silent, leaked, of_error
 from server.sts import DENIED, EXTERNAL_ID, HOUR, OTHER_ROLE, ROLE, RoleStub
+from unit.lending import error_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -294,6 +296,35 @@ class TestRefused:
                 await pool.manager("a").get()
         assert caught.value.role_arn == ROLE
         assert not stub.requests
+
+
+class TestNothingIsShown:
+    """Neither the external id nor the role's keys are in an error, in all that hangs on it, or in a log."""
+
+    @pytest.mark.parametrize("way", ["pooled", "per call"])
+    @pytest.mark.parametrize("fault", ["refused", "useless", "down", "secret"])
+    async def test_errors(
+        self, stub: StubSecretsManager, sts: RoleStub, caplog: pytest.LogCaptureFixture, way: str, fault: str
+    ) -> None:
+        """Whatever fails, the frames of the error hold none of them."""
+        caplog.set_level(logging.DEBUG)
+        if fault == "refused":
+            sts.refuse()
+        elif fault == "useless":
+            sts.life = -1.0
+        elif fault == "down":
+            sts.refuse("ServiceUnavailable", "down", status=503)
+        else:
+            stub.error("AccessDeniedException")
+        options: dict[str, Any] = {"policy": None, "role_arn": ROLE, "external_id": TOKEN, "config": ONE_ATTEMPT}
+        manager = AsyncCredentialsManager("prod/db", endpoint_url=stub.url, **options)
+        async with pool_of(stub, **options) as pool:
+            error = await error_of(pool.manager("prod/db") if way == "pooled" else manager)
+            assert_silent(of_error(error))
+        assert error.role_arn == ROLE
+        assert sts.asked
+        assert sts.asked[0].parameters["ExternalId"] == TOKEN
+        assert leaked(caplog.text) is None
 
 
 class TestRenewal:
