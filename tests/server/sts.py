@@ -42,6 +42,7 @@ class RoleStub(HTTPServer):
         self.asked: list[Assumption] = []
         self.issued = 0
         self.name_nobody = False
+        self.redirect: Response | None = None
         self.life = HOUR
         self.clock = lambda: datetime.now(UTC).timestamp()
         self.gate = asyncio.Event()
@@ -81,6 +82,8 @@ class RoleStub(HTTPServer):
         """Return the queued answer, or credentials."""
         if self._answers:
             return self._answers.popleft()
+        if self.redirect:
+            return self.redirect
         return Response(self.credentials(request).encode(), 200, {"Content-Type": "text/xml"})
 
     def credentials(self, request: Request) -> str:

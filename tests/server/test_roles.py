@@ -375,30 +375,43 @@ class TestRenewal:
         self, stub: StubSecretsManager, sts: RoleStub, time: Time, monkeypatch: pytest.MonkeyPatch, way: str
     ) -> None:
         """While STS hangs, one call waits as long as the patience, and the others don't wait at all."""
-        monkeypatch.setattr(assuming, "PATIENCE", 0.05)
+        begun = asyncio.Event()
+        renew = assuming.AssumedRole._renewed
+
+        async def once(role: assuming.AssumedRole, region: Any) -> Any:  # noqa: ANN401 - passed on
+            monkeypatch.setattr(assuming.AssumedRole, "_renewed", never)
+            begun.set()
+            return await renew(role, region)
+
         manager = AsyncCredentialsManager("a", endpoint_url=stub.url, policy=None, role_arn=ROLE)
         async with pool_of(stub) as pool:
             read = pool.manager("a").get if way == "pooled" else manager.get
             await read()
             sts.gate.clear()
             time.now += HOUR - 10 * 60
+            monkeypatch.setattr(assuming, "PATIENCE", 0.05)
+            monkeypatch.setattr(assuming.AssumedRole, "_renewed", once)
             waiting = asyncio.create_task(read())
-            await sts.arrival(2)
-            monkeypatch.setattr(assuming.AssumedRole, "_renewed", never)
+            await begun.wait()
             assert await asyncio.gather(*(read() for _ in range(5))) == [EXPECTED] * 5
             assert await waiting == EXPECTED
-            assert len(sts.asked) == 2
             sts.gate.set()
         assert set(signed_with(stub)) == {"ASIA0001"}
 
     @pytest.mark.parametrize("way", ["pooled", "per call"])
-    async def test_a_short_timeout(
-        self, stub: StubSecretsManager, sts: RoleStub, time: Time, monkeypatch: pytest.MonkeyPatch, way: str
+    async def test_a_short_timeout(  # noqa: PLR0917 (fixtures)
+        self,
+        stub: StubSecretsManager,
+        sts: RoleStub,
+        time: Time,
+        caplog: pytest.LogCaptureFixture,
+        monkeypatch: pytest.MonkeyPatch,
+        way: str,
     ) -> None:
         """Waiting for a renewal takes a share of the call's own time: also one with a short timeout succeeds."""
         monkeypatch.setattr(assuming, "PATIENCE", 60.0)
-        monkeypatch.setattr(assuming, "PATIENT_SHARE", 0.01)
-        options: dict[str, Any] = {"policy": None, "role_arn": ROLE, "timeout": 5}
+        monkeypatch.setattr(assuming, "PATIENT_SHARE", 0.005)
+        options: dict[str, Any] = {"policy": None, "role_arn": ROLE, "timeout": 10}
         manager = AsyncCredentialsManager("a", endpoint_url=stub.url, **options)
         async with pool_of(stub, **options) as pool:
             read = pool.manager("a").get if way == "pooled" else manager.get
@@ -407,6 +420,17 @@ class TestRenewal:
             time.now += HOUR - 10 * 60
             assert await read() == EXPECTED
             sts.gate.set()
+        assert "can't be renewed yet" in caplog.text
+
+    async def test_a_late_opening(self, stub: StubSecretsManager, sts: RoleStub, time: Time) -> None:
+        """A renewal has the time of a whole call, also if the last client was opened at the end of one."""
+        async with pool_of(stub) as pool:
+            manager = pool.manager("a")
+            await manager.get()
+            for clients in pool._session._loops.get()._all():
+                clients.current._shared.seconds = 0.0
+            time.now += HOUR
+            assert await manager.get() == EXPECTED
         assert len(sts.asked) == 2
 
     async def test_stale_values(self, stub: StubSecretsManager, sts: RoleStub, time: Time) -> None:
@@ -435,6 +459,21 @@ class TestRenewal:
         sts.gate.set()
         assert await second == EXPECTED
         assert (first.cancelled(), len(sts.asked)) == (True, 1)
+
+    async def test_the_last_caller_leaves(self, stub: StubSecretsManager, sts: RoleStub) -> None:
+        """An assumption that nobody waits for any more is ended: no task is left, and the next call begins anew."""
+        manager = AsyncCredentialsManager("a", endpoint_url=stub.url, policy=None, role_arn=ROLE)
+        sts.gate.clear()
+        reading = asyncio.create_task(manager.get())
+        await sts.arrival()
+        before = asyncio.all_tasks()
+        reading.cancel()
+        await asyncio.wait([reading])
+        for _ in range(10):  # a task that was cancelled last needs a few turns of the loop to end
+            await asyncio.sleep(0)
+        assert not [task for task in before if not task.done() and "_in_time" in repr(task)]
+        sts.gate.set()
+        assert await manager.get() == EXPECTED
 
     async def test_close_meanwhile(self, stub: StubSecretsManager, sts: RoleStub) -> None:
         """Closing ends an assumption under way, and the caller's error says that the pool was closed."""

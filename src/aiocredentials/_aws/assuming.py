@@ -3,15 +3,16 @@
 They live for an hour, in general. What a call sees, by the time that they still have:
 
 * More than a quarter of their life: nothing, because they are current.
-* Less: they are renewed before they end. One call renews them, and waits for STS at most
-  `PATIENCE` seconds and a quarter of its own time; the others use the present credentials
-  meanwhile. If STS doesn't answer, this call uses them as well, and another one tries again after
-  `PAUSE` seconds.
+* Less: they are renewed before they end. One call renews them, and waits for STS for at most
+  `PATIENCE` seconds, or a quarter of a call's time if that is less. The others use the present
+  credentials meanwhile. If STS doesn't answer, this call uses them as well, and another one tries
+  again after `PAUSE` seconds.
 * Less than a sixtieth (the last minute), or none: all calls share one renewal and wait for it,
   each of them inside its own deadline. If it fails, they fail.
 
-botocore's own refreshing has two flaws here: all calls of the last ten minutes fail with STS, and
-each call of the five minutes before waits for an STS that hangs.
+botocore's own refreshing isn't used, because it has two flaws here. If STS is down, all calls of
+the last ten minutes fail. If STS hangs, one call after the other waits for it in the five minutes
+before.
 
 Importing this module imports aiobotocore: `loading` does that in a thread.
 """
@@ -26,7 +27,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
-import math
 import time
 from datetime import datetime
 from functools import partial
@@ -169,10 +169,9 @@ class AssumedRole:
         Raises:
             CredentialsError: The role can't be assumed.
         """
-        self._work.seconds = seconds
-        # The time of a pool's call isn't known when it is signed. It is the same for all calls.
-        limit = math.inf if seconds is None else seconds
-        self._longest_call = max(self._longest_call, limit)
+        # How much time a later call has isn't known when it is signed, but all have the same limit.
+        # An opening may begin late in its call, and so have little time.
+        self._longest_call = max(self._longest_call, seconds or 0.0)
         credentials = RoleCredentials(self, region)
         await credentials.get_frozen_credentials()
         mine = copy.copy(core_of(session))
@@ -222,6 +221,7 @@ class AssumedRole:
         The last caller that leaves ends the work.
         """
         self._callers += 1
+        self._work.seconds = self._longest_call or None
         try:
             assume = partial(self._assume, region)
             return await self._work.once(_ASSUMING, assume, detached=True)
