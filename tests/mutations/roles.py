@@ -104,8 +104,14 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "a role that AWS refuses is kept between calls",
         "_aws/session.py",
-        "            self._roles.get().pop(role, None)",
+        "            del roles[assumed.role]",
         "            pass",
+    ),
+    (
+        "each of many refused calls assumes the role anew",
+        "_aws/session.py",
+        "        if roles.get(assumed.role) is assumed:",
+        "        if assumed.role in roles:",
     ),
     # _aws/loop_clients.py
     (

@@ -513,6 +513,22 @@ class TestHealing:
         assert [one.access_key for one in sts.asked] == ["AKIABASE", "AKIABASE", "AKIANEW"]
 
     @pytest.mark.parametrize("way", ["pooled", "per call"])
+    async def test_many_refusals(self, stub: StubSecretsManager, sts: RoleStub, way: str) -> None:
+        """Of many calls that are refused one after the other, the first one has the role assumed anew for all."""
+        manager = AsyncCredentialsManager("a", endpoint_url=stub.url, policy=None, role_arn=ROLE)
+        gates = [asyncio.Event() for _ in range(3)]
+        for gate in gates:
+            stub.answer(status=400, body={"__type": "ExpiredTokenException", "Message": "No."}, gate=gate)
+        async with pool_of(stub) as pool:
+            reading = [asyncio.create_task((pool.manager("a") if way == "pooled" else manager).get()) for _ in range(3)]
+            await stub.arrival(3)
+            for count, gate in enumerate(gates, 4):
+                gate.set()
+                await stub.arrival(count)
+            assert await asyncio.gather(*reading) == [EXPECTED] * 3
+        assert len(sts.asked) == 2
+
+    @pytest.mark.parametrize("way", ["pooled", "per call"])
     async def test_base_refused_by_sts(self, stub: StubSecretsManager, sts: RoleStub, way: str) -> None:
         """If STS calls the process's credentials expired, they are loaded anew, and the call is made once more."""
         sts.refuse("ExpiredToken", "The security token included in the request is expired")

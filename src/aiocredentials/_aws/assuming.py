@@ -140,7 +140,7 @@ class AssumedRole:
     ) -> None:
         self.identity: str | None = None
         """The ARN of the identity that the role became; None before, or if STS doesn't name it."""
-        self._role = role
+        self.role = role
         self._settings = settings
         self._open_session = open_session
         self._work = work
@@ -211,7 +211,7 @@ class AssumedRole:
         logger.warning(
             "The credentials of the role %s can't be renewed yet; the present ones are used until "
             "they end: %s",
-            self._role.role_arn,
+            self.role.role_arn,
             one_line(reason, 1000),
         )
 
@@ -249,7 +249,7 @@ class AssumedRole:
         self._assumed = assumed
         self.identity = assumed.identity
         if self._warned_of:
-            logger.info("The credentials of the role %s were renewed.", self._role.role_arn)
+            logger.info("The credentials of the role %s were renewed.", self.role.role_arn)
             self._warned_of = ""
         return assumed
 
@@ -277,7 +277,7 @@ class AssumedRole:
         try:
             async with _new_client(base, region) as client:
                 transport.transport_of(client)
-                parameters = self._role.parameters()
+                parameters = self.role.parameters()
                 answer = _read(await client.assume_role(**parameters), asked_at)
         except Exception as error:  # noqa: BLE001 (botocore may raise anything)
             failure = self._refusal(error, region)
@@ -288,7 +288,7 @@ class AssumedRole:
                 CredentialSourceError,
                 f"{NOT_LOADED}: {answer}.",
                 advice=_CLOCK_ADVICE,
-                role_arn=self._role.role_arn,
+                role_arn=self.role.role_arn,
             )
         raise failure
 
@@ -296,7 +296,7 @@ class AssumedRole:
         return map_opening_error(
             error,
             profile=self._settings.profile,
-            role_arn=self._role.role_arn,
+            role_arn=self.role.role_arn,
         )
 
     def _refusal(self, error: Exception, region: Region) -> CredentialsError:
