@@ -234,6 +234,22 @@ class TestRefused:
         assert EXTERNAL_ID not in everything
         assert "canary" not in everything
 
+    async def test_shared(self, stub: StubSecretsManager, sts: RoleStub) -> None:
+        """Callers that wait for the same refusal get an error object each."""
+        manager = AsyncCredentialsManager("a", endpoint_url=stub.url, policy=None, role_arn=ROLE)
+        sts.refuse()
+        sts.gate.clear()
+        reading = [asyncio.create_task(manager.get()) for _ in range(3)]
+        await sts.arrival()
+        (assumed,) = manager._store.gateway._source._roles.get().values()  # type: ignore[attr-defined]
+        while assumed._callers < 3:  # noqa: ASYNC110 (until each of them waits)
+            await asyncio.sleep(0)
+        sts.gate.set()
+        errors = await asyncio.gather(*reading, return_exceptions=True)
+        assert {type(error).__name__ for error in errors} == {"AuthenticationError"}
+        assert len({id(error) for error in errors}) == 3
+        assert len(sts.asked) == 1
+
     async def test_a_secret_read_through_a_role(self, stub: StubSecretsManager, sts: RoleStub) -> None:
         """An error about the secret names the role, and so does that of each secret of a batch."""
         stub.error("AccessDeniedException", "not yours")
