@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from mutations import aws, cache, doctor, rotation, sessions, store, values
+from mutations import aws, cache, doctor, roles, rotation, sessions, store, values
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE_TESTS = [
@@ -53,8 +53,16 @@ CACHE_TESTS = [
     "test_cache_machine.py",
     "test_cache_schedules.py",
 ]
+ROLE_TESTS = ["test_roles.py", "../server/test_roles.py"]
 # A file that isn't here has the tests of the cache.
 TESTS = {
+    "_aws/assuming.py": ROLE_TESTS,
+    "_aws/clients.py": ROLE_TESTS,
+    "_aws/loop_clients.py": ROLE_TESTS,
+    "_aws/requests.py": ROLE_TESTS,
+    "_aws/roles.py": ROLE_TESTS,
+    "_aws/session.py": ROLE_TESTS,
+    "_prefetch.py": [*CACHE_TESTS, *ROLE_TESTS],
     "_json_copies.py": ["test_json_copies.py"],
     "_aws/gateway.py": [*CACHE_TESTS, "../server/test_healing.py"],
     "_loops.py": [*CACHE_TESTS, "test_cancelled_inside.py", "../server/test_fork.py"],
@@ -117,7 +125,7 @@ class Mutation(NamedTuple):
 
 MUTATIONS = [
     Mutation(name, old, new, file)
-    for table in (cache, aws, sessions, store, values, rotation, doctor)
+    for table in (cache, aws, sessions, roles, store, values, rotation, doctor)
     for name, file, old, new in table.MUTATIONS
 ]
 

@@ -6,11 +6,13 @@ import asyncio
 import json
 import logging
 import re
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import pytest
+from botocore.session import Session
 
 from blocks import FENCED, blocks_of, is_as_promised, promised_by, runner
 from integrations.postgres import postgres_server
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from local_postgres import LocalPostgres
 
+    from aiocredentials.testing import MotoServer
     from integrations.redis_server import RedisServer
 
 __all__ = ["postgres_server", "redis_program", "redis_server"]  # fixtures
@@ -43,6 +46,7 @@ FIXTURES = {
     "how-to/databases.md": ["postgres_secret"],
     "how-to/logging.md": ["loggers"],
     "how-to/redis.md": ["redis_secret"],
+    "how-to/roles.md": ["partner_secret"],
     "how-to/settings.md": ["token_secret"],
 }
 
@@ -63,6 +67,19 @@ def secrets(moto_environment: object, create_secret: Callable[..., dict[str, Any
 def token_secret(create_secret: Callable[..., dict[str, Any]]) -> dict[str, str]:
     """Create a second secret; the FastAPI page shows what it is like when that one is missing."""
     create_secret("prod/redis", json.dumps({"password": "mock_password"}), "eu-west-1")
+    return {}
+
+
+@pytest.fixture
+def partner_secret(moto_environment: MotoServer) -> dict[str, str]:
+    """Create a secret in the account of the partner's role."""
+    session = Session()
+    role = "arn:aws:iam::210987654321:role/reader"
+    with closing(session.create_client("sts", "eu-west-1", endpoint_url=moto_environment.url)) as sts:
+        keys = sts.assume_role(RoleArn=role, RoleSessionName="tests")["Credentials"]
+    session.set_credentials(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
+    with closing(session.create_client("secretsmanager", "eu-west-1", endpoint_url=moto_environment.url)) as client:
+        client.create_secret(Name="partner/token", SecretString=json.dumps({"token": "mock_token"}))
     return {}
 
 
@@ -116,6 +133,9 @@ def test_page(name: str, request: pytest.FixtureRequest, capsys: pytest.CaptureF
         for block in blocks_of(PAGES[name]):
             if block.language == "sh":
                 continue  # see test_install_lines.py
+            if block.language == "json":
+                json.loads(block.text)
+                continue
             assert block.language in {"python", "diff"}, f"{block}: nothing here runs {block.language}"
             code = block.left() if block.language == "diff" else block
             run(code.replaced(replaced))

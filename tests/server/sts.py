@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl
 
+from leaks.canary import TOKEN
 from server.tls_servers import HTTPServer, Request, Response, _read_request
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class RoleStub(HTTPServer):
         super().__init__(context)
         self.asked: list[Assumption] = []
         self.issued = 0
+        self.name_nobody = False
+        self.redirect: Response | None = None
         self.life = HOUR
         self.clock = lambda: datetime.now(UTC).timestamp()
         self.gate = asyncio.Event()
@@ -79,6 +82,8 @@ class RoleStub(HTTPServer):
         """Return the queued answer, or credentials."""
         if self._answers:
             return self._answers.popleft()
+        if self.redirect:
+            return self.redirect
         return Response(self.credentials(request).encode(), 200, {"Content-Type": "text/xml"})
 
     def credentials(self, request: Request) -> str:
@@ -94,12 +99,14 @@ class RoleStub(HTTPServer):
         end = datetime.fromtimestamp(self.clock() + self.life, UTC) + timedelta(microseconds=1)
         account = form["RoleArn"].split(":")[4]
         name = form["RoleArn"].rpartition("/")[2]
+        identity = (
+            f"<AssumedRoleUser><Arn>arn:aws:sts::{account}:assumed-role/{name}/{form['RoleSessionName']}</Arn>"
+            "<AssumedRoleId>AROAMADEUP:x</AssumedRoleId></AssumedRoleUser>"
+        )
         return (
-            f"<AssumeRoleResponse {_NAMESPACE}><AssumeRoleResult><AssumedRoleUser>"
-            f"<Arn>arn:aws:sts::{account}:assumed-role/{name}/{form['RoleSessionName']}</Arn>"
-            f"<AssumedRoleId>AROAMADEUP:x</AssumedRoleId></AssumedRoleUser><Credentials>"
-            f"<AccessKeyId>ASIA{self.issued:04}</AccessKeyId><SecretAccessKey>canary-key</SecretAccessKey>"
-            f"<SessionToken>canary-token</SessionToken><Expiration>{end:%Y-%m-%dT%H:%M:%SZ}</Expiration>"
+            f"<AssumeRoleResponse {_NAMESPACE}><AssumeRoleResult>{'' if self.name_nobody else identity}<Credentials>"
+            f"<AccessKeyId>ASIA{self.issued:04}</AccessKeyId><SecretAccessKey>{TOKEN}</SecretAccessKey>"
+            f"<SessionToken>{TOKEN}</SessionToken><Expiration>{end:%Y-%m-%dT%H:%M:%SZ}</Expiration>"
             "</Credentials></AssumeRoleResult></AssumeRoleResponse>"
         )
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from server.programs import child
+from server.sts import RoleStub
 
 if TYPE_CHECKING:
     from server.stub import StubSecretsManager
@@ -109,12 +110,13 @@ async def test_fifty_moments(stub: StubSecretsManager) -> None:
 
 
 IMPORTS = """
-import asyncio, sys
+import asyncio, os, sys
 
 from aiocredentials import AsyncCredentialsManager, CredentialsPool
 from aiocredentials._loops import loading
 
 url, unlocked = sys.argv[1], []
+os.environ["AWS_ENDPOINT_URL_STS"] = sys.argv[2]
 
 def note(event, arguments):
     if event == "import" and arguments[0].startswith("aiocredentials") and not loading._lock._is_owned():
@@ -128,6 +130,8 @@ async def main():
         await pool.manager("a").get()
         await pool.manager("a").refresh()
     await AsyncCredentialsManager("a", endpoint_url=url).get()
+    role = {"role_arn": "arn:aws:iam::123456789012:role/reader", "external_id": "1234"}
+    await AsyncCredentialsManager("a", endpoint_url=url, **role).get()
 
 asyncio.run(main())
 print("imported without the lock:", *unlocked)
@@ -139,7 +143,8 @@ async def test_imports_are_locked(stub: StubSecretsManager) -> None:
 
     In a child that is forked in the middle of an import, nobody ends it.
     """
-    printed = await child(IMPORTS, stub.url)
+    async with RoleStub() as sts:
+        printed = await child(IMPORTS, stub.url, sts.url())
     assert printed.splitlines()[-1] == "imported without the lock:"
 
 
@@ -228,3 +233,56 @@ async def test_a_fork_while_a_pool_opens(stub: StubSecretsManager) -> None:
     asyncio.run(main())
     """
     assert await child(program, stub.url) == "opened"
+
+
+ROLES = """
+import asyncio, os, signal, sys, traceback, warnings
+
+from aiocredentials import AsyncCredentialsManager, CredentialsPool
+
+warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of forks beside threads
+os.environ["no_proxy"] = "*"
+os.environ["AWS_ENDPOINT_URL_STS"] = sys.argv[2]
+settings = {"endpoint_url": sys.argv[1], "policy": None, "role_arn": "arn:aws:iam::123456789012:role/reader"}
+manager = AsyncCredentialsManager("a", **settings)
+
+async def main():
+    pool = CredentialsPool(**settings)
+    await pool.open()
+
+    async def read():
+        await pool.manager("a").get()
+        await manager.get()
+
+    async def read_and_close():
+        await read()
+        await pool.aclose()
+
+    await read()
+    pid = os.fork()
+    if not pid:
+        signal.alarm(60)
+        asyncio.events._set_running_loop(None)
+        try:
+            asyncio.run(read_and_close())
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    ended = await asyncio.to_thread(os.waitpid, pid, 0)
+    assert os.waitstatus_to_exitcode(ended[1]) == 0
+    await read_and_close()
+
+asyncio.run(main())
+print("all")
+"""
+
+
+@pytest.mark.timeout(120)
+async def test_roles(stub: StubSecretsManager) -> None:
+    """A child assumes its role by itself, under a session name of its own, and the parent's role stays assumed."""
+    async with RoleStub() as sts:
+        assert await child(ROLES, stub.url, sts.url()) == "all"
+    assert len(sts.asked) == 4
+    names = [one.parameters["RoleSessionName"] for one in sts.asked]
+    assert names[0] == names[1] != names[2] == names[3]

@@ -30,7 +30,9 @@ from aiocredentials.errors import (
     SecretNotFoundError,
 )
 from aiocredentials.testing import FakeClock
+from leaks.canary import TOKEN, assert_silent, leaked, of_error
 from server.sts import DENIED, EXTERNAL_ID, HOUR, OTHER_ROLE, ROLE, RoleStub
+from unit.lending import error_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -232,6 +234,22 @@ class TestRefused:
         assert EXTERNAL_ID not in everything
         assert "canary" not in everything
 
+    async def test_shared(self, stub: StubSecretsManager, sts: RoleStub) -> None:
+        """Callers that wait for the same refusal get an error object each."""
+        manager = AsyncCredentialsManager("a", endpoint_url=stub.url, policy=None, role_arn=ROLE)
+        sts.refuse()
+        sts.gate.clear()
+        reading = [asyncio.create_task(manager.get()) for _ in range(3)]
+        await sts.arrival()
+        (assumed,) = manager._store.gateway._source._roles.get().values()  # type: ignore[attr-defined]
+        while assumed._callers < 3:  # noqa: ASYNC110 (until each of them waits)
+            await asyncio.sleep(0)
+        sts.gate.set()
+        errors = await asyncio.gather(*reading, return_exceptions=True)
+        assert {type(error).__name__ for error in errors} == {"AuthenticationError"}
+        assert len({id(error) for error in errors}) == 3
+        assert len(sts.asked) == 1
+
     async def test_a_secret_read_through_a_role(self, stub: StubSecretsManager, sts: RoleStub) -> None:
         """An error about the secret names the role, and so does that of each secret of a batch."""
         stub.error("AccessDeniedException", "not yours")
@@ -296,6 +314,35 @@ class TestRefused:
         assert not stub.requests
 
 
+class TestNothingIsShown:
+    """Neither the external id nor the role's keys are in an error, in all that hangs on it, or in a log."""
+
+    @pytest.mark.parametrize("way", ["pooled", "per call"])
+    @pytest.mark.parametrize("fault", ["refused", "useless", "down", "secret"])
+    async def test_errors(
+        self, stub: StubSecretsManager, sts: RoleStub, caplog: pytest.LogCaptureFixture, way: str, fault: str
+    ) -> None:
+        """Whatever fails, the frames of the error hold none of them."""
+        caplog.set_level(logging.DEBUG)
+        if fault == "refused":
+            sts.refuse()
+        elif fault == "useless":
+            sts.life = -1.0
+        elif fault == "down":
+            sts.refuse("ServiceUnavailable", "down", status=503)
+        else:
+            stub.error("AccessDeniedException")
+        options: dict[str, Any] = {"policy": None, "role_arn": ROLE, "external_id": TOKEN, "config": ONE_ATTEMPT}
+        manager = AsyncCredentialsManager("prod/db", endpoint_url=stub.url, **options)
+        async with pool_of(stub, **options) as pool:
+            error = await error_of(pool.manager("prod/db") if way == "pooled" else manager)
+            assert_silent(of_error(error))
+        assert error.role_arn == ROLE
+        assert sts.asked
+        assert sts.asked[0].parameters["ExternalId"] == TOKEN
+        assert leaked(caplog.text) is None
+
+
 class TestRenewal:
     """The credentials are renewed before they end, and used until then whatever STS does."""
 
@@ -344,21 +391,63 @@ class TestRenewal:
         self, stub: StubSecretsManager, sts: RoleStub, time: Time, monkeypatch: pytest.MonkeyPatch, way: str
     ) -> None:
         """While STS hangs, one call waits as long as the patience, and the others don't wait at all."""
-        monkeypatch.setattr(assuming, "PATIENCE", 0.05)
+        begun = asyncio.Event()
+        renew = assuming.AssumedRole._renewed
+
+        async def once(role: assuming.AssumedRole, region: Any) -> Any:  # noqa: ANN401 - passed on
+            monkeypatch.setattr(assuming.AssumedRole, "_renewed", never)
+            begun.set()
+            return await renew(role, region)
+
         manager = AsyncCredentialsManager("a", endpoint_url=stub.url, policy=None, role_arn=ROLE)
         async with pool_of(stub) as pool:
             read = pool.manager("a").get if way == "pooled" else manager.get
             await read()
             sts.gate.clear()
             time.now += HOUR - 10 * 60
+            monkeypatch.setattr(assuming, "PATIENCE", 0.05)
+            monkeypatch.setattr(assuming.AssumedRole, "_renewed", once)
             waiting = asyncio.create_task(read())
-            await sts.arrival(2)
-            monkeypatch.setattr(assuming.AssumedRole, "_renewed", never)
+            await begun.wait()
             assert await asyncio.gather(*(read() for _ in range(5))) == [EXPECTED] * 5
             assert await waiting == EXPECTED
-            assert len(sts.asked) == 2
             sts.gate.set()
         assert set(signed_with(stub)) == {"ASIA0001"}
+
+    @pytest.mark.parametrize("way", ["pooled", "per call"])
+    async def test_a_short_timeout(  # noqa: PLR0917 (fixtures)
+        self,
+        stub: StubSecretsManager,
+        sts: RoleStub,
+        time: Time,
+        caplog: pytest.LogCaptureFixture,
+        monkeypatch: pytest.MonkeyPatch,
+        way: str,
+    ) -> None:
+        """Waiting for a renewal takes a share of the call's own time: also one with a short timeout succeeds."""
+        monkeypatch.setattr(assuming, "PATIENCE", 60.0)
+        monkeypatch.setattr(assuming, "PATIENT_SHARE", 0.005)
+        options: dict[str, Any] = {"policy": None, "role_arn": ROLE, "timeout": 10}
+        manager = AsyncCredentialsManager("a", endpoint_url=stub.url, **options)
+        async with pool_of(stub, **options) as pool:
+            read = pool.manager("a").get if way == "pooled" else manager.get
+            await read()
+            sts.gate.clear()
+            time.now += HOUR - 10 * 60
+            assert await read() == EXPECTED
+            sts.gate.set()
+        assert "can't be renewed yet" in caplog.text
+
+    async def test_a_late_opening(self, stub: StubSecretsManager, sts: RoleStub, time: Time) -> None:
+        """A renewal has the time of a whole call, also if the last client was opened at the end of one."""
+        async with pool_of(stub) as pool:
+            manager = pool.manager("a")
+            await manager.get()
+            for clients in pool._session._loops.get()._all():
+                clients.current._shared.seconds = 0.0
+            time.now += HOUR
+            assert await manager.get() == EXPECTED
+        assert len(sts.asked) == 2
 
     async def test_stale_values(self, stub: StubSecretsManager, sts: RoleStub, time: Time) -> None:
         """After the end, STS's silence is transient: the cache serves its value up to max_stale."""
@@ -386,6 +475,21 @@ class TestRenewal:
         sts.gate.set()
         assert await second == EXPECTED
         assert (first.cancelled(), len(sts.asked)) == (True, 1)
+
+    async def test_the_last_caller_leaves(self, stub: StubSecretsManager, sts: RoleStub) -> None:
+        """An assumption that nobody waits for any more is ended: no task is left, and the next call begins anew."""
+        manager = AsyncCredentialsManager("a", endpoint_url=stub.url, policy=None, role_arn=ROLE)
+        sts.gate.clear()
+        reading = asyncio.create_task(manager.get())
+        await sts.arrival()
+        before = asyncio.all_tasks()
+        reading.cancel()
+        await asyncio.wait([reading])
+        for _ in range(10):  # a task that was cancelled last needs a few turns of the loop to end
+            await asyncio.sleep(0)
+        assert not [task for task in before if not task.done() and "_in_time" in repr(task)]
+        sts.gate.set()
+        assert await manager.get() == EXPECTED
 
     async def test_close_meanwhile(self, stub: StubSecretsManager, sts: RoleStub) -> None:
         """Closing ends an assumption under way, and the caller's error says that the pool was closed."""
@@ -423,6 +527,22 @@ class TestHealing:
             await other.get()
         assert signed_with(stub) == ["ASIA0001", "ASIA0002", "ASIA0002", "ASIA0003", "ASIA0001"]
         assert [one.access_key for one in sts.asked] == ["AKIABASE", "AKIABASE", "AKIANEW"]
+
+    @pytest.mark.parametrize("way", ["pooled", "per call"])
+    async def test_many_refusals(self, stub: StubSecretsManager, sts: RoleStub, way: str) -> None:
+        """Of many calls that are refused one after the other, the first one has the role assumed anew for all."""
+        manager = AsyncCredentialsManager("a", endpoint_url=stub.url, policy=None, role_arn=ROLE)
+        gates = [asyncio.Event() for _ in range(3)]
+        for gate in gates:
+            stub.answer(status=400, body={"__type": "ExpiredTokenException", "Message": "No."}, gate=gate)
+        async with pool_of(stub) as pool:
+            reading = [asyncio.create_task((pool.manager("a") if way == "pooled" else manager).get()) for _ in range(3)]
+            await stub.arrival(3)
+            for count, gate in enumerate(gates, 4):
+                gate.set()
+                await stub.arrival(count)
+            assert await asyncio.gather(*reading) == [EXPECTED] * 3
+        assert len(sts.asked) == 2
 
     @pytest.mark.parametrize("way", ["pooled", "per call"])
     async def test_base_refused_by_sts(self, stub: StubSecretsManager, sts: RoleStub, way: str) -> None:

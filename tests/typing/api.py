@@ -91,6 +91,18 @@ async def per_call() -> None:
         assert_type(entered, AsyncCredentialsManager[Database])
 
 
+async def as_a_role(pool: CredentialsPool) -> None:
+    """A role changes no type, and an error names it."""
+    role = "arn:aws:iam::123456789012:role/reader"
+    CredentialsPool(role_arn=role, external_id="1234", role_session_name=None)
+    alone = AsyncCredentialsManager("prod/database", role_arn=role, role_session_name="orders")
+    assert_type(alone, AsyncCredentialsManager[Any])
+    decoded = pool.manager("prod/database", decode=Database.from_json, role_arn=role, external_id="1234")
+    assert_type(decoded, AsyncCredentialsManager[Database])
+    assert_type(CredentialsError("No.").role_arn, str | None)
+    CredentialsPool(role_arn=5)  # type: ignore[arg-type]
+
+
 def keystore(data: bytes) -> Database:
     """Read bytes."""
     return Database(data.hex())

@@ -65,6 +65,9 @@ app = FastAPI(
         policy=CachePolicy(ttl=60),
         prefetch=["prod/database"],
         listener=print,
+        role_arn="arn:aws:iam::123456789012:role/reader",
+        external_id="1234",
+        role_session_name="orders",
         lifespan=own,
     )
 )

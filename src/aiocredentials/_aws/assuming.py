@@ -3,14 +3,16 @@
 They live for an hour, in general. What a call sees, by the time that they still have:
 
 * More than a quarter of their life: nothing, because they are current.
-* Less: they are renewed before they end. One call renews them, and waits for STS at most
-  `PATIENCE` seconds; the others use the present credentials meanwhile. If STS doesn't answer, this
-  call uses them as well, and another one tries again after `PAUSE` seconds.
+* Less: they are renewed before they end. One call renews them, and waits for STS for at most
+  `PATIENCE` seconds, or a quarter of a call's time if that is less. The others use the present
+  credentials meanwhile. If STS doesn't answer, this call uses them as well, and another one tries
+  again after `PAUSE` seconds.
 * Less than a sixtieth (the last minute), or none: all calls share one renewal and wait for it,
   each of them inside its own deadline. If it fails, they fail.
 
-botocore's own refreshing has two flaws here: all calls of the last ten minutes fail with STS, and
-each call of the five minutes before waits for an STS that hangs.
+botocore's own refreshing isn't used, because it has two flaws here. If STS is down, all calls of
+the last ten minutes fail. If STS hangs, one call after the other waits for it in the five minutes
+before.
 
 Importing this module imports aiobotocore: `loading` does that in a thread.
 """
@@ -65,7 +67,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("aiocredentials")
 
 PATIENCE = 2.0
-"""Seconds that one call waits for a renewal that isn't urgent."""
+"""Seconds that one call waits at most for a renewal that isn't urgent."""
+PATIENT_SHARE = 0.25
+"""The share of a call's time that it waits at most, so that the call itself still succeeds."""
 PAUSE = 60.0
 """Seconds between two renewals that aren't urgent, if the first one fails."""
 
@@ -106,7 +110,7 @@ class _Assumed:
     def __init__(
         self,
         keys: Sequence[str],
-        identity: str,
+        identity: str | None,
         begin: float,
         end: float,
     ) -> None:
@@ -134,24 +138,20 @@ class AssumedRole:
         open_session: OpenSession,
         work: SharedWork,
     ) -> None:
-        self._role = role
+        self.identity: str | None = None
+        """The ARN of the identity that the role became; None before, or if STS doesn't name it."""
+        self.role = role
         self._settings = settings
         self._open_session = open_session
         self._work = work
         self._callers = 0
+        self._longest_call = 0.0
         # The session by whose credentials the role is assumed. A new one is opened after a failure,
         # because a session remembers what the configuration files said.
         self._base: AioSession | None = None
         self._assumed: _Assumed | None = None
         self._renewed_at = 0.0
         self._warned_of = ""
-
-    @property
-    def identity(self) -> str | None:
-        """The ARN of the identity that the role became; None if it wasn't assumed yet."""
-        if self._assumed is None:
-            return None
-        return self._assumed.identity
 
     async def signing(
         self,
@@ -169,7 +169,9 @@ class AssumedRole:
         Raises:
             CredentialsError: The role can't be assumed.
         """
-        self._work.seconds = seconds
+        # How much time a later call has isn't known when it is signed, but all have the same limit.
+        # An opening may begin late in its call, and so have little time.
+        self._longest_call = max(self._longest_call, seconds or 0.0)
         credentials = RoleCredentials(self, region)
         await credentials.get_frozen_credentials()
         mine = copy.copy(core_of(session))
@@ -189,11 +191,12 @@ class AssumedRole:
 
     async def _renewed_if_quick(self, region: Region, present: _Assumed) -> _Assumed:
         """Return new credentials, or the present ones if these can't be renewed soon."""
+        patience = min(PATIENCE, PATIENT_SHARE * self._longest_call)
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(patience):
                 renewed = await self._renewed(region)
         except TimeoutError:
-            self._warn("TimeoutError", f"STS didn't answer within {PATIENCE:g} s.")
+            self._warn("TimeoutError", f"STS didn't answer within {patience:.3g} s.")
             return present
         except CredentialsError as error:
             self._warn(type(error).__name__, what_of(error) or str(error))
@@ -208,7 +211,7 @@ class AssumedRole:
         logger.warning(
             "The credentials of the role %s can't be renewed yet; the present ones are used until "
             "they end: %s",
-            self._role.role_arn,
+            self.role.role_arn,
             one_line(reason, 1000),
         )
 
@@ -218,6 +221,7 @@ class AssumedRole:
         The last caller that leaves ends the work.
         """
         self._callers += 1
+        self._work.seconds = self._longest_call or None
         try:
             assume = partial(self._assume, region)
             return await self._work.once(_ASSUMING, assume, detached=True)
@@ -243,8 +247,9 @@ class AssumedRole:
                 self._base = None
                 raise
         self._assumed = assumed
+        self.identity = assumed.identity
         if self._warned_of:
-            logger.info("The credentials of the role %s were renewed.", self._role.role_arn)
+            logger.info("The credentials of the role %s were renewed.", self.role.role_arn)
             self._warned_of = ""
         return assumed
 
@@ -272,7 +277,7 @@ class AssumedRole:
         try:
             async with _new_client(base, region) as client:
                 transport.transport_of(client)
-                parameters = self._role.parameters()
+                parameters = self.role.parameters()
                 answer = _read(await client.assume_role(**parameters), asked_at)
         except Exception as error:  # noqa: BLE001 (botocore may raise anything)
             failure = self._refusal(error, region)
@@ -283,7 +288,7 @@ class AssumedRole:
                 CredentialSourceError,
                 f"{NOT_LOADED}: {answer}.",
                 advice=_CLOCK_ADVICE,
-                role_arn=self._role.role_arn,
+                role_arn=self.role.role_arn,
             )
         raise failure
 
@@ -291,7 +296,7 @@ class AssumedRole:
         return map_opening_error(
             error,
             profile=self._settings.profile,
-            role_arn=self._role.role_arn,
+            role_arn=self.role.role_arn,
         )
 
     def _refusal(self, error: Exception, region: Region) -> CredentialsError:
@@ -352,5 +357,4 @@ def _read(answer: Mapping[str, Any], asked_at: float) -> _Assumed | str:
     if end.timestamp() <= asked_at:
         return "STS returned credentials that have expired already"
     user: Mapping[str, Any] = answer.get("AssumedRoleUser") or {}
-    identity = str(user.get("Arn") or "")
-    return _Assumed(keys, identity, asked_at, end.timestamp())
+    return _Assumed(keys, user.get("Arn"), asked_at, end.timestamp())

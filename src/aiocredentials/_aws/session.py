@@ -117,24 +117,20 @@ class SessionPerCall:
         with wire_logs_redacted(redact=redact), our_call(redact=redact):
             session = await open_session(self._settings)
             where = region or default_region(self._settings, session)
+            assumed: AssumedRole | None = None
             if role is not None:
-                session = await self._signing_as(role, session, where, seconds_left(deadline))
+                assumed = await self._assumed(role)
+                session = await self._signing_as(assumed, session, where, seconds_left(deadline))
             async with AsyncExitStack() as stack:
                 opened = await open_client(stack, session, where, self._settings)
                 try:
                     yield opened
                 except Exception as error:
-                    self._note_refusal(error, role)
+                    self._note_refusal(error, assumed)
                     raise
 
-    async def _signing_as(
-        self,
-        role: Role,
-        session: AnySession,
-        region: Region,
-        seconds: float | None,
-    ) -> AnySession:
-        """Return a copy of the session that signs as the role. Raises a `CredentialsError`."""
+    async def _assumed(self, role: Role) -> AssumedRole:
+        """Return the role of this event loop, which keeps its credentials between calls."""
         with bookkeeping:
             if self._roles is None:
                 self._roles = PerLoop(dict)
@@ -144,18 +140,31 @@ class SessionPerCall:
             made = await new_role(role, self._settings, SharedWork())
             # Another caller may have made one meanwhile.
             assumed = roles.setdefault(role, made)
+        return assumed
+
+    async def _signing_as(
+        self,
+        assumed: AssumedRole,
+        session: AnySession,
+        region: Region,
+        seconds: float | None,
+    ) -> AnySession:
+        """Return a copy of the session that signs as the role. Raises a `CredentialsError`."""
         try:
             return await assumed.signing(session, region, seconds)
         except CredentialsError as error:
-            self._note_refusal(error, role)
+            self._note_refusal(error, assumed)
             failure = for_caller(error, **region.facts())
         raise failure
 
-    def _note_refusal(self, error: Exception, role: Role | None) -> None:
+    def _note_refusal(self, error: Exception, assumed: AssumedRole | None) -> None:
         note_refusal(self._settings, error)
-        if role is not None and self._roles is not None and signs_again(error):
-            # The next call assumes the role anew.
-            self._roles.get().pop(role, None)
+        if assumed is None or self._roles is None or not signs_again(error):
+            return
+        roles = self._roles.get()
+        # Of many calls that fail together, the first one lets the next call assume the role anew.
+        if roles.get(assumed.role) is assumed:
+            del roles[assumed.role]
 
 
 async def new_role(

@@ -94,6 +94,9 @@ def _check(options: argparse.Namespace, doctor: argparse.ArgumentParser) -> None
                 endpoint_url=options.endpoint_url,
                 timeout=options.timeout,
                 policy=None,
+                role_arn=options.role_arn,
+                external_id=options.external_id,
+                role_session_name=options.role_session_name,
             )
     except ValueError as error:
         message = str(error)
@@ -243,6 +246,21 @@ def _add_arguments(doctor: argparse.ArgumentParser) -> None:
         default=10.0,
         help="limit of each call, including retries (default: 10)",
     )
+    doctor.add_argument(
+        "--role-arn",
+        metavar="ARN",
+        help="role that the secrets are read through",
+    )
+    doctor.add_argument(
+        "--external-id",
+        metavar="ID",
+        help="external id that the role's trust policy names; it is never shown",
+    )
+    doctor.add_argument(
+        "--role-session-name",
+        metavar="NAME",
+        help="name of the role's session in CloudTrail",
+    )
     where = doctor.add_mutually_exclusive_group()
     where.add_argument(
         "--regions",
@@ -286,6 +304,9 @@ async def _diagnose(options: argparse.Namespace, *, fancy: bool) -> Report:
         regions=options.regions,
         search=not options.no_search,
         show_keys=options.keys,
+        role_arn=options.role_arn,
+        external_id=options.external_id,
+        role_session_name=options.role_session_name,
         tell=step.set,
     )
     if not fancy:

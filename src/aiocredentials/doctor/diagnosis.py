@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from aiocredentials.doctor.results import Elsewhere, Endpoint
 
 _NEVER_ASKED = "AWS was never asked for this secret, because no AWS credentials could be loaded."
+_NO_ROLE = "AWS was never asked for this secret, because the role can't be assumed."
 _UNKNOWN_PERMISSIONS = Permissions(
     get="unknown",
     batch="unknown",
@@ -48,12 +49,17 @@ async def diagnose(
     regions: Sequence[str] | None = None,
     search: bool = True,
     show_keys: bool = False,
+    role_arn: str | None = None,
+    external_id: str | None = None,
+    role_session_name: str | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Report:
     """Find out whether secrets can be read, and why not.
 
-    It asks STS for the identity, which needs no permission. It uses secretsmanager:GetSecretValue,
-    BatchGetSecretValue and DescribeSecret, each of which may be denied.
+    It asks STS for the identity, which needs no permission. With `role_arn`, it assumes the role,
+    which needs sts:AssumeRole, and asks for the secrets as the role. It uses
+    secretsmanager:GetSecretValue, BatchGetSecretValue and DescribeSecret, each of which may be
+    denied.
 
     Args:
         secret_names: Names or ARNs.
@@ -63,16 +69,25 @@ async def diagnose(
         regions: The other regions to search; by default all of them.
         search: Whether other regions are searched for a secret that its region doesn't have.
         show_keys: Whether all names of JSON keys are reported, also those that may be values.
+        role_arn: The role that the secrets are read through, as for a pool.
+        external_id: The id that the role's trust policy names. It is never shown.
+        role_session_name: The name in CloudTrail.
         tell: Called with the present step, in the event loop.
 
     Raises:
-        TypeError: `region_name` or `endpoint_url` has a wrong type.
-        ValueError: One of these two is empty or malformed. Every other failure is part of the
-            report.
+        TypeError: `region_name`, `endpoint_url` or a setting of the role has a wrong type.
+        ValueError: One of these is empty or malformed. Every other failure is part of the report.
     """
     searched = regions if search else ()
     try:
-        async with Probe(region_name, endpoint_url, timeout, show_keys=show_keys) as probe:
+        probing = Probe(
+            region_name,
+            endpoint_url,
+            timeout,
+            show_keys=show_keys,
+            role=(role_arn, external_id, role_session_name),
+        )
+        async with probing as probe:
             return await Examination(probe, searched, tell).report_on(secret_names)
     except CredentialsError as error:
         return _report_without_session(error)
@@ -109,8 +124,13 @@ class Examination:
         self._tell("loading AWS credentials")
         identity = await probe.credentials()
         names = dict.fromkeys(secret_names)
+        if not identity.problem:
+            identity = await probe.assumed(identity)
         if identity.problem:
-            secrets = list(map(self._unasked, names))
+            secrets = [self._unasked(name, _NEVER_ASKED) for name in names]
+        elif identity.role_problem:
+            secrets = [self._unasked(name, _NO_ROLE) for name in names]
+            identity = await probe.identity(identity)
         else:
             examinations = map(self.examine, names)
             examining = asyncio.gather(*examinations)
@@ -126,8 +146,8 @@ class Examination:
             problem=None,
         )
 
-    def _unasked(self, name: str) -> SecretReport:
-        """Report on a secret that can't be asked for without AWS credentials."""
+    def _unasked(self, name: str, reason: str) -> SecretReport:
+        """Report on a secret that can't be asked for."""
         region = self._probe.region_of(name)
         return SecretReport(
             asked=name,
@@ -137,7 +157,7 @@ class Examination:
             contents=None,
             description=None,
             elsewhere=None,
-            problems=(_NEVER_ASKED,),
+            problems=(reason,),
             notes=(),
             exit_code=UNKNOWN,
         )

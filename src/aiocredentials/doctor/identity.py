@@ -9,19 +9,26 @@ from typing import TYPE_CHECKING, Any, cast
 from aiocredentials._aws.answered_errors import NOT_LOADED
 from aiocredentials._aws.mapping import NO_ANSWER, map_error, map_opening_error
 from aiocredentials._aws.redact import our_call, wire_logs_redacted
+from aiocredentials._aws.session import new_role
+from aiocredentials._aws.shared_work import SharedWork
 from aiocredentials.doctor.results import Identity
 from aiocredentials.doctor.wording import (
     CREDENTIAL_SOURCES,
     CREDENTIALS_ADVICE,
     advice_of,
+    reason_and_advice_of,
     reason_of,
 )
-from aiocredentials.errors import AuthenticationError
+from aiocredentials.errors import AuthenticationError, CredentialsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aiobotocore.session import AioSession
+
+    from aiocredentials._aws.regions import Region
+    from aiocredentials._aws.roles import Role
+    from aiocredentials._aws.settings import ClientSettings
 
 _NOT_FOUND = f"No AWS credentials were found. Configure one of these: {CREDENTIAL_SOURCES}"
 
@@ -102,6 +109,39 @@ async def ask_sts(
         account=answer.get("Account"),
         arn=answer.get("Arn"),
     )
+
+
+async def assume(
+    role: Role,
+    settings: ClientSettings,
+    region: Region,
+    timeout: float,  # noqa: ASYNC109 (the text of the problem names it)
+    known: Identity,
+) -> Identity:
+    """Assume the role that the secrets are read through. It needs sts:AssumeRole.
+
+    Args:
+        role: The role.
+        settings: The settings of a session that has loaded its credentials.
+        region: The region whose STS is asked.
+        timeout: The limit of the call, in seconds.
+        known: The source of the credentials.
+
+    Returns:
+        The known facts together with the identity that the role became, or with the reason why it
+        can't be assumed.
+    """
+    known = replace(known, role_arn=role.role_arn)
+    try:
+        assumed = await new_role(role, settings, SharedWork())
+        async with asyncio.timeout(timeout):
+            await assumed.frozen(region)
+    except CredentialsError as error:
+        return replace(known, role_problem=reason_and_advice_of(error))
+    except TimeoutError as error:
+        reason = _explain(error, timeout)
+        return replace(known, role_problem=f"STS: {reason}")
+    return replace(known, assumed_arn=assumed.identity)
 
 
 def _explain(error: Exception, timeout: float) -> str:

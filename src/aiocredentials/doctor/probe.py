@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from aiocredentials._aws.gateway import Gateway
 from aiocredentials._aws.pooled import PooledSession
 from aiocredentials._aws.regions import SERVICE, Region, default_region
-from aiocredentials._aws.requests import SecretRequest, region_of
+from aiocredentials._aws.requests import SecretRequest, region_of, role_for
 from aiocredentials._aws.session import open_session
 from aiocredentials._aws.settings import ClientSettings, core_of
-from aiocredentials.doctor.identity import ask_sts, load_credentials
+from aiocredentials.doctor.identity import ask_sts, assume, load_credentials
 from aiocredentials.doctor.results import Contents
 from aiocredentials.doctor.route import find_route
 from aiocredentials.doctor.search import REGION_SECONDS, Search
@@ -66,6 +66,12 @@ class Probe:
         endpoint_url: The endpoint to ask instead of AWS's own.
         timeout: The limit of one call, in seconds.
         show_keys: Whether all names of JSON keys are returned, or only those that can't be values.
+        role: The ARN, the external id and the session name of the role that the secrets are read
+            through; None for what isn't given.
+
+    Raises:
+        TypeError: A setting has a wrong type.
+        ValueError: A setting is malformed.
     """
 
     region: Region
@@ -78,7 +84,9 @@ class Probe:
         timeout: float,
         *,
         show_keys: bool = False,
+        role: tuple[str | None, str | None, str | None] = (None, None, None),
     ) -> None:
+        self._role = role_for(*role)
         self._settings = ClientSettings(
             region_name,
             "--region",
@@ -94,8 +102,8 @@ class Probe:
         self.region = default_region(self._settings, session)
         self._session = core_of(session)
 
-        settings = replace(self._settings, session=self._session)
-        self._source = PooledSession(settings)
+        self._opened_settings = replace(self._settings, session=self._session)
+        self._source = PooledSession(self._opened_settings)
         self._source.open()
 
         self._gateway = Gateway(self._source, self._timeout)
@@ -119,6 +127,18 @@ class Probe:
         return await ask_sts(
             self._session,
             self.region.name,
+            self._timeout,
+            known,
+        )
+
+    async def assumed(self, known: Identity) -> Identity:
+        """Assume the role, if there is one, and return the identity that it became."""
+        if self._role is None:
+            return known
+        return await assume(
+            self._role,
+            self._opened_settings,
+            self.region,
             self._timeout,
             known,
         )
@@ -163,7 +183,7 @@ class Probe:
 
     def _request_for(self, secret_name: str) -> SecretRequest:
         region = self.region_of(secret_name)
-        return SecretRequest(secret_name, region)
+        return SecretRequest(secret_name, region, role=self._role)
 
     async def other_regions(self, region: Region) -> list[str]:
         """List the other regions of Secrets Manager in this partition, without a request."""
@@ -197,6 +217,7 @@ class Probe:
         search = Search(
             secret_name=secret_name,
             by_value=by_value,
+            role=self._role,
             gateway=self._search_gateway,
             calls=self._calls,
             tell=tell,

@@ -80,6 +80,8 @@ def _summary_of(report: Report) -> str:
         return "Nothing was checked: the AWS session can't be opened."
     if report.identity.key_ending is None:
         return "Nothing was checked: no AWS credentials could be loaded."
+    if report.identity.role_problem:
+        return "Nothing was checked: the role can't be assumed."
 
     codes = [secret.exit_code for secret in report.secrets]
     results = {

@@ -29,6 +29,12 @@ class Identity:
     """The last four characters of the access key id; None if no credentials could be loaded."""
     problem: str | None = None
     """Why no credentials could be loaded, or why STS didn't return the identity."""
+    role_arn: str | None = None
+    """The role that the secrets are read through; None without a role."""
+    assumed_arn: str | None = None
+    """The identity that the role became; None if it couldn't be assumed."""
+    role_problem: str | None = None
+    """Why the role couldn't be assumed, and what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

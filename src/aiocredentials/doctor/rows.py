@@ -88,6 +88,7 @@ def rows_of_head(report: Report) -> Rows:
     else:
         yield _row_of_identity(identity)
         yield Row("credentials", source)
+        yield from _rows_of_role(identity)
 
     origin = f"(from {report.region_source})"
     yield Row("region", f"{report.region} {origin}")
@@ -100,6 +101,17 @@ def _row_of_identity(identity: Identity) -> Row:
     # Only the identity is unknown: STS is asked for nothing else.
     problem = identity.problem or "unknown"
     return Row("identity", problem, "?")
+
+
+def _rows_of_role(identity: Identity) -> Rows:
+    if identity.role_arn is None:
+        return
+    if identity.role_problem is None:
+        became = identity.assumed_arn or "an identity that STS doesn't name"
+        yield Row("role", f"{identity.role_arn}, as {became}", "ok")
+        return
+    yield Row("role", identity.role_arn, "FAIL")
+    yield Row("problem", identity.role_problem, "FAIL")
 
 
 def _source_of(identity: Identity) -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from aiocredentials._aws.gateway import Gateway
+    from aiocredentials._aws.roles import Role
 
     # The result of each region.
     Results: TypeAlias = Mapping[str, str]
@@ -55,6 +56,8 @@ class Search:
     secret_name: str
     by_value: bool
     """Whether GetSecretValue is called, because DescribeSecret is denied."""
+    role: Role | None
+    """The role that the regions are asked through."""
     gateway: Gateway
     calls: asyncio.Semaphore
     """Limits how many calls are made at once."""
@@ -96,7 +99,7 @@ class Search:
     async def _result_in(self, region: str) -> str:
         name = name_in(self.secret_name)
         origin = Region(region, "the search")
-        request = SecretRequest(name, origin)
+        request = SecretRequest(name, origin, role=self.role)
         try:
             is_deleted = await self._is_deleted(request)
         except CredentialsError as error:
