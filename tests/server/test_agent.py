@@ -29,9 +29,10 @@ from aiocredentials import (
     SecretNotFoundError,
     ThrottledError,
 )
-from aiocredentials._agent import client as agent_client, slots
+from aiocredentials._agent import client as agent_client, http, slots
 from aiocredentials._agent.client import AgentClient
 from aiocredentials.agent import LocalAgent
+from aiocredentials.testing import FakeSecretsManager
 from server.agent_stub import TOKEN, AgentStub
 from server.fault_server import FAULTS, FaultServer
 
@@ -154,6 +155,21 @@ async def test_an_agent_that_cannot_be_asked_past_its_cache(caplog: pytest.LogCa
     assert "older than 1.1" in record.getMessage()
 
 
+async def test_refreshes_at_once_of_an_agent_that_cannot(caplog: pytest.LogCaptureFixture) -> None:
+    """Requests that were under way when it was noticed are sent once more as well."""
+    async with AgentStub((1, 0)) as stub, pool_of(stub) as pool:
+        stub.gate = asyncio.Event()
+        managers = []
+        for number in range(4):
+            stub.set(f"name/{number}", VALUE)
+            managers.append(pool.manager(f"name/{number}"))
+        refreshes = [asyncio.create_task(manager.refresh()) for manager in managers]
+        await stub.arrived.wait()
+        stub.gate.set()
+        assert [secret.reveal() for secret in await asyncio.gather(*refreshes)] == [VALUE] * 4
+    assert len([one for one in caplog.records if one.levelno == logging.WARNING]) == 1
+
+
 async def test_roles() -> None:
     """A role is sent since 2.1; an older agent is named by the error."""
     async with AgentStub() as stub, pool_of(stub, role_arn=ROLE) as pool:
@@ -271,6 +287,10 @@ async def test_no_token(stub: AgentStub, tmp_path: Path, monkeypatch: pytest.Mon
         error = await failure_of(pool)
         assert isinstance(error, CredentialSourceError)
         assert re.search("none.*AWS_TOKEN, AWS_SESSION_TOKEN", str(error))
+    async with pool_of(stub, token=tmp_path / "none") as pool:
+        error = await failure_of(pool)
+        assert isinstance(error, CredentialSourceError)
+        assert "AWS_SESSION_TOKEN" not in str(error)
     for text, cls in (("", CredentialSourceError), ("mock\nx", AuthenticationError), ("mock_é", AuthenticationError)):
         (tmp_path / "bad").write_text(text)
         async with pool_of(stub, token=tmp_path / "bad") as pool:
@@ -475,6 +495,28 @@ def test_a_loop_that_ends_too_early() -> None:
     pool = asyncio.run(leave())
     asyncio.run(pool.aclose())
     gc.collect()
+
+
+def test_a_loop_that_ends_too_early_with_another_session() -> None:
+    """A session of the user's own, whose clients can't be abandoned, is left alone."""
+
+    async def leave() -> CredentialsPool:
+        pool = CredentialsPool(session=FakeSecretsManager({NAME: VALUE}))
+        await pool.__aenter__()
+        await pool.manager(NAME).get()
+        return pool
+
+    asyncio.run(asyncio.run(leave()).aclose())
+
+
+async def test_a_slow_agent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An agent that says nothing is an agent that can't be reached, with the advice for one."""
+    monkeypatch.setattr(http, "READ", 0.05)
+    async with FaultServer() as server, pool_of(server) as pool:
+        await server.break_with("slow first byte")
+        error = await failure_of(pool)
+    assert isinstance(error, EndpointUnreachableError)
+    assert "no answer within 0.05 s" in str(error)
 
 
 async def test_abandoning_before_a_request() -> None:

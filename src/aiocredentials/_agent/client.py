@@ -35,7 +35,7 @@ sleep = asyncio.sleep
 class _Attempts:
     """What one call has tried already, so that nothing is tried for ever."""
 
-    __slots__ = ("has_token", "is_crowded", "is_lost", "paused")
+    __slots__ = ("has_token", "is_crowded", "is_lost", "paused", "refreshes")
 
     def __init__(self) -> None:
         self.paused = 0.0
@@ -46,6 +46,8 @@ class _Attempts:
         """Whether it had one connection too many."""
         self.has_token = False
         """Whether it has searched for the token again."""
+        self.refreshes = False
+        """Whether its last request asked past the agent's cache."""
 
 
 class AgentClient:
@@ -116,7 +118,8 @@ class AgentClient:
 
         attempts = _Attempts()
         while True:
-            target = self._target(parameters, refresh=refresh and state.knows_refresh)
+            attempts.refreshes = refresh and state.knows_refresh
+            target = self._target(parameters, refresh=attempts.refreshes)
             if isinstance(target, CredentialsError):
                 return target
             token = await state.token.get()
@@ -213,7 +216,7 @@ class AgentClient:
                     return failures.crowded(state.url)
                 attempts.is_crowded = True
             case Refusal.REFRESH_NOW:
-                if not state.knows_refresh:
+                if not attempts.refreshes:
                     return failures.refused_parameter(state.url)
                 state.note_no_refresh()
             case Refusal.ROLE_ARN:
