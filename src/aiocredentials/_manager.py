@@ -316,10 +316,12 @@ class AsyncCredentialsManager(Generic[T]):
         staging label and each version id, and for all managers of the pool. With `if_version`, any
         number of callers that failed with the same old version cause one fetch. Without a cache
         (`policy=None`) nothing is forgotten. Makes no call, and raises nothing.
+
+        The first fetch after it goes past the cache of a local agent, too.
         """
         if self._policy is None:
-            return
-        if if_version is None:
+            self._store.note_invalidation()
+        elif if_version is None:
             self._store.invalidate(self._request)
         else:
             self._store.forget(self._request, if_version)

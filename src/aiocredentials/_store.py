@@ -209,6 +209,11 @@ class SecretStore:
         region_name = None if key is None else key.region_name
         self.cache.invalidate(*stale, marks=[(request.secret_name, region_name, version_id)])
 
+    def note_invalidation(self) -> None:
+        """Note an invalidation by a reader without a cache: only its next fetch differs."""
+        with bookkeeping:
+            self.cache.flights.invalidations.add(())
+
     def _located_if_known(self, request: SecretRequest) -> SecretRequest | None:
         """Return the request with its region; None if its region isn't known yet."""
         if request.region is not None or not self.is_pooled:

@@ -18,6 +18,7 @@ import sys
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import unquote
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -479,16 +480,19 @@ class FaultServer:
         """Read one request and answer it; say whether the connection stays open."""
         head = await reader.readuntil(b"\r\n\r\n")
         length = re.search(rb"(?i)content-length: *(\d+)", head)
-        body = json.loads(await reader.readexactly(int(length[1]) if length else 0))
-        at = Exchange(self, reader, writer, body["SecretId"])
+        body = await reader.readexactly(int(length[1]) if length else 0)
+        # The local agent is asked by a query, Secrets Manager by a body.
+        query = re.search(rb"[?&]secretId=([^& ]+)", head)
+        name = unquote(query[1].decode()) if query else json.loads(body)["SecretId"]
+        at = Exchange(self, reader, writer, name)
         self.requests.append(at.name)
-        name = self._fault or self.chance()
-        if name is None or (FAULTS[name].once and self._spent):
+        fault = self._fault or self.chance()
+        if fault is None or (FAULTS[fault].once and self._spent):
             await at.send(at.message())
             return self.keep_alive
         self._spent = True
-        await self._meet(name, FAULTS[name], at)
-        return FAULTS[name].keep
+        await self._meet(fault, FAULTS[fault], at)
+        return FAULTS[fault].keep
 
     async def _meet(self, name: str, fault: Fault, at: Exchange) -> None:
         self.fired[name] += 1

@@ -30,8 +30,8 @@ FLOORS: list[set[str]] = [
     {"events", "_loops", "_arguments", "_formats", "_pydantic_errors"},
     {"_secret", "_masked_credentials", "_opening"},
     {"_aws", "_cache", "_decode", "credentials"},
-    {"_reports", "_rotation"},
-    {"_store", "rotation"},
+    {"_reports", "_rotation", "_agent"},
+    {"_store", "rotation", "agent"},
     {"_prefetch", "_changes"},
     {"_manager"},
     {"_pool"},
@@ -63,6 +63,7 @@ INSIDE: dict[str, list[set[str]]] = {
             "chain",
             "emitters",
             "shared_work",
+            "sockets",
             "signing",
             "user_agent",
             "roles",
@@ -78,6 +79,11 @@ INSIDE: dict[str, list[set[str]]] = {
         {"gateway", "clients"},
         {"loop_clients"},
         {"pooled"},
+    ],
+    "_agent": [
+        {"__init__", "tokens", "slots", "loading", "failures", "http"},
+        {"state", "answers"},
+        {"client"},
     ],
     "_rotation": [{"__init__", "budget", "news", "refusals"}, {"adapters", "labels", "verdicts", "words"}],
     # An adapter imports no other adapter. Two are several files.
@@ -130,7 +136,7 @@ OWNERS = {
         "_aws.signing",
         "_aws.transport",
     },
-    "aiohttp": {"_aws.transport"},
+    "aiohttp": {"_aws.transport", "_agent.http"},
     "botocore": {
         "errors",
         "_aws.aiosession",
@@ -163,6 +169,8 @@ OWNERS = {
     },
     "starlette": {"integrations.fastapi"},
     "werkzeug": {"testing._moto"},
+    # aiohttp's own URL class.
+    "yarl": {"_agent.http"},
     "asyncpg": {"integrations.asyncpg"},
     "psycopg": {"integrations.psycopg"},
     "psycopg_pool": {"integrations.psycopg"},

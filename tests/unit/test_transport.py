@@ -23,6 +23,7 @@ from aiocredentials._aws.loading import import_and_read, load_transport
 from aiocredentials._aws.regions import default_region
 from aiocredentials._aws.session import open_session
 from aiocredentials._aws.settings import ClientSettings
+from aiocredentials._aws.sockets import close_socket
 from aiocredentials._aws.tls import ssl_context
 from aiocredentials._aws.transport import TrustedConfig, TrustedSession, is_loopback
 
@@ -192,14 +193,14 @@ class TestAbandoning:
         plain = SimpleNamespace(_sock=sock)
         inner = SimpleNamespace(_ssl_protocol=SimpleNamespace(_transport=plain), _closed=False)
         outer = SimpleNamespace(_ssl_protocol=SimpleNamespace(_transport=inner), _closed=False)
-        _transport._close_socket(outer)
+        close_socket(outer)
         assert sock.is_closed
         assert (plain._sock, inner._closed, outer._closed) == (None, True, True)
 
     def test_nothing_to_close(self) -> None:
         """Transports of uvloop have none that can be reached, and a protocol may have no transport any more."""
         for transport in (None, object(), SimpleNamespace(_sock=None)):
-            _transport._close_socket(transport)
+            close_socket(transport)
 
     async def test_a_client_without_a_connection(self) -> None:
         """What never connected has nothing to close; nor what is closed."""

@@ -265,7 +265,12 @@ class Clients:
     def abandon(self) -> None:
         """Close the sockets, without the loop, which is closed already."""
         for opened in self.by_region.values():
-            if not is_custom(self._settings.session):
+            if is_custom(self._settings.session):
+                # Our own custom clients have sockets.
+                abandon = getattr(type(opened.client), "abandon", None)
+                if abandon is not None:
+                    abandon(opened.client)
+            else:
                 from aiocredentials._aws import transport  # noqa: PLC0415 (it made the client)
 
                 transport.abandon(opened.client)

@@ -26,6 +26,7 @@ import aiohttp
 from aiobotocore.config import AioConfig
 from aiobotocore.httpsession import AIOHTTPSession
 
+from aiocredentials._aws.sockets import close_socket
 from aiocredentials._aws.tls import ssl_context
 from aiocredentials.errors import RedirectError, TransportError
 
@@ -279,7 +280,7 @@ class _TrustedConnector(aiohttp.TCPConnector):
         """Close the sockets of an event loop that is closed; aiohttp would only complain."""
         idle = self._idle_protocols()
         for protocol in [*idle, *self._acquired]:
-            _close_socket(protocol.transport)
+            close_socket(protocol.transport)
         self._close()
 
     def _idle_protocols(self) -> list[Any]:
@@ -294,24 +295,6 @@ class _TrustedConnector(aiohttp.TCPConnector):
         if self._proxy_context is not None:
             proxy_request._ssl = self._proxy_context
         return proxy_request
-
-
-def _close_socket(transport: Any) -> None:
-    """Close the socket of a transport whose event loop is closed, quietly.
-
-    Its own methods would ask the loop to do it. uvloop closes the sockets with the loop; there is
-    nothing left to do.
-    """
-    tls_layer = getattr(transport, "_ssl_protocol", None)
-    while tls_layer is not None:
-        transport._closed = True
-        transport = tls_layer._transport
-        tls_layer = getattr(transport, "_ssl_protocol", None)
-
-    sock = getattr(transport, "_sock", None)
-    if sock is not None:
-        transport._sock = None
-        sock.close()
 
 
 class TrustedConfig(AioConfig):

@@ -1,0 +1,142 @@
+"""The token that the local agent wants in each request, and where it is found."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from pathlib import Path
+
+from aiocredentials.errors import (
+    AuthenticationError,
+    CredentialsError,
+    CredentialSourceError,
+    make_error,
+    shown,
+)
+
+# The agent looks through these in the same order, and so does Lambda's extension with the second.
+VARIABLES = ("AWS_TOKEN", "AWS_SESSION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN")
+DEFAULT_FILE = "/var/run/awssmatoken"
+"""The agent's service writes a new token into this file whenever it starts."""
+
+_FILE = "file://"
+_LONGEST = 16_384
+"""In characters. The longest tokens are session tokens of AWS, of about 2,000."""
+_SENDABLE = re.compile(rf"[!-~]([ -~]{{0,{_LONGEST}}}[!-~])?")
+_UNSENDABLE = "is empty, too long, or has a line end or another character that no header can hold"
+
+
+class Token:
+    """The token of one agent. It is found at the first request, and again when it is refused.
+
+    Args:
+        given: The token itself, `file://` and a path, or a path. None: the environment says it.
+
+    Raises:
+        TypeError: It is neither a string nor a path.
+        ValueError: The token is empty, or no header can hold it.
+    """
+
+    def __init__(self, given: str | Path | None) -> None:
+        self._given = _checked_argument(given)
+        self._found: str | None = None
+        self.origin = "the token argument"
+        """Where the token was found, in words for a message."""
+
+    def __repr__(self) -> str:
+        """Leave the token out."""
+        return f"<Token from {self.origin}>"
+
+    async def get(self) -> str | CredentialsError:
+        """Return the token, or the error that says why there is none."""
+        if self._found is not None:
+            return self._found
+        return await self._search()
+
+    async def is_renewed(self, refused: str) -> bool:
+        """Search again after the agent has refused a token, and return whether there is another."""
+        if self._found in {None, refused}:
+            await self._search()
+        return self._found not in {None, refused}
+
+    async def _search(self) -> str | CredentialsError:
+        text = self._configured()
+        if not text.startswith(_FILE):
+            return self._checked(text)
+        path = text.removeprefix(_FILE)
+        self.origin = f"{self.origin}, the file {shown(path)}"
+        try:
+            # A network file system may block.
+            text = await asyncio.to_thread(_read, path)
+        except FileNotFoundError:
+            return self._missing(path)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            what = f"The token of the local agent can't be read from {shown(path)}: {reason}."
+            return _refused(what, _ADVICE_ON_READING)
+        if not text:
+            what = f"The token of the local agent can't be read: {shown(path)} is empty."
+            return make_error(CredentialSourceError, what, advice=_ADVICE_ON_MISSING)
+        return self._checked(text)
+
+    def _configured(self) -> str:
+        """Return the token or the reference to its file, and note where it comes from."""
+        if self._given is not None:
+            self.origin = "the token argument"
+            return self._given
+        for variable in VARIABLES:
+            text = os.environ.get(variable)
+            if text:
+                self.origin = variable
+                return text
+        self.origin = "the default"
+        return f"{_FILE}{DEFAULT_FILE}"
+
+    def _checked(self, text: str) -> str | CredentialsError:
+        if _SENDABLE.fullmatch(text) is None:
+            what = f"The token of the local agent can't be sent: {self.origin} {_UNSENDABLE}."
+            return _refused(what, "Write it as the agent has it.")
+        self._found = text
+        return text
+
+    def _missing(self, path: str) -> CredentialsError:
+        what = f"The token of the local agent can't be read: there is no file {shown(path)}"
+        if self.origin.startswith("the default"):
+            what += f", and none of {', '.join(VARIABLES)} is set"
+        return make_error(CredentialSourceError, f"{what}.", advice=_ADVICE_ON_MISSING)
+
+
+_ADVICE_ON_READING = (
+    "Let the user of this process read it: the agent's installer makes the group "
+    "awssmatokenreader for that. A process has a new group only after a new start."
+)
+_ADVICE_ON_MISSING = (
+    "Is the agent installed and started? Its service writes the file. In a container, set "
+    "AWS_TOKEN for both, or pass token=."
+)
+
+
+def _refused(what: str, advice: str) -> CredentialsError:
+    error = make_error(AuthenticationError, what, advice=advice)
+    error.asked = False
+    return error
+
+
+def _checked_argument(given: object) -> str | None:
+    if given is None:
+        return None
+    if isinstance(given, Path):
+        return f"{_FILE}{given}"
+    if not isinstance(given, str):
+        kind = type(given).__name__
+        raise TypeError(f"token is a {kind}: give the token, 'file:///path' or a Path.")
+    if not given.startswith(_FILE) and _SENDABLE.fullmatch(given) is None:
+        raise ValueError(f"token {_UNSENDABLE}: give it as the agent has it.")
+    return given
+
+
+def _read(path: str) -> str:
+    """Return the text of a file, as far as a token can be long."""
+    with Path(path).open(encoding="ascii") as file:
+        return file.read(_LONGEST + 1).strip()
