@@ -219,9 +219,10 @@ class AsyncCredentialsManager(Generic[T]):
         `CredentialsError`; `SecretFormatError` if `decode` raises. Needs
         secretsmanager:GetSecretValue.
         """
-        if self._hit is not None:
+        hit = self._hit
+        if hit is not None:
             # What Reader.served does, written out: a call would cost as much as all of it.
-            lease, clock, decoded = self._hit
+            lease, clock, decoded = hit
             if (now := clock()) < lease.until:
                 lease.used = now
                 lease.count.reads += 1
@@ -335,6 +336,8 @@ class AsyncCredentialsManager(Generic[T]):
         async with aclosing(changes(store, reader)) as versions:
             async for secret in versions:
                 yield secret
+                # While the next version is waited for, nothing here holds this one.
+                del secret
 
     async def __aenter__(self) -> Self:
         """Share clients for the length of the block.
@@ -401,4 +404,5 @@ class AsyncCredentialsManager(Generic[T]):
         if store is self._store:
             # Otherwise the manager's own block was entered or left meanwhile.
             self._reader = reader
+            store.add_reading(self)
         return reader

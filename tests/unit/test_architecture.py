@@ -82,7 +82,17 @@ INSIDE: dict[str, list[set[str]]] = {
     "integrations": [
         {"_redis_versions", "_settings_fields"},
         {"_redis_connections", "_settings_build"},
-        {"__init__", "asyncpg", "fastapi", "opentelemetry", "psycopg", "pydantic_settings", "redis", "sqlalchemy"},
+        {
+            "__init__",
+            "asyncpg",
+            "fastapi",
+            "opentelemetry",
+            "psycopg",
+            "pydantic_settings",
+            "redis",
+            "snapstart",
+            "sqlalchemy",
+        },
     ],
     "doctor": [
         {"results", "wording"},
@@ -101,6 +111,7 @@ PUBLIC = {"__init__", "errors", "events", "rotation"}
 # What pydantic finds wrong with an input is put into words in one place, for settings and `decode`.
 # The plugin clears what stores remember between two tests; no program should.
 # The adapters for databases share what other code has no use for.
+# The hooks for snapshots import AWS's package under the lock that all imports in an event loop are under.
 ALSO = {
     "pytest_plugin": {"_store"},
     "doctor.endpoints": {"_aws"},
@@ -112,6 +123,7 @@ ALSO = {
     "integrations.asyncpg": {"_rotation"},
     "integrations.psycopg": {"_rotation"},
     "integrations._settings_build": {"_pydantic_errors"},
+    "integrations.snapstart": {"_loops"},
     "integrations.sqlalchemy": {"_rotation"},
 }
 # A manager names the type of its pool. It imports no pool at run time, so there is no circle.

@@ -18,6 +18,11 @@ _locks = PerLoop(asyncio.Lock)
 _is_loaded = False
 
 
+def is_loaded() -> bool:
+    """Return whether the transport was loaded."""
+    return _is_loaded
+
+
 async def load_transport() -> None:
     """Import aioboto3 and load botocore's models in a thread, once per process.
 

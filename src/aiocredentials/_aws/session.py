@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
+from aiocredentials._aws import loading
 from aiocredentials._aws.answered_errors import signs_again
 from aiocredentials._aws.loading import load_transport
 from aiocredentials._aws.mapping import map_opening_error
@@ -74,6 +75,10 @@ class ClientSource(Protocol):
         """
         ...
 
+    def forget(self) -> None:
+        """Drop the clients that no call uses, and let AWS credentials be loaded anew."""
+        ...
+
 
 class SessionPerCall:
     """Opens an aioboto3 session and a client for each call, and closes both after it."""
@@ -87,6 +92,10 @@ class SessionPerCall:
     def profile(self) -> str | None:
         """The AWS profile of the settings."""
         return self._settings.profile
+
+    def forget(self) -> None:
+        """Let AWS credentials be loaded anew; each call has a client of its own."""
+        forget_credentials(self._settings)
 
     async def region(self) -> Region:
         """Return the default region, as a session finds it."""
@@ -122,6 +131,23 @@ def note_refusal(settings: ClientSettings, error: Exception) -> None:
     from aiocredentials._aws import chain  # noqa: PLC0415
 
     chain.refuse(core_of(session))
+
+
+def forget_credentials(settings: ClientSettings) -> None:
+    """Drop the TLS contexts that have a private key, and load a session's credentials anew.
+
+    The caller's own session keeps its credentials; later copies of it search for their own.
+    """
+    if not loading.is_loaded():
+        # Nothing was opened yet.
+        return
+    # They were imported together with the transport.
+    from aiocredentials._aws import chain, tls  # noqa: PLC0415
+
+    tls.forget_private_keys()
+    session = settings.session
+    if session is not None and not is_custom(session):
+        chain.refuse(core_of(session))
 
 
 # Opening a session

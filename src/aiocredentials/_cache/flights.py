@@ -23,7 +23,7 @@ from aiocredentials._cache.signatures import (
     Report,
     V,
 )
-from aiocredentials._loops import PerLoop, bookkeeping, detached_task, running_loop
+from aiocredentials._loops import PerLoop, bookkeeping, call_in, detached_task, running_loop
 from aiocredentials.errors import (
     CredentialsError,
     EndpointUnreachableError,
@@ -197,6 +197,24 @@ class Flights(Generic[V]):
         with bookkeeping:
             self.closed = True
             self.invalidations.forget()
+        return self._cancel_all(here)
+
+    def forget(self) -> None:
+        """Cancel the fetches of all loops, and keep no outcome. Call it under the lock.
+
+        A loop that is stopped cancels its fetches when it runs again.
+        """
+        self.invalidate_all()
+        self.invalidations.forgotten = self.invalidations.count
+        self._cancel_all(None)
+
+    def is_forgotten(self, flight: Flight[V]) -> bool:
+        """Return whether everything was forgotten since a fetch began: it answers no caller."""
+        return flight.since < self.invalidations.forgotten
+
+    def _cancel_all(self, here: asyncio.AbstractEventLoop | None) -> list[Task]:
+        """Cancel the tasks of all loops, and return those of the loop that is running here."""
+        with bookkeeping:
             loops = {task: loop for loop, state in self._loops.living() for task in state.tasks}
 
         waiting: list[Task] = []
@@ -205,7 +223,7 @@ class Flights(Generic[V]):
                 task.cancel()
                 waiting.append(task)
             else:
-                _call_in(loop, task.cancel)
+                call_in(loop, task.cancel)
         self._loops.abandon_dead()
         return waiting
 
@@ -292,7 +310,8 @@ class Flights(Generic[V]):
                         flight.given_up = flight.given_up or not flight.waiters
                         flight.outcome = self._cancelled()
                     # A closed cache records no outcome.
-                    flight.given_up = flight.given_up or self.closed
+                    is_unwanted = self.closed or self.is_forgotten(flight)
+                    flight.given_up = flight.given_up or is_unwanted
                 try:
                     reports = self._record(flights)
                 finally:
@@ -344,7 +363,7 @@ class Flights(Generic[V]):
         """Let no later caller join a fetch, and cancel it if no caller waits for it."""
         state.remove(flight)
         # This may be another thread's loop, where a caller may be about to wait for the fetch.
-        _call_in(loop, self._give_up, flight)
+        call_in(loop, self._give_up, flight)
 
     def _give_up(self, flight: Flight[V]) -> None:
         """Cancel a fetch if no caller waits for it."""
@@ -367,17 +386,6 @@ class Flights(Generic[V]):
                 flight.given_up = True
             self._record(flights)
             self._unregister(state, flights)
-
-
-def _call_in(
-    loop: asyncio.AbstractEventLoop,
-    function: Callable[..., object],
-    *arguments: object,
-) -> None:
-    """Call a function in its loop, of whichever thread that is."""
-    # A loop that has just been closed raises RuntimeError.
-    with contextlib.suppress(RuntimeError):
-        loop.call_soon_threadsafe(function, *arguments)
 
 
 async def _fetch_one(flight: Flight[V], fetch: Fetch[V]) -> None:
