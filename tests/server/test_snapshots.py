@@ -68,6 +68,26 @@ LOOK = """
             else:
                 pending.extend(gc.get_referents(one))
         return result
+
+    def in_memory():
+        # What the memory of the process has, also where nothing is stored any more.
+        halves = {name: (text[:9:-1].encode(), text[9::-1].encode()) for name, text in canaries.items()}
+        result = dict.fromkeys(canaries, 0)
+        with open("/proc/self/maps") as maps, open("/proc/self/mem", "rb", buffering=0) as memory:
+            for line in maps:
+                place, permissions, *_ = line.split()
+                if not permissions.startswith("rw"):
+                    continue
+                start, end = (int(address, 16) for address in place.split("-"))
+                try:
+                    memory.seek(start)
+                    content = memory.read(end - start)
+                except OSError:
+                    continue
+                for name, (first, second) in halves.items():
+                    pieces = content.split(first)[1:]
+                    result[name] += sum(piece.startswith(second) for piece in pieces)
+        return result
 """
 FORGETS = """
     import snapshot_restore_py
@@ -109,16 +129,18 @@ FORGETS = """
         return here
 
     asyncio.run(read())
-    counts = [found()]
     run_hooks()
-    counts.append(found())
+    # First, because looking for objects writes texts of its own.
+    freed = in_memory() if sys.platform == "linux" else {}
+    counts = [found()]
     with asyncio.Runner() as runner:
         runner.run(read())
+        before = found()
         run_hooks()
         counts.append(found())
         counts.append(runner.run(read_and_forget()))
         runner.run(pool.aclose())
-    print(json.dumps(counts))
+    print(json.dumps([freed, before, counts]))
 """
 
 
@@ -127,7 +149,8 @@ async def test_nothing_secret_is_left(
 ) -> None:
     """After the hook no object of the process has a value, a secret key, a signing key or a session token.
 
-    It holds after a loop, between two runs of one loop, and inside of a loop that runs.
+    It holds after a loop, between two runs of one loop, and inside of a loop that runs. Freed memory isn't overwritten:
+    the page on Lambda says so, and may say more as soon as this fails.
     """
     pytest.importorskip("snapshot_restore_py")
     value, secret_key, token = (text[::-1] for text in CANARIES.values())
@@ -141,7 +164,8 @@ async def test_nothing_secret_is_left(
 
     answer = await child(LOOK + FORGETS, stub.url, json.dumps(CANARIES), options=("-W", "error"))
 
-    before, *after = json.loads(answer)
+    freed, before, after = json.loads(answer)
+    assert all(freed.values())
     assert all(before.values()), "the program that looks finds nothing"
     assert after == [dict.fromkeys(CANARIES, 0)] * 3
     # Each time all was fetched anew: four secrets by themselves, and a batch.

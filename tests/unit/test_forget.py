@@ -20,6 +20,7 @@ from aiocredentials import (
     SecretNotFoundError,
     forget_all,
 )
+from aiocredentials._aws import loading, tls
 from aiocredentials._cache import AsyncCache
 from aiocredentials._cache.policy import DEFAULT_POLICY
 from aiocredentials._rotation.verdicts import Verdicts
@@ -346,6 +347,16 @@ async def test_the_arguments_of_a_login_at_redis() -> None:
         pool.forget()
         gc.collect()
         assert not versions._last
+
+
+def test_nothing_is_imported_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as nothing was fetched, no private key is looked for, because that would import the transport."""
+    looked: list[bool] = []
+    monkeypatch.setattr(tls, "forget_private_keys", lambda: looked.append(loading.is_loaded()))
+    for is_loaded in (False, True):
+        monkeypatch.setattr(loading, "_is_loaded", is_loaded)
+        CredentialsPool().forget()
+    assert looked == [True]
 
 
 def test_copies_of_a_process_have_their_own_jitter() -> None:
