@@ -94,6 +94,26 @@ async def test_everything_is_fetched_anew() -> None:
     assert [type(event) for event in heard] == [Fetched, FetchFailed, Fetched, Rotated, Fetched]
 
 
+async def test_a_fetch_that_has_just_ended() -> None:
+    """A caller whose fetch has ended, and that hasn't run since, gets the value of a new fetch."""
+    fake = fake_of()
+    async with CredentialsPool(session=fake) as pool:
+        manager = pool.manager(NAME, decode=Decoded)
+        gate = fake.hold()
+        waiting = asyncio.create_task(manager.get())
+        await gate.reached()
+        (flight,) = pool._store.cache.flights._under_way
+        gate.release()
+        while not flight.landed:  # noqa: ASYNC110 (nobody else may wait for it here)
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        fake.set(NAME, {"user": "new"})
+
+        pool.forget()
+
+        assert (await waiting).text == '{"user": "new"}'
+
+
 async def test_a_fetch_under_way_is_begun_anew() -> None:
     """Callers that wait get the value of one new fetch; nobody keeps, reports or counts the outcome of the old one."""
     fake = fake_of(other="b")
@@ -118,26 +138,6 @@ async def test_a_fetch_under_way_is_begun_anew() -> None:
         await batch
         assert (len(fake.calls), pool.stats().entries, pool.stats().failures) == (4, 2, 0)
     assert {type(event) for event in heard} == {Fetched}
-
-
-async def test_a_fetch_that_has_just_ended() -> None:
-    """A caller whose fetch has ended, and that hasn't run since, gets the value of a new fetch."""
-    fake = fake_of()
-    async with CredentialsPool(session=fake) as pool:
-        manager = pool.manager(NAME, decode=Decoded)
-        gate = fake.hold()
-        waiting = asyncio.create_task(manager.get())
-        await gate.reached()
-        (flight,) = pool._store.cache.flights._under_way
-        gate.release()
-        while not flight.landed:  # noqa: ASYNC110 (nobody else may wait for it here)
-            await asyncio.sleep(0)
-        assert not waiting.done()
-        fake.set(NAME, {"user": "new"})
-
-        pool.forget()
-
-        assert (await waiting).text == '{"user": "new"}'
 
 
 async def test_a_caller_that_would_be_served_stale() -> None:
