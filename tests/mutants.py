@@ -22,10 +22,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from mutations import aws, cache, doctor, roles, rotation, sessions, store, values
+from mutations import aws, cache, doctor, roles, rotation, sessions, snapshots, store, values
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE_TESTS = [
+    "test_forget.py",
     "test_freshness.py",
     "test_outcomes.py",
     "test_many_secrets.py",
@@ -57,11 +58,11 @@ ROLE_TESTS = ["test_roles.py", "../server/test_roles.py"]
 # A file that isn't here has the tests of the cache.
 TESTS = {
     "_aws/assuming.py": ROLE_TESTS,
-    "_aws/clients.py": ROLE_TESTS,
-    "_aws/loop_clients.py": ROLE_TESTS,
+    "_aws/clients.py": [*ROLE_TESTS, "../server/test_snapshots.py"],
+    "_aws/loop_clients.py": [*ROLE_TESTS, "../server/test_snapshots.py"],
     "_aws/requests.py": ROLE_TESTS,
     "_aws/roles.py": ROLE_TESTS,
-    "_aws/session.py": ROLE_TESTS,
+    "_aws/session.py": [*ROLE_TESTS, "../server/test_snapshots.py"],
     "_prefetch.py": [*CACHE_TESTS, *ROLE_TESTS],
     "_json_copies.py": ["test_json_copies.py"],
     "_aws/gateway.py": [*CACHE_TESTS, "../server/test_healing.py"],
@@ -83,13 +84,13 @@ TESTS = {
     "_aws/transport.py": ["test_transport.py", "test_send.py", "../server/test_first_value.py"],
     "_aws/regions.py": ["../server/test_first_value.py"],
     "_reports.py": ["test_reports.py", "../server/test_first_value.py"],
-    "rotation.py": ["test_rotation.py", "test_rotation_limits.py"],
-    "_rotation/news.py": ["test_news.py", "test_rotation.py"],
+    "rotation.py": ["test_rotation.py", "test_rotation_limits.py", "test_forget.py"],
+    "_rotation/news.py": ["test_news.py", "test_rotation.py", "test_forget.py"],
     "_rotation/refusals.py": ["test_refusals.py"],
     "_rotation/budget.py": ["test_rotation.py", "test_rotation_limits.py"],
     "_rotation/words.py": ["test_refusals.py"],
     "_rotation/labels.py": ["test_rotation.py", "test_rotation_limits.py"],
-    "_rotation/verdicts.py": ["test_rotation.py", "test_rotation_limits.py"],
+    "_rotation/verdicts.py": ["test_rotation.py", "test_rotation_limits.py", "test_forget.py"],
     "_exception_chain.py": ["test_refusals.py"],
     "_rotation/adapters.py": ["test_databases.py"],
     "_decode.py": ["test_decode.py"],
@@ -101,6 +102,9 @@ TESTS = {
     "doctor/wording.py": ["test_doctor_wording.py"],
     "_listeners.py": ["test_events.py"],
     "_pool.py": ["test_events.py", "test_pool_life.py"],
+    "_opening.py": ["test_pool_life.py"],
+    "_aws/tls.py": ["../server/test_snapshots.py"],
+    "integrations/snapstart.py": ["../server/test_snapshots.py"],
 }
 
 # Herds and soaks are slow, and other tests make the same promises.
@@ -125,7 +129,7 @@ class Mutation(NamedTuple):
 
 MUTATIONS = [
     Mutation(name, old, new, file)
-    for table in (cache, aws, sessions, roles, store, values, rotation, doctor)
+    for table in (cache, aws, sessions, roles, store, values, rotation, doctor, snapshots)
     for name, file, old, new in table.MUTATIONS
 ]
 

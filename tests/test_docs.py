@@ -38,6 +38,7 @@ LINKING = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.m
 ELSEWHERE = {
     "tutorial.md": "test_tutorial.py",
     "how-to/frameworks.md": "integrations/test_frameworks.py",
+    "how-to/lambda.md": "integrations/test_lambda.py",
     "how-to/testing.md": "kit/test_how_to.py",
     "how-to/doctor.md": "server/test_doctor_page.py",
 }

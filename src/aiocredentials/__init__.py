@@ -6,7 +6,7 @@ from aiocredentials._cache.policy import CachePolicy
 from aiocredentials._manager import AsyncCredentialsManager
 from aiocredentials._pool import CredentialsPool
 from aiocredentials._secret import Secret, SecretDescription
-from aiocredentials._store import CacheStats
+from aiocredentials._store import CacheStats, forget_all
 from aiocredentials.credentials import DatabaseCredentials, RedisCredentials
 from aiocredentials.errors import (
     AccessDeniedError,
@@ -61,5 +61,6 @@ __all__ = [
     "SecretFormatError",
     "SecretNotFoundError",
     "ThrottledError",
+    "forget_all",
     "map_client_errors",
 ]

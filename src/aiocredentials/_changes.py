@@ -9,7 +9,7 @@ from collections import deque
 from typing import TYPE_CHECKING, cast
 
 from aiocredentials._cache import FIRST_BACKOFF, LONGEST_BACKOFF
-from aiocredentials._loops import running_loop
+from aiocredentials._loops import bookkeeping, running_loop
 from aiocredentials.errors import CredentialsError, PoolClosedError, make_error
 
 if TYPE_CHECKING:
@@ -45,8 +45,9 @@ async def changes(store: SecretStore, reader: Reader[Secret]) -> AsyncGenerator[
             else:
                 await versions.wait(reader.pause(), for_failures=True)
                 back_off = FIRST_BACKOFF
-            while versions.waiting:
-                yield versions.waiting.popleft()
+            while taken := versions.take():
+                # No variable holds the version while the caller works with it.
+                yield taken.pop()
             if store.cache.closed:
                 closed = make_error(PoolClosedError, "The pool was closed.")
             if closed is not None:
@@ -90,8 +91,10 @@ class _NewVersions:
     """
 
     def __init__(self, entry: Entry[Secret] | None) -> None:
-        self.waiting: deque[Secret] = deque()
+        self._waiting: deque[Secret] = deque()
         self._last = None if entry is None else entry.version
+        self._taken = self._last
+        """The version before the first one that waits."""
         self._for_failures = False
         self._loop = running_loop()
         self._wake = asyncio.Event()
@@ -101,8 +104,30 @@ class _NewVersions:
         before = self._last
         self._last = (secret.arn, secret.version_id)
         if before not in {None, self._last}:
-            self.waiting.append(secret)
+            if not self._waiting:
+                self._taken = before
+            self._waiting.append(secret)
             self.invalidated()
+
+    def take(self) -> list[Secret]:
+        """Return the next version for the iterator, in a list; an empty one if none waits."""
+        with bookkeeping:
+            if not self._waiting:
+                return []
+            secret = self._waiting.popleft()
+            self._taken = (secret.arn, secret.version_id)
+            return [secret]
+
+    def forgotten(self) -> None:
+        """Drop the versions that wait, and let the iterator read at once.
+
+        What is fetched next is then compared with the version before them, so the current one of
+        them isn't missed.
+        """
+        if self._waiting:
+            self._last = self._taken
+            self._waiting.clear()
+        self.invalidated()
 
     def invalidated(self) -> None:
         """Let the iterator read at once."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import os
 import threading
 from contextvars import Context
@@ -130,6 +131,13 @@ def starts_anew(thing: Forkable) -> None:
     """Call the object's `forked` in each forked child."""
     with bookkeeping:
         _registry.add(thing)
+
+
+forgetting: list[Callable[[], object]] = []
+"""What a pool calls when it forgets everything.
+
+Modules that keep secrets, and that a fetch doesn't need, add a function that drops these.
+"""
 
 
 def _start_anew() -> None:
@@ -260,6 +268,34 @@ async def finish(closing: Iterable[asyncio.Future[Any]]) -> None:
         pending -= done
     if cancelled is not None:
         raise cancelled
+
+
+def call_in(
+    loop: Loop,
+    function: Callable[..., object],
+    *arguments: object,
+) -> None:
+    """Call a function in its loop, of whichever thread that is, when the loop runs next."""
+    # A loop that has just been closed raises RuntimeError.
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(function, *arguments)
+
+
+def call_for_each_loop(
+    states: Iterable[tuple[Loop, S]],
+    call: Callable[[Loop, S], object],
+) -> None:
+    """Call a function with each loop and its state.
+
+    The call is made in the loop's own thread if another thread runs it, and otherwise at once: a
+    loop that is stopped may never run again.
+    """
+    here = asyncio._get_running_loop()  # noqa: SLF001 (the public function raises without a loop)
+    for loop, state in states:
+        if loop is here or not loop.is_running():
+            call(loop, state)
+        else:
+            call_in(loop, call, loop, state)
 
 
 async def close_in_each_loop(

@@ -195,8 +195,7 @@ class AsyncCredentialsManager(Generic[T]):
         if pool is None:
             self._read_from(self._store_per_call())
         else:
-            has_own = self._settings != _DEFAULT_SETTINGS or self._timeout != DEFAULT_TIMEOUT
-            if has_own:
+            if self._settings != _DEFAULT_SETTINGS or self._timeout != DEFAULT_TIMEOUT:
                 raise ValueError(
                     "pool= has a session, endpoint_url, config, timeout and redact_wire_logs "
                     "of its own: give these to the pool instead."
@@ -231,9 +230,10 @@ class AsyncCredentialsManager(Generic[T]):
         `CredentialsError`; `SecretFormatError` if `decode` raises. Needs
         secretsmanager:GetSecretValue.
         """
-        if self._hit is not None:
+        hit = self._hit
+        if hit is not None:
             # What Reader.served does, written out: a call would cost as much as all of it.
-            lease, clock, decoded = self._hit
+            lease, clock, decoded = hit
             if (now := clock()) < lease.until:
                 lease.used = now
                 lease.count.reads += 1
@@ -349,6 +349,8 @@ class AsyncCredentialsManager(Generic[T]):
         async with aclosing(changes(store, reader)) as versions:
             async for secret in versions:
                 yield secret
+                # While the next version is waited for, nothing here holds this one.
+                del secret
 
     async def __aenter__(self) -> Self:
         """Share clients for the length of the block.
@@ -356,11 +358,10 @@ class AsyncCredentialsManager(Generic[T]):
         Raises `RuntimeError` if the manager has a pool, or is entered already.
         """
         if self._pool is not None or self._own_store is not None:
-            message = (
+            raise RuntimeError(
                 "This manager has a pool already: "
                 "enter it once, and not at all if it came from a CredentialsPool."
             )
-            raise RuntimeError(message)
         store = PooledStore(PooledSession(self._settings), self._timeout)
         store.open()
         self._own_store = store
@@ -415,4 +416,5 @@ class AsyncCredentialsManager(Generic[T]):
         if store is self._store:
             # Otherwise the manager's own block was entered or left meanwhile.
             self._reader = reader
+            store.add_reading(self)
         return reader

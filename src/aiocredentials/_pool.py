@@ -262,6 +262,21 @@ class CredentialsPool:
         """Return the counts of hits, misses, stale reads, fetches, failures and entries."""
         return self._store.stats()
 
+    def forget(self) -> None:
+        """Forget all that was fetched, so that nothing secret is in a snapshot of this process.
+
+        Dropped are all values, also parsed and decoded ones that managers hold; remembered errors;
+        the clients with their AWS credentials and signing keys; the default region. Fetches under
+        way are cancelled: their callers get the value of a new fetch. Later calls fetch anew. What
+        `changes()` compares with is kept: the version's id.
+
+        It makes no call and needs no event loop. Sockets are closed when their loop runs next. A
+        call of `describe()`, or of a manager with `policy=None`, that is under way keeps its client
+        until it ends. What your code holds stays, and so does a `session=` of your own. Python
+        overwrites no memory: `docs/how-to/lambda.md` says what that means.
+        """
+        self._store.forget_everything()
+
     async def open(self) -> None:
         """Open the pool, and fetch the secrets of `prefetch=`. Another call waits until it is open.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from aiocredentials._aws.requests import SecretRequest, region_of
 from aiocredentials._cache import Rules, is_fresh
-from aiocredentials._cache.flights import without_traceback
+from aiocredentials._cache.fetching import without_traceback
 from aiocredentials._store import lifetime_under
 from aiocredentials.errors import (
     AuthenticationError,

@@ -11,13 +11,13 @@ import time
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 from weakref import WeakSet
 
 from aiocredentials._aws.gateway import Gateway
 from aiocredentials._cache import HIT, STALE, AsyncCache, Reader
 from aiocredentials._identifiers import identifiers
-from aiocredentials._loops import bookkeeping
+from aiocredentials._loops import bookkeeping, forgetting
 from aiocredentials._reports import Reporter
 from aiocredentials._secret import Lifetime
 
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from aiocredentials._cache.signatures import Fetch
     from aiocredentials._secret import Secret
     from aiocredentials.events import Listener
+
+# Copies of a process that are restored from one snapshot have Python's own generator in the same
+# state: they would all refresh at the same moment.
+_random = random.SystemRandom()
 
 # The clocks that count the time that the machine was suspended: Linux's, and macOS's.
 # Linux has a clock with the second name as well, which stops then.
@@ -113,6 +117,14 @@ class NoReader:
 NO_READER = NoReader()
 
 
+class Reading(Protocol):
+    """A manager that has read from a store, and holds what it has read."""
+
+    _store: SecretStore
+
+    def _read_from(self, store: SecretStore) -> None: ...
+
+
 class SecretStore:
     """One gateway and one cache.
 
@@ -143,7 +155,9 @@ class SecretStore:
             notify=self.reporter,
         )
         self.is_pooled = pooled
+        self._source = source
         self._default: Region | None = None
+        self._reading: WeakSet[Reading] = WeakSet()
         with bookkeeping:
             _living.add(self)
 
@@ -213,6 +227,28 @@ class SecretStore:
         """Note an invalidation by a reader without a cache: only its next fetch differs."""
         with bookkeeping:
             self.cache.flights.invalidations.add(())
+
+    def add_reading(self, manager: Reading) -> None:
+        """Note that a manager reads from this store, and may hold values."""
+        with bookkeeping:
+            self._reading.add(manager)
+
+    def forget_everything(self) -> None:
+        """Forget all values, failures, clients, AWS credentials and the default region.
+
+        It works in any thread, and without an event loop.
+        """
+        self.cache.forget()
+        with bookkeeping:
+            self._default = None
+            managers = list(self._reading)
+            self._reading.clear()
+        for manager in managers:
+            if manager._store is self:  # noqa: SLF001 (managers are ours)
+                manager._read_from(self)  # noqa: SLF001
+        self._source.forget()
+        for forget in forgetting:
+            forget()
 
     def _located_if_known(self, request: SecretRequest) -> SecretRequest | None:
         """Return the request with its region; None if its region isn't known yet."""
@@ -302,6 +338,18 @@ def clear_all() -> None:
         store.cache.clear()
 
 
+def forget_all() -> None:
+    """Forget all that the pools and managers of this process have fetched, as `pool.forget()` does.
+
+    It also reaches managers without a pool, and pools that other modules have made. It makes no
+    call, and works in any thread, with or without an event loop.
+    """
+    with bookkeeping:
+        stores = list(_living)
+    for store in stores:
+        store.forget_everything()
+
+
 @lru_cache(maxsize=64)
 def lifetime_under(policy: CachePolicy) -> Callable[[], Lifetime]:
     """Return `_random_lifetime` for a policy: one function for all readers, to save memory."""
@@ -314,7 +362,7 @@ def _random_lifetime(policy: CachePolicy) -> Lifetime:
     The TTL of each secret is shortened by a random share of the jitter. The cache uses the same
     share, so both agree about when the secret is stale.
     """
-    share = random.random()  # noqa: S311 (it spreads load, and guards nothing)
+    share = _random.random()
     ttl = cast("float", policy.ttl)
     return Lifetime(ttl * (1 - policy.jitter * share), share)
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Generic, NoReturn, TypeAlias, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from aiocredentials._arguments import seconds
-from aiocredentials._loops import PerLoop
+from aiocredentials._loops import PerLoop, forgetting
 from aiocredentials._rotation.budget import Budget
 from aiocredentials._rotation.labels import LabelledVersions
 from aiocredentials._rotation.news import RotatingSecret, rotations_watched, wait_for_news
@@ -53,6 +53,8 @@ OTHER_STAGES = ("AWSPENDING", "AWSPREVIOUS")
 
 # The verdicts for a manager live as long as the manager.
 _verdicts_of: WeakKeyDictionary[object, PerLoop[Verdicts]] = WeakKeyDictionary()
+# A verdict holds the version. Without verdicts, the next refusal begins a new search.
+forgetting.append(_verdicts_of.clear)
 
 
 async def connect_through_rotation(

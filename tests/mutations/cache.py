@@ -310,9 +310,9 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "one of many takes the others along",
         "_cache/flights.py",
-        "        self._launch(distinct, partial(_fetch_batch, distinct, fetch))\n",
+        "        self._launch(distinct, partial(fetch_batch, distinct, fetch))\n",
         (
-            "        task = self._launch(distinct, partial(_fetch_batch, distinct, fetch))\n"
+            "        task = self._launch(distinct, partial(fetch_batch, distinct, fetch))\n"
             "        for flight in flights:\n"
             "            flight.task = task\n"
             "            flight.background = False\n"

@@ -152,7 +152,7 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     ),
     (
         "an opening that nobody carries out is waited for",
-        "_pool.py",
+        "_opening.py",
         "        return self._loop.is_closed() or self._process != os.getpid()",
         "        return False",
     ),

@@ -20,6 +20,7 @@ from aiocredentials import (
     CachePolicy,
     CredentialsError,
     CredentialsPool,
+    forget_all,
 )
 from aiocredentials._aws import assuming
 from aiocredentials.errors import (
@@ -110,6 +111,16 @@ class TestOnce:
         assert await manager.get() == EXPECTED
         assert len(sts.asked) == 1
         assert set(signed_with(stub)) == {"ASIA0001"}
+
+    async def test_forgotten(self, stub: StubSecretsManager, sts: RoleStub) -> None:
+        """What forgets everything forgets roles, too: they are assumed anew, with a pool and without one."""
+        alone = AsyncCredentialsManager("prod/db", endpoint_url=stub.url, policy=None, role_arn=ROLE)
+        async with pool_of(stub) as pool:
+            for assumed in (2, 4):
+                await pool.manager("prod/db").get()
+                await alone.get()
+                assert len(sts.asked) == assumed
+                forget_all()
 
     async def test_own_block(self, stub: StubSecretsManager, sts: RoleStub) -> None:
         """A manager's own block shares clients of its role."""

@@ -45,7 +45,7 @@ INSIDE: dict[str, list[set[str]]] = {
         {"policy", "signatures", "invalidations"},
         {"freshness", "groups"},
         {"shelf", "flight"},
-        {"entries"},
+        {"entries", "fetching"},
         {"table", "flights"},
         {"outcomes"},
         {"cache"},
@@ -90,7 +90,17 @@ INSIDE: dict[str, list[set[str]]] = {
     "integrations": [
         {"_redis_versions", "_settings_fields"},
         {"_redis_connections", "_settings_build"},
-        {"__init__", "asyncpg", "fastapi", "opentelemetry", "psycopg", "pydantic_settings", "redis", "sqlalchemy"},
+        {
+            "__init__",
+            "asyncpg",
+            "fastapi",
+            "opentelemetry",
+            "psycopg",
+            "pydantic_settings",
+            "redis",
+            "snapstart",
+            "sqlalchemy",
+        },
     ],
     "doctor": [
         {"results", "wording"},
@@ -109,6 +119,7 @@ PUBLIC = {"__init__", "errors", "events", "rotation"}
 # What pydantic finds wrong with an input is put into words in one place, for settings and `decode`.
 # The plugin clears what stores remember between two tests; no program should.
 # The adapters for databases share what other code has no use for.
+# The hooks for snapshots import AWS's package under the lock that all imports in an event loop are under.
 ALSO = {
     "pytest_plugin": {"_store"},
     "doctor.endpoints": {"_aws"},
@@ -120,6 +131,7 @@ ALSO = {
     "integrations.asyncpg": {"_rotation"},
     "integrations.psycopg": {"_rotation"},
     "integrations._settings_build": {"_pydantic_errors"},
+    "integrations.snapstart": {"_loops"},
     "integrations.sqlalchemy": {"_rotation"},
 }
 # A manager names the type of its pool. It imports no pool at run time, so there is no circle.

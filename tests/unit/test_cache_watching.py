@@ -26,6 +26,10 @@ class Watch:
         """Keep that."""
         self.seen.append("invalidated")
 
+    def forgotten(self) -> None:
+        """Keep that."""
+        self.seen.append("forgotten")
+
     def failed(self) -> None:
         """Keep that."""
         self.seen.append("failed")
@@ -51,8 +55,9 @@ async def test_watching() -> None:
         await reader.refresh()
     cache.invalidate("other")
     cache.invalidate("key")
+    cache.forget()
     await cache.aclose()
-    assert (watch.seen, more.seen) == ([1, 3, "failed", "invalidated", "closed"], [1, 3])
+    assert (watch.seen, more.seen) == ([1, 3, "failed", "invalidated", "forgotten", "closed"], [1, 3])
     stop()
     stop()
     assert not cache._watchers

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from aiocredentials._aws.roles import Role
     from aiocredentials._aws.settings import AnySession
     from aiocredentials._aws.shared_work import Work
+    from aiocredentials._aws.transport import TrustedSession
 
 logger = logging.getLogger("aiocredentials")
 
@@ -261,6 +262,27 @@ class Clients:
                 while self._users:
                     self._call_has_ended.clear()
                     await self._call_has_ended.wait()
+
+    def detached(self) -> list[TrustedSession] | None:
+        """Drop the session and its clients with their AWS credentials; return their transports.
+
+        Nobody uses the transports any more, and the caller closes them. It returns None, and drops
+        nothing, if a call or an opening is under way, or if the caller's own session made the
+        clients: then only `aclose` can end them.
+        """
+        is_in_use = self.has_users or self._shared.is_under_way
+        if is_in_use or is_custom(self._settings.session):
+            return None
+
+        transports: list[TrustedSession] = []
+        if self.by_region:
+            from aiocredentials._aws import transport  # noqa: PLC0415 (it made the clients)
+
+            opened = self.by_region.values()
+            transports = [transport.transport_of(each.client) for each in opened]
+        self._stack = AsyncExitStack()
+        self._forget()
+        return transports
 
     def abandon(self) -> None:
         """Close the sockets, without the loop, which is closed already."""

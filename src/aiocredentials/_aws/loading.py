@@ -19,6 +19,11 @@ _is_loaded = False
 _is_ready_for_roles = False
 
 
+def is_loaded() -> bool:
+    """Return whether the transport was loaded."""
+    return _is_loaded
+
+
 async def load_transport() -> None:
     """Import aioboto3 and load botocore's models in a thread, once per process.
 

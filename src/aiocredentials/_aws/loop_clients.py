@@ -10,13 +10,16 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from aiocredentials._aws.clients import Clients
-from aiocredentials._loops import detached_task
+from aiocredentials._loops import call_in, detached_task
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Coroutine, Generator
+    from typing import Any
 
     from aiocredentials._aws.roles import Role
     from aiocredentials._aws.settings import ClientSettings
+    from aiocredentials._aws.transport import TrustedSession
+    from aiocredentials._loops import Loop
 
 
 class LoopClients:
@@ -48,6 +51,11 @@ class LoopClients:
             regions += tuple(clients.current.by_region)
         return regions
 
+    def forget(self, loop: Loop) -> None:
+        """Drop the clients that no call uses, with their AWS credentials."""
+        for clients in self._all():
+            clients.forget(loop)
+
     async def aclose(self, seconds: float) -> None:
         """Close all clients; `seconds` limits how long that takes."""
         closing = [clients.aclose(seconds) for clients in self._all()]
@@ -72,11 +80,13 @@ class RoleClients:
         self.current = Clients(settings, role)
         self._replaced: set[Clients] = set()
         self._closing: set[asyncio.Task[None]] = set()
+        # The transports of clients that were forgotten, and whose sockets are still open.
+        self._detached: set[TrustedSession] = set()
 
     @property
     def is_in_use(self) -> bool:
         """Whether there is anything to close, or a call to end."""
-        if self._replaced:
+        if self._replaced or self._detached:
             return True
         return self.current.is_in_use
 
@@ -103,6 +113,32 @@ class RoleClients:
         self._replaced.add(failed)
         self.current = Clients(self._settings, self._role)
 
+    def forget(self, loop: Loop) -> None:
+        """Drop the clients that no call uses, with their AWS credentials.
+
+        It doesn't need the loop to run. Sockets are closed when the loop runs next.
+        """
+        self.renew(self.current)
+        for clients in tuple(self._replaced):
+            transports = clients.detached()
+            if transports is not None:
+                self._replaced.discard(clients)
+                self._detached.update(transports)
+        call_in(loop, self._close_unused)
+
+    def _close_unused(self) -> None:
+        """Close what `forget` has left open."""
+        for clients in self._replaced:
+            if not clients.has_users:
+                self._close(clients)
+        if self._detached:
+            self._begin(self._close_detached())
+
+    async def _close_detached(self) -> None:
+        for transport in tuple(self._detached):
+            await transport.close()
+            self._detached.discard(transport)
+
     def _close(self, replaced: Clients) -> None:
         """Close replaced clients that no call uses any more. `aclose` does it if it comes first."""
 
@@ -110,7 +146,9 @@ class RoleClients:
             await replaced.aclose()
             self._replaced.discard(replaced)
 
-        closing = close()
+        self._begin(close())
+
+    def _begin(self, closing: Coroutine[Any, Any, None]) -> None:
         task = detached_task(closing)
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
@@ -119,13 +157,15 @@ class RoleClients:
         """Close all clients; `seconds` limits how long that takes."""
         every = self._all()
         closing = [clients.aclose(seconds) for clients in every]
-        await asyncio.gather(*closing, *self._closing)
+        await asyncio.gather(*closing, *self._closing, self._close_detached())
         self._replaced.clear()
 
     def abandon(self) -> None:
         """Close the sockets when the loop is closed already."""
         for clients in self._all():
             clients.abandon()
+        while self._detached:
+            self._detached.pop().abandon()
 
     def _all(self) -> list[Clients]:
         return [self.current, *self._replaced]

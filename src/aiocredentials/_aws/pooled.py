@@ -17,8 +17,13 @@ from aiocredentials._aws.clients import CLOSE_SECONDS
 from aiocredentials._aws.loop_clients import LoopClients
 from aiocredentials._aws.redact import our_call
 from aiocredentials._aws.regions import Region, default_region
-from aiocredentials._aws.session import Opened, note_refusal, seconds_left
-from aiocredentials._loops import PerLoop, bookkeeping, close_in_each_loop
+from aiocredentials._aws.session import Opened, forget_credentials, note_refusal, seconds_left
+from aiocredentials._loops import (
+    PerLoop,
+    bookkeeping,
+    call_for_each_loop,
+    close_in_each_loop,
+)
 from aiocredentials.errors import PoolClosedError, make_error
 
 if TYPE_CHECKING:
@@ -102,6 +107,16 @@ class PooledSession:
                 if clients.would_fail_again(error):
                     state.renew(clients)
                 raise
+
+    def forget(self) -> None:
+        """Drop the clients of all loops with their AWS credentials. It needs no loop.
+
+        A call that uses one keeps it until it ends.
+        """
+        self._loops.abandon_dead()
+        living = self._loops.living()
+        call_for_each_loop(living, lambda loop, state: state.forget(loop))
+        forget_credentials(self._settings)
 
     async def aclose(self) -> None:
         """Close the clients of all loops; calling it again does nothing.

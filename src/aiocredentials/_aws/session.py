@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
+from aiocredentials._aws import loading
 from aiocredentials._aws.answered_errors import signs_again
 from aiocredentials._aws.loading import load_roles, load_transport
 from aiocredentials._aws.mapping import map_opening_error
@@ -81,6 +82,10 @@ class ClientSource(Protocol):
         """
         ...
 
+    def forget(self) -> None:
+        """Drop the clients that no call uses, and let AWS credentials be loaded anew."""
+        ...
+
 
 class SessionPerCall:
     """Opens an aioboto3 session and a client for each call, and closes both after it.
@@ -99,6 +104,12 @@ class SessionPerCall:
     def profile(self) -> str | None:
         """The AWS profile of the settings."""
         return self._settings.profile
+
+    def forget(self) -> None:
+        """Let AWS credentials be loaded and roles be assumed anew; each call has its own client."""
+        with bookkeeping:
+            self._roles = None
+        forget_credentials(self._settings)
 
     async def region(self) -> Region:
         """Return the default region, as a session finds it."""
@@ -134,7 +145,7 @@ class SessionPerCall:
         with bookkeeping:
             if self._roles is None:
                 self._roles = PerLoop(dict)
-        roles = self._roles.get()
+            roles = self._roles.get()
         assumed = roles.get(role)
         if assumed is None:
             made = await new_role(role, self._settings, SharedWork())
@@ -159,9 +170,11 @@ class SessionPerCall:
 
     def _note_refusal(self, error: Exception, assumed: AssumedRole | None) -> None:
         note_refusal(self._settings, error)
-        if assumed is None or self._roles is None or not signs_again(error):
+        # Another thread may forget all roles.
+        kept = self._roles
+        if assumed is None or kept is None or not signs_again(error):
             return
-        roles = self._roles.get()
+        roles = kept.get()
         # Of many calls that fail together, the first one lets the next call assume the role anew.
         if roles.get(assumed.role) is assumed:
             del roles[assumed.role]
@@ -201,6 +214,23 @@ def note_refusal(settings: ClientSettings, error: Exception) -> None:
     from aiocredentials._aws import chain  # noqa: PLC0415
 
     chain.refuse(core_of(session))
+
+
+def forget_credentials(settings: ClientSettings) -> None:
+    """Drop the TLS contexts that have a private key, and load a session's credentials anew.
+
+    The caller's own session keeps its credentials; later copies of it search for their own.
+    """
+    if not loading.is_loaded():
+        # Nothing was opened yet.
+        return
+    # They were imported together with the transport.
+    from aiocredentials._aws import chain, tls  # noqa: PLC0415
+
+    tls.forget_private_keys()
+    session = settings.session
+    if session is not None and not is_custom(session):
+        chain.refuse(core_of(session))
 
 
 # Opening a session

@@ -69,6 +69,14 @@ async def ssl_context(
     raise TransportError(why=why)
 
 
+def forget_private_keys() -> None:
+    """Forget the contexts that were made with a client certificate, because they hold its key."""
+    with loading:
+        with_key = [files for files in _contexts if files.certificate]
+        for files in with_key:
+            del _contexts[files]
+
+
 def _files(
     verify: Any,
     certificate: str | None,

@@ -40,6 +40,11 @@ if TYPE_CHECKING:
     from aiocredentials._cache.outcomes import Watcher
 
 
+# The system's random numbers, because the state of Python's own generator is the same in all copies
+# of a process that are restored from one snapshot.
+_random = random.SystemRandom()
+
+
 def _only_key(key: Hashable, _: object) -> Keys:
     return (key,)
 
@@ -84,7 +89,7 @@ class AsyncCache(Generic[V]):
         version_of: VersionOf[V] = id,
         share_of: ShareOf[V] | None = None,
         notify: Notify = _no_listener,
-        rng: Random = random.random,
+        rng: Random = _random.random,
     ) -> None:
         self.clock = clock
         self.misses = 0
@@ -217,6 +222,21 @@ class AsyncCache(Generic[V]):
             for key in dict.fromkeys([*cached, *fetched]):
                 # It leaves no value and no version: only the next fetch differs.
                 self._table.blank(key, now)
+
+    def forget(self) -> None:
+        """Forget all values and failures, and cancel the fetches under way.
+
+        The callers that wait for these get the outcome of a new fetch. Versions are kept, so that a
+        rotation is noticed when the next value arrives.
+        """
+        with bookkeeping:
+            fetched = self.flights.forget()
+            cached = list(self._table.by_key)
+            now = self.clock()
+            for key in dict.fromkeys([*cached, *fetched]):
+                self._table.blank(key, now)
+            for watcher in self._watchers_of(self._watchers):
+                watcher.forgotten()
 
     async def aclose(self) -> None:
         """Cancel the fetches of all loops and forget all values. Calling it again does nothing."""

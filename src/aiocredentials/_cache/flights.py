@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import copy
 from collections import OrderedDict
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Generic
 
+from aiocredentials._cache.fetching import fetch_batch, fetch_one
 from aiocredentials._cache.flight import Flight, Follower, LoopFlights
 from aiocredentials._cache.signatures import (
     Clock,
@@ -24,7 +24,7 @@ from aiocredentials._cache.signatures import (
     Report,
     V,
 )
-from aiocredentials._loops import PerLoop, bookkeeping, detached_task, running_loop
+from aiocredentials._loops import PerLoop, bookkeeping, call_in, detached_task, running_loop
 from aiocredentials.errors import (
     CredentialsError,
     EndpointUnreachableError,
@@ -95,7 +95,7 @@ class Flights(Generic[V]):
         """Begin the fetch of a key. Raises `PoolClosedError` after close."""
         flight: Flight[V] = Flight(key)
         flight.past_caches = past_caches
-        flight.task = self._launch([flight], partial(_fetch_one, flight, fetch))
+        flight.task = self._launch([flight], partial(fetch_one, flight, fetch))
         return flight
 
     def begin_batch(
@@ -117,7 +117,7 @@ class Flights(Generic[V]):
         flights = [by_key[key] for key in keys]
 
         distinct = list(dict.fromkeys(flights))
-        self._launch(distinct, partial(_fetch_batch, distinct, fetch))
+        self._launch(distinct, partial(fetch_batch, distinct, fetch))
         return flights
 
     def follow(
@@ -209,6 +209,25 @@ class Flights(Generic[V]):
         with bookkeeping:
             self.closed = True
             self.invalidations.forget()
+        return self._cancel_all(here)
+
+    def forget(self) -> list[Hashable]:
+        """Cancel the fetches of all loops, and return their keys. No outcome of them is kept.
+
+        A loop that is stopped cancels its fetches when it runs again. Call it under the lock.
+        """
+        fetched = self.invalidate_all()
+        self.invalidations.forgotten = self.invalidations.count
+        self._cancel_all(None)
+        return fetched
+
+    def is_forgotten(self, flight: Flight[V]) -> bool:
+        """Return whether everything was forgotten since a fetch began: it answers no caller."""
+        return flight.since < self.invalidations.forgotten
+
+    def _cancel_all(self, here: asyncio.AbstractEventLoop | None) -> list[Task]:
+        """Cancel the tasks of all loops, and return those of the loop that is running here."""
+        with bookkeeping:
             loops = {task: loop for loop, state in self._loops.living() for task in state.tasks}
 
         waiting: list[Task] = []
@@ -217,7 +236,7 @@ class Flights(Generic[V]):
                 task.cancel()
                 waiting.append(task)
             else:
-                _call_in(loop, task.cancel)
+                call_in(loop, task.cancel)
         self._loops.abandon_dead()
         return waiting
 
@@ -305,7 +324,8 @@ class Flights(Generic[V]):
                         flight.given_up = flight.given_up or not flight.waiters
                         flight.outcome = self._cancelled()
                     # A closed cache records no outcome.
-                    flight.given_up = flight.given_up or self.closed
+                    is_unwanted = self.closed or self.is_forgotten(flight)
+                    flight.given_up = flight.given_up or is_unwanted
                 try:
                     reports = self._record(flights)
                 finally:
@@ -329,7 +349,7 @@ class Flights(Generic[V]):
             return
 
         try:
-            fetch = partial(_fetch_one, flight, follower.fetch)
+            fetch = partial(fetch_one, flight, follower.fetch)
             flight.task = self._launch([flight], fetch)
         except Exception as error:  # noqa: BLE001 (it belongs to the waiters, whatever it is)
             # The pool was closed, or a task factory fails.
@@ -357,7 +377,7 @@ class Flights(Generic[V]):
         """Let no later caller join a fetch, and cancel it if no caller waits for it."""
         state.remove(flight)
         # This may be another thread's loop, where a caller may be about to wait for the fetch.
-        _call_in(loop, self._give_up, flight)
+        call_in(loop, self._give_up, flight)
 
     def _give_up(self, flight: Flight[V]) -> None:
         """Cancel a fetch if no caller waits for it."""
@@ -380,41 +400,3 @@ class Flights(Generic[V]):
                 flight.given_up = True
             self._record(flights)
             self._unregister(state, flights)
-
-
-def _call_in(
-    loop: asyncio.AbstractEventLoop,
-    function: Callable[..., object],
-    *arguments: object,
-) -> None:
-    """Call a function in its loop, of whichever thread that is."""
-    # A loop that has just been closed raises RuntimeError.
-    with contextlib.suppress(RuntimeError):
-        loop.call_soon_threadsafe(function, *arguments)
-
-
-async def _fetch_one(flight: Flight[V], fetch: Fetch[V]) -> None:
-    """Fetch the outcome of a flight: a value, or the exception that the fetch raises."""
-    try:
-        flight.outcome = await fetch(past_caches=flight.past_caches)
-    except Exception as error:  # noqa: BLE001 (it belongs to the waiters, whatever it is)
-        flight.outcome = without_traceback(error)
-
-
-async def _fetch_batch(flights: Sequence[Flight[V]], fetch: FetchBatch[V]) -> None:
-    """Fetch the outcomes of several flights by one fetch."""
-    try:
-        past_caches = any(flight.past_caches for flight in flights)
-        outcomes = await fetch(past_caches=past_caches)
-        for flight in flights:
-            flight.outcome = outcomes[flight.key]
-    except Exception as error:  # noqa: BLE001 (it belongs to the waiters, whatever it is)
-        for flight in flights:
-            flight.outcome = without_traceback(error)
-
-
-def without_traceback(error: Exception) -> Exception:
-    """Return a copy of a `CredentialsError`: it keeps no frame, and its traceback doesn't grow."""
-    if isinstance(error, CredentialsError):
-        return copy.copy(error)
-    return error

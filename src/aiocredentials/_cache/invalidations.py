@@ -27,6 +27,8 @@ class Invalidations:
         Marks from before the oldest fetch under way are forgotten. To find the first key of a dict
         would take longer the more keys were deleted before it.
         """
+        self.forgotten = 0
+        """The number of the last invalidation that ended all fetches under way."""
         self._last_of_all = 0
         """The number of the last invalidation of everything."""
 

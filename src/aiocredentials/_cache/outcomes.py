@@ -49,6 +49,10 @@ class Watcher(Protocol[V_contra]):
         """Note that the value was invalidated, so another read fetches a newer one."""
         ...
 
+    def forgotten(self) -> None:
+        """Drop all values, and read again."""
+        ...
+
     def failed(self) -> None:
         """Note that a fetch failed, so another read finds out how long the back-off lasts."""
         ...

@@ -317,6 +317,9 @@ class Reader(Generic[V]):
 
         If not, note the facts that the next decision needs.
         """
+        if self._flights.is_forgotten(landed):
+            # The next decision begins a new fetch.
+            return False
         outcome = landed.outcome
         if isinstance(outcome, CredentialsError) and outcome.transient:
             call.failure = outcome
@@ -346,6 +349,8 @@ class Reader(Generic[V]):
         asked: int,
     ) -> bool:
         """Return whether the outcome of a fetch, perhaps under an alias, is one for this reader."""
+        if self._flights.is_forgotten(landed):
+            return False
         if landed.overtaken and asked > landed.since:
             # The fetch began before an invalidation, and the caller asked after it.
             return False

@@ -145,6 +145,8 @@ class _Watch:
                 async for secret in changes:
                     is_new = secret.version_id != self._seen
                     await self._see(secret, is_new=is_new)
+                    # While the next version is waited for, nothing here holds this one.
+                    del secret
         except PoolClosedError:
             return False
         except RuntimeError as error:

@@ -25,6 +25,9 @@ _PAUSE_SPREAD = 0.75
 _STREAK_GAP = 2 * _LONGEST_PAUSE
 # This many versions are remembered whose refusal was logged.
 _LOGGED = 16
+# Copies of a process that are restored from one snapshot have Python's own generator in the same
+# state.
+_random = random.SystemRandom()
 
 
 class Verdicts:
@@ -124,7 +127,7 @@ class Verdicts:
         pause = max(pause, _SHORTEST_PAUSE)
         pause = min(pause, _LONGEST_PAUSE)
         # The random factor spreads the logins of a fleet, and protects nothing.
-        factor = random.uniform(_PAUSE_SPREAD, 1.0)  # noqa: S311 (not for cryptography)
+        factor = _random.uniform(_PAUSE_SPREAD, 1.0)
         return pause * factor
 
     def _is_accepted(self, version_id: str) -> bool:
