@@ -58,7 +58,10 @@ class CredentialsPool:
         ```
 
     Args:
-        region_name: The region of secrets that don't name their own.
+        region_name: The region of secrets that don't name their own: the primary region.
+        replica_regions: Regions with replicas of these secrets. If the primary region fails, they
+            are asked in this order, inside the same `timeout`. `Secret.region` is the one that
+            answered.
         session: An `aioboto3.Session`, an aiobotocore `AioSession` or a `CustomSession`.
         endpoint_url: The endpoint of Secrets Manager, instead of the region's own.
         config: An `aiobotocore.config.AioConfig`.
@@ -84,6 +87,7 @@ class CredentialsPool:
         self,
         region_name: str | None = None,
         *,
+        replica_regions: list[str] | tuple[str, ...] = (),
         session: aioboto3.Session | AioSession | CustomSession | None = None,
         endpoint_url: str | None = None,
         config: AioConfig | None = None,
@@ -118,6 +122,7 @@ class CredentialsPool:
             max_secrets=max_secrets,
             listener=listener,
             clock=clock or CLOCK,
+            replica_regions=replica_regions,
         )
         self._policy = check_policy(policy)
         self._prefetch = tuple(prefetch)
