@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from mutations import aws, cache, doctor, rotation, sessions, store, values
+from mutations import aws, cache, doctor, replicas, rotation, sessions, store, values
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE_TESTS = [
@@ -55,7 +55,12 @@ CACHE_TESTS = [
 # A file that isn't here has the tests of the cache.
 TESTS = {
     "_json_copies.py": ["test_json_copies.py"],
-    "_aws/gateway.py": [*CACHE_TESTS, "../server/test_healing.py"],
+    "_aws/gateway.py": [*CACHE_TESTS, "test_replicas.py", "../server/test_healing.py"],
+    "_aws/known_versions.py": ["test_known_versions.py"],
+    "_aws/region_health.py": ["test_region_health.py", "test_replicas.py"],
+    "_aws/replica_reads.py": ["test_replicas.py"],
+    "_aws/replicas.py": ["test_replicas.py"],
+    "_aws/requests.py": ["test_replicas.py"],
     "_loops.py": [*CACHE_TESTS, "test_cancelled_inside.py", "../server/test_fork.py"],
     "_aws/pooled.py": ["../server/test_healing.py"],
     "_aws/chain.py": ["../server/test_credential_process.py"],
@@ -116,7 +121,7 @@ class Mutation(NamedTuple):
 
 MUTATIONS = [
     Mutation(name, old, new, file)
-    for table in (cache, aws, sessions, store, values, rotation, doctor)
+    for table in (cache, aws, sessions, store, values, rotation, doctor, replicas)
     for name, file, old, new in table.MUTATIONS
 ]
 

@@ -225,7 +225,7 @@ def put_arn(secret: Secret, arn: str) -> None:
 
 
 class ReplicaStatus(NamedTuple):
-    """The state of a secret's replica in one region, as AWS describes it in the primary region."""
+    """The state of a secret's replica in one region, as AWS describes it."""
 
     region: str
     """The region of the replica."""
@@ -269,4 +269,4 @@ class SecretDescription:
     primary_region: str | None
     """The region of the primary secret, if this secret is a replica or has replicas."""
     replicas: tuple[ReplicaStatus, ...] = ()
-    """The replicas of a primary secret. A replica itself is described without them."""
+    """The replicas of the secret, as AWS lists them. They are empty for a secret without any."""

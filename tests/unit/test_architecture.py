@@ -87,7 +87,8 @@ INSIDE: dict[str, list[set[str]]] = {
     "doctor": [
         {"results", "wording"},
         {"identity", "route", "search", "answers", "layout"},
-        {"probe", "advice", "endpoints", "rows"},
+        {"probe", "advice", "endpoints", "replicas"},
+        {"rows"},
         {"diagnosis", "rendering"},
         {"__init__", "cli"},
     ],

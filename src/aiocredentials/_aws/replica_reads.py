@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, cast
 
-from aiocredentials._identifiers import in_region
 from aiocredentials._loops import running_loop
 from aiocredentials.errors import (
     AuthenticationError,
@@ -52,8 +51,7 @@ class Place:
         """Return a request as this region understands it."""
         if self.is_primary:
             return request
-        name = in_region(request.secret_name, self.region.name)
-        return request._replace(secret_name=name, region=self.region)
+        return request.in_region(self.region)
 
 
 class NoAnswer(NamedTuple):

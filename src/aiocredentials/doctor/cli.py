@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, NoReturn
 
-from aiocredentials import AsyncCredentialsManager, __version__
+from aiocredentials import AsyncCredentialsManager, CredentialsPool, __version__
 from aiocredentials.doctor.diagnosis import diagnose
 from aiocredentials.doctor.layout import fitting, harmless, printable
 from aiocredentials.doctor.rendering import as_json, as_text
@@ -95,6 +95,11 @@ def _check(options: argparse.Namespace, doctor: argparse.ArgumentParser) -> None
                 timeout=options.timeout,
                 policy=None,
             )
+        CredentialsPool(
+            options.region,
+            endpoint_url=options.endpoint_url,
+            replica_regions=options.replica_regions,
+        )
     except ValueError as error:
         message = str(error)
         # The message repeats the URL with escaped characters. A malformed URL can't be split into
@@ -256,6 +261,14 @@ def _add_arguments(doctor: argparse.ArgumentParser) -> None:
         help="don't search other regions",
     )
     doctor.add_argument(
+        "--replica-region",
+        dest="replica_regions",
+        metavar="REGION",
+        action="append",
+        default=[],
+        help="region that is asked for replicas of the secrets; may be repeated",
+    )
+    doctor.add_argument(
         "--keys",
         action="store_true",
         help="show the names of all JSON keys, including names that may be secrets themselves",
@@ -286,6 +299,7 @@ async def _diagnose(options: argparse.Namespace, *, fancy: bool) -> Report:
         regions=options.regions,
         search=not options.no_search,
         show_keys=options.keys,
+        replica_regions=options.replica_regions,
         tell=step.set,
     )
     if not fancy:
