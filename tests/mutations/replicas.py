@@ -35,7 +35,7 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "            pass",
     ),
     (
-        "pauses don't grow",
+        "the pauses of a region don't grow",
         "_aws/region_health.py",
         "        doublings = min(self._pauses - 1, _MOST_DOUBLINGS)",
         "        doublings = 0",

@@ -9,6 +9,7 @@ secret has one entry in the cache, and a failover isn't taken for a rotation.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 from collections import deque
@@ -242,7 +243,10 @@ class ReplicatedGateway:
 
     def _warn_of_unlisted(self, warn: Callable[[str], None]) -> None:
         for region in self._replica_regions:
-            hint = hint_if_unlisted(region.name)
+            hint = ""
+            # A hint must not break a read, whatever is in botocore's data.
+            with contextlib.suppress(Exception):
+                hint = hint_if_unlisted(region.name)
             if hint:
                 warn(f"replica_regions: {hint}")
 
