@@ -119,8 +119,8 @@ class Evicted(SecretEvent):
 class FailedOver(SecretEvent):
     """The primary region failed, and a replica region answered: reads go there from now on.
 
-    It is reported once per outage, with the secret whose read found it out. `region_name` is the
-    primary region.
+    It is reported once per outage, with the secret whose read found it out; the name is empty if
+    that was a batch. `region_name` is the primary region.
     """
 
     replica_region: str

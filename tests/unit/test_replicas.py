@@ -168,6 +168,19 @@ async def test_all_regions_fail() -> None:
     assert (error.__cause__, error.__context__) == (None, None)
 
 
+async def test_where_the_region_was_configured() -> None:
+    """The error says where this caller's region was configured, though the failure was seen by another caller."""
+    aws = FakeRegions()
+    aws.primary.fail()
+    aws.replica.fail()
+    async with pool_of(aws, clock=FakeClock()) as pool:
+        sources = [
+            (await error_from(pool)).region_source,
+            (await error_from(pool, arn_of("prod/db"))).region_source,
+        ]
+    assert sources == ["the pool", "the secret's ARN"]
+
+
 async def test_the_replicas_refusal_is_not_the_primarys() -> None:
     """A secret that isn't replicated fails with the primary's transient error, so the stale value is served."""
     aws, clock = FakeRegions(), FakeClock()

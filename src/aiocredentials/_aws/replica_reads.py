@@ -65,7 +65,10 @@ class Read:
 
     def __init__(self, primary: Place, request: SecretRequest, reports: Reports) -> None:
         self._primary = primary
-        self._request = request._replace(region=primary.region)
+        if request.region is None:
+            request = request._replace(region=primary.region)
+        # Otherwise the region has the caller's own source.
+        self._request = request
         self._reports = reports
         self._error: CredentialsError | None = None
         """The error of the primary region."""
@@ -155,7 +158,7 @@ def unanswered(
     If the primary region wasn't asked, the error is the one for which it is left alone.
     """
     cause = cast("CredentialsError", error or primary.health.error)
-    failure = for_caller(cause, **request.facts(primary.region))
+    failure = for_caller(cause, **request.facts())
     listed = ", ".join(f"{region} ({reply})" for region, reply in replies.items())
     if listed:
         set_what(failure, f"{what_of(cause)} No replica region has an answer: {listed}.")
