@@ -92,6 +92,7 @@ TESTS = {
     "_pydantic_errors.py": ["test_decode.py"],
     "_formats.py": ["test_credentials.py", "test_redis_credentials.py"],
     "_secret.py": ["test_secret.py"],
+    "doctor/replicas.py": ["test_doctor_replicas.py"],
     "doctor/probe.py": ["../server/test_doctor_secrets.py"],
     "doctor/layout.py": ["test_doctor_report.py"],
     "doctor/wording.py": ["test_doctor_wording.py"],

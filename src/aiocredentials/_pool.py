@@ -63,7 +63,8 @@ class CredentialsPool:
             are asked in this order, inside the same `timeout`. `Secret.region` is the one that
             answered.
         session: An `aioboto3.Session`, an aiobotocore `AioSession` or a `CustomSession`.
-        endpoint_url: The endpoint of Secrets Manager, instead of the region's own.
+        endpoint_url: The endpoint of Secrets Manager, instead of the region's own. It is in one
+            region, so it excludes `replica_regions`.
         config: An `aiobotocore.config.AioConfig`.
         timeout: For one whole fetch (loading AWS credentials, connecting, retrying, reading), in
             seconds or as a `timedelta`.

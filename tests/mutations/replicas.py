@@ -89,6 +89,13 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "            if secret._born >= known.born:",
         "            if True:",
     ),
+    # doctor/replicas.py
+    (
+        "a replica that lags looks like the primary",
+        "doctor/replicas.py",
+        "            is_same = version_id == primary.version_id",
+        "            is_same = True",
+    ),
     # _aws/replicas.py and _aws/replica_reads.py
     (
         "a replica's answer has its own ARN",
@@ -101,6 +108,12 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "_aws/requests.py",
         "        name = in_region(self.secret_name, region.name)",
         "        name = self.secret_name",
+    ),
+    (
+        "a read has one timeout per region",
+        "_aws/replicas.py",
+        "            seconds = end - loop.time()",
+        "            seconds = self._timeout",
     ),
     (
         "regions that are left alone are never asked",

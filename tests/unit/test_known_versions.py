@@ -178,7 +178,7 @@ STEPS = st.lists(
 
 
 @given(steps=STEPS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @example(steps=["rotate", "replicate", "rotate", "read", "primary fails"])
 @example(steps=["rotate", "read", "primary fails", "read", "replicate", "replica fails", "read"])
 def test_no_reader_goes_back(steps: Sequence[str]) -> None:
