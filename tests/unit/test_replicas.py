@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from aiobotocore.config import AioConfig
 
 from aiocredentials import (
     AccessDeniedError,
@@ -25,12 +24,7 @@ from aiocredentials import (
 from aiocredentials.events import FailedBack, FailedOver, Rotated, SecretEvent
 from aiocredentials.testing import FakeClock
 from unit.cache_model import virtual
-from unit.fake_regions import PRIMARY, REPLICA, THIRD, FakeRegions, arn_of, error_of, pool_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from server.stub import StubSecretsManager
+from unit.fake_regions import PRIMARY, REPLICA, THIRD, FakeRegions, arn_of, pool_of
 
 POLICY = CachePolicy(ttl=10, jitter=0, refresh_ahead=None, max_stale=1000)
 
@@ -109,16 +103,6 @@ async def test_another_region() -> None:
                 await manager.secret()
             with pytest.raises(InternalServiceError):
                 await manager.describe()
-    assert aws.primary.calls == aws.replica.calls == []
-
-
-async def test_batches_of_another_region() -> None:
-    """A batch of another region fails alone, too."""
-    aws = FakeRegions()
-    aws.third.fail("ThrottlingException")
-    async with pool_of(aws, policy=POLICY) as pool:
-        with pytest.raises(ExceptionGroup):
-            await pool.prefetch(arn_of("prod/db", THIRD))
     assert aws.primary.calls == aws.replica.calls == []
 
 
@@ -434,79 +418,6 @@ async def test_no_news_without_an_answer(caplog: pytest.LogCaptureFixture) -> No
     assert caplog.records == []
 
 
-async def test_prefetch() -> None:
-    """A batch fails over as a whole, by name and by ARN; what the replica refuses is the primary's failure."""
-    aws = FakeRegions()
-    for name in ("prod/arn", "prod/denied", "prod/late"):
-        aws.store(name, 2)
-    aws.replicate()
-    aws.store("prod/new", 1)
-    aws.replica.refused["prod/denied"] = "AccessDeniedException"
-    async with pool_of(aws, policy=POLICY, clock=FakeClock()) as pool:
-        await pool.prefetch("prod/late")
-        aws.replica.secrets["prod/late"] = aws.primary.secrets["prod/db"]  # version 1: it lags
-        pool.manager("prod/late").invalidate()
-        aws.primary.fail("ThrottlingException")
-        with pytest.raises(ExceptionGroup) as info:
-            await pool.prefetch("prod/db", arn_of("prod/arn"), "prod/denied", "prod/late", "prod/new")
-        assert pool.stats().entries == 2
-        assert (await pool.manager("prod/db").secret()).region == REPLICA
-        assert (await pool.manager("prod/arn").secret()).arn == arn_of("prod/arn")
-    failures: dict[str | None, str] = {}
-    for error in info.value.exceptions:
-        assert isinstance(error, ThrottledError)
-        assert error.region_name == PRIMARY
-        failures[error.secret_name] = str(error)
-    assert failures.keys() == {"prod/denied", "prod/late", "prod/new"}
-    assert f"{REPLICA} (AccessDeniedError)" in failures["prod/denied"]
-    assert f"{REPLICA} (an older version)" in failures["prod/late"]
-    assert f"{REPLICA} (SecretNotFoundError)" in failures["prod/new"]
-    assert aws.replica.calls == ["batch"]
-
-
-async def test_prefetch_from_the_primary() -> None:
-    """As long as the primary region answers, its outcomes are those of the batch."""
-    aws = FakeRegions()
-    aws.primary.refused["prod/db"] = "AccessDeniedException"
-    aws.store("prod/other", 1)
-    async with pool_of(aws, policy=POLICY) as pool:
-        with pytest.raises(ExceptionGroup) as info:
-            await pool.prefetch("prod/db", "prod/other")
-        assert (await pool.manager("prod/other").secret()).region == PRIMARY
-    (error,) = info.value.exceptions
-    assert isinstance(error, AccessDeniedError)
-
-
-async def test_a_replica_that_refuses_batches() -> None:
-    """If the replica allows no batches, the secrets are asked there singly, as in the primary region."""
-    aws = FakeRegions()
-    batch = aws.replica.batch_get_secret_value
-
-    async def denied(**parameters: Any) -> dict[str, Any]:  # noqa: ANN401 - botocore's arguments
-        await batch(**parameters)
-        raise error_of("AccessDeniedException")
-
-    aws.replica.batch_get_secret_value = denied  # type: ignore[method-assign]
-    aws.primary.fail()
-    async with pool_of(aws, policy=POLICY, clock=FakeClock()) as pool:
-        await pool.prefetch("prod/db")
-        assert (await pool.manager("prod/db").secret()).region == REPLICA
-    assert aws.replica.calls == ["batch", "get"]
-
-
-async def test_a_replica_that_refuses_our_credentials() -> None:
-    """A replica that doesn't accept our AWS credentials has no answer; the failure is the primary's."""
-    aws = FakeRegions()
-    aws.primary.fail("ThrottlingException")
-    aws.replica.fail("InvalidClientTokenId")
-    async with pool_of(aws, policy=POLICY, clock=FakeClock()) as pool:
-        with pytest.raises(ExceptionGroup) as info:
-            await pool.prefetch("prod/db")
-    (error,) = info.value.exceptions
-    assert isinstance(error, ThrottledError)
-    assert "AuthenticationError" in str(error)
-
-
 async def test_a_listener_that_fails() -> None:
     """A listener that fails on a failover disturbs no read."""
     aws = FakeRegions()
@@ -518,19 +429,6 @@ async def test_a_listener_that_fails() -> None:
     async with pool_of(aws, listener=listener) as pool:
         assert (await pool.manager("prod/db").secret()).region == REPLICA
         await asyncio.sleep(0)
-
-
-async def test_a_batch_that_leaves_a_secret_out() -> None:
-    """What a batch has no answer for is asked singly, as without replicas."""
-    aws = FakeRegions()
-
-    async def empty(**_: Any) -> dict[str, Any]:  # noqa: ANN401 - botocore's arguments
-        return {}
-
-    aws.primary.batch_get_secret_value = empty  # type: ignore[method-assign]
-    async with pool_of(aws, policy=POLICY) as pool:
-        await pool.prefetch("prod/db")
-    assert aws.primary.calls == ["get"]
 
 
 async def test_two_loops_that_begin_together() -> None:
@@ -555,47 +453,6 @@ async def test_two_loops_that_begin_together() -> None:
         assert gateway._places is before
 
 
-def make(*replicas: Any, **settings: Any) -> Callable[[], CredentialsPool]:  # noqa: ANN401 - right and wrong arguments
-    """Return a function that makes a pool."""
-    listed = settings.pop("replica_regions", list(replicas))
-    return lambda: CredentialsPool(**{"region_name": PRIMARY, "replica_regions": listed, **settings})
-
-
-@pytest.mark.parametrize(
-    ("pool", "kind", "sentence"),
-    [
-        (make(replica_regions="eu-central-1"), TypeError, r"is a string: give a list, such as \['eu-central-1'\]"),
-        (make(replica_regions=""), TypeError, "is a string"),
-        (make(replica_regions=None), TypeError, "is a NoneType: give a list"),
-        (make(7), TypeError, "has a int: give the names"),
-        (make(""), ValueError, "has '', which isn't the name of a region"),
-        (make("eu-central1"), ValueError, "write it as 'eu-central-1'"),
-        (make("Frankfurt"), ValueError, "'Frankfurt', which isn't the name"),
-        (make(f"eu-{'a' * 70}-1"), ValueError, "isn't the name of a region"),
-        (make(PRIMARY), ValueError, "which is the primary region: list the other regions"),
-        (make(THIRD, config=AioConfig(region_name=THIRD)), ValueError, "which is the primary region"),
-        (make(REPLICA, REPLICA), ValueError, "'eu-central-1' twice"),
-        (make(REPLICA, endpoint_url="http://127.0.0.1:1"), ValueError, "endpoint_url is one endpoint"),
-    ],
-)
-def test_wrong_arguments(pool: Callable[[], CredentialsPool], kind: type[Exception], sentence: str) -> None:
-    """A list that can't work is refused when the pool is made, with what to do."""
-    with pytest.raises(kind, match=sentence):
-        pool()
-
-
-async def test_a_region_that_nobody_knows(monkeypatch: pytest.MonkeyPatch, stub: StubSecretsManager) -> None:
-    """A mistyped region is noticed at the first read, not in the first outage; the warning names the caller's line."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", stub.url)
-    pool = CredentialsPool(PRIMARY, replica_regions=["eu-centrall-1", REPLICA], policy=None)
-    async with pool:
-        with pytest.warns(UserWarning, match="did you mean 'eu-central-1'") as caught:
-            await pool.manager("prod/db").secret()
-        await pool.manager("prod/db").secret()
-    (warning,) = caught
-    assert warning.filename == __file__
-
-
 async def test_no_value_in_an_error() -> None:
     """No frame of the error of a read, and nothing chained to it, has the answer that was refused."""
     aws = FakeRegions()
@@ -609,22 +466,3 @@ async def test_no_value_in_an_error() -> None:
     held = [value for frame, _ in traceback.walk_tb(error.__traceback__) for value in frame.f_locals.values()]
     assert held
     assert not [value for value in held if isinstance(value, Secret)]
-
-
-async def test_no_replicas() -> None:
-    """An empty list is a pool without replicas."""
-    aws = FakeRegions()
-    aws.primary.fail()
-    async with CredentialsPool(PRIMARY, replica_regions=[], session=aws, policy=None) as pool:
-        error = await error_from(pool)
-    assert "replica" not in str(error)
-
-
-async def test_the_same_list_in_each_region() -> None:
-    """If the environment names the primary region, it may be in the list, which can be the same everywhere."""
-    aws = FakeRegions()
-    async with CredentialsPool(replica_regions=[PRIMARY, REPLICA], session=aws, policy=None) as pool:
-        assert (await pool.manager("prod/db").secret()).region == PRIMARY
-        aws.primary.fail()
-        assert (await pool.manager("prod/db").secret()).region == REPLICA
-    assert len(aws.primary.calls) == 2
