@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from mutations import aws, cache, doctor, roles, rotation, sessions, snapshots, store, values
+from mutations import aws, cache, doctor, replicas, roles, rotation, sessions, snapshots, store, values
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE_TESTS = [
@@ -60,12 +60,16 @@ TESTS = {
     "_aws/assuming.py": ROLE_TESTS,
     "_aws/clients.py": [*ROLE_TESTS, "../server/test_snapshots.py"],
     "_aws/loop_clients.py": [*ROLE_TESTS, "../server/test_snapshots.py"],
-    "_aws/requests.py": ROLE_TESTS,
+    "_aws/requests.py": [*ROLE_TESTS, "test_replicas.py"],
     "_aws/roles.py": ROLE_TESTS,
     "_aws/session.py": [*ROLE_TESTS, "../server/test_snapshots.py"],
     "_prefetch.py": [*CACHE_TESTS, *ROLE_TESTS],
     "_json_copies.py": ["test_json_copies.py"],
-    "_aws/gateway.py": [*CACHE_TESTS, "../server/test_healing.py"],
+    "_aws/gateway.py": [*CACHE_TESTS, "test_replicas.py", "../server/test_healing.py"],
+    "_aws/known_versions.py": ["test_known_versions.py"],
+    "_aws/region_health.py": ["test_region_health.py", "test_replicas.py"],
+    "_aws/replica_reads.py": ["test_replicas.py"],
+    "_aws/replicas.py": ["test_replicas.py", "test_replica_batches.py"],
     "_loops.py": [*CACHE_TESTS, "test_cancelled_inside.py", "../server/test_fork.py"],
     "_aws/pooled.py": ["../server/test_healing.py"],
     "_aws/chain.py": ["../server/test_credential_process.py"],
@@ -97,6 +101,7 @@ TESTS = {
     "_pydantic_errors.py": ["test_decode.py"],
     "_formats.py": ["test_credentials.py", "test_redis_credentials.py"],
     "_secret.py": ["test_secret.py"],
+    "doctor/replicas.py": ["test_doctor_replicas.py"],
     "doctor/probe.py": ["../server/test_doctor_secrets.py"],
     "doctor/layout.py": ["test_doctor_report.py"],
     "doctor/wording.py": ["test_doctor_wording.py"],
@@ -129,7 +134,7 @@ class Mutation(NamedTuple):
 
 MUTATIONS = [
     Mutation(name, old, new, file)
-    for table in (cache, aws, sessions, roles, store, values, rotation, doctor, snapshots)
+    for table in (cache, aws, sessions, roles, replicas, store, values, rotation, doctor, snapshots)
     for name, file, old, new in table.MUTATIONS
 ]
 

@@ -5,7 +5,7 @@ from aiocredentials._aws.settings import CustomSession
 from aiocredentials._cache.policy import CachePolicy
 from aiocredentials._manager import AsyncCredentialsManager
 from aiocredentials._pool import CredentialsPool
-from aiocredentials._secret import Secret, SecretDescription
+from aiocredentials._secret import ReplicaStatus, Secret, SecretDescription
 from aiocredentials._store import CacheStats, forget_all
 from aiocredentials.credentials import DatabaseCredentials, RedisCredentials
 from aiocredentials.errors import (
@@ -53,6 +53,7 @@ __all__ = [
     "MalformedResponseError",
     "PoolClosedError",
     "RedisCredentials",
+    "ReplicaStatus",
     "Secret",
     "SecretDecryptionError",
     "SecretDeletedError",

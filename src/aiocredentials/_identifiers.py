@@ -42,3 +42,16 @@ def region_in(identifier: str) -> str | None:
     if match is None:
         return None
     return match["region"]
+
+
+def in_region(identifier: str, region: str) -> str:
+    """Return an ARN as it is in another region, where the secret has a replica, or is one.
+
+    The ARN of a replica differs from its primary's in the region alone (user guide, "Replicate
+    secrets to multiple Regions"). A name stays as it is.
+    """
+    if region_in(identifier) is None:
+        return identifier
+    parts = identifier.split(":", 4)
+    parts[3] = region
+    return ":".join(parts)

@@ -59,9 +59,13 @@ class CredentialsPool:
         ```
 
     Args:
-        region_name: The region of secrets that don't name their own.
+        region_name: The region of secrets that don't name their own: the primary region.
+        replica_regions: Regions with replicas of these secrets. If the primary region fails, they
+            are asked in this order, inside the same `timeout`. `Secret.region` is the one that
+            answered.
         session: An `aioboto3.Session`, an aiobotocore `AioSession` or a `CustomSession`.
-        endpoint_url: The endpoint of Secrets Manager, instead of the region's own.
+        endpoint_url: The endpoint of Secrets Manager, instead of the region's own. It is in one
+            region, so it excludes `replica_regions`.
         config: An `aiobotocore.config.AioConfig`.
         timeout: For one whole fetch (loading AWS credentials, connecting, retrying, reading), in
             seconds or as a `timedelta`.
@@ -90,6 +94,7 @@ class CredentialsPool:
         self,
         region_name: str | None = None,
         *,
+        replica_regions: list[str] | tuple[str, ...] = (),
         session: aioboto3.Session | AioSession | CustomSession | None = None,
         endpoint_url: str | None = None,
         config: AioConfig | None = None,
@@ -129,6 +134,7 @@ class CredentialsPool:
             max_secrets=max_secrets,
             listener=listener,
             clock=clock or CLOCK,
+            replica_regions=replica_regions,
         )
         self._policy = check_policy(policy)
         self._prefetch = tuple(prefetch)

@@ -87,6 +87,36 @@ class Reporter:
                 error,
             )
 
+    def failed_over(
+        self,
+        request: SecretRequest,
+        replica_region: str,
+        error: CredentialsError,
+    ) -> None:
+        """Report that reads go to a replica region. The request is located in the primary one."""
+        logger.warning(
+            "Region %r failed (%s): reads go to %r",
+            request.region_name,
+            type(error).__name__,
+            replica_region,
+        )
+        if self._listener is not None:
+            # It was imported with the listener.
+            from aiocredentials import events  # noqa: PLC0415
+
+            subject = _Report(request).subject()
+            event = events.FailedOver(**subject, replica_region=replica_region, error=error)
+            tell(self._listener, event)
+
+    def failed_back(self, request: SecretRequest) -> None:
+        """Report that reads go to the primary region again."""
+        logger.info("Region %r answers again: reads go to it", request.region_name)
+        if self._listener is not None:
+            from aiocredentials import events  # noqa: PLC0415 (imported with the listener)
+
+            subject = _Report(request).subject()
+            tell(self._listener, events.FailedBack(**subject))
+
     def _log_recovery(self, secret_name: str, region_name: str) -> None:
         key = (secret_name, region_name)
         with bookkeeping:
@@ -122,7 +152,7 @@ class _Report(NamedTuple):
             return ""
         return self.value.region
 
-    def _subject(self) -> dict[str, Any]:
+    def subject(self) -> dict[str, Any]:
         """Return the fields that all events have."""
         return {
             "secret_name": self.secret_name,
@@ -133,7 +163,7 @@ class _Report(NamedTuple):
     def _version(self) -> dict[str, Any]:
         """Return the fields of an event about one version."""
         secret = cast("Secret", self.value)
-        return {**self._subject(), "version_id": secret.version_id}
+        return {**self.subject(), "version_id": secret.version_id}
 
     def event(self, word: str) -> SecretEvent:
         """Make the event for a listener, by the word that the cache has for its kind."""
@@ -153,7 +183,7 @@ class _Report(NamedTuple):
             case "failed":
                 return self._failure(events.RefreshFailed if self.refresh else events.FetchFailed)
             case _:
-                return events.Evicted(**self._subject())
+                return events.Evicted(**self.subject())
 
     def _failure(
         self,
@@ -161,7 +191,7 @@ class _Report(NamedTuple):
     ) -> FetchFailed | RefreshFailed:
         error = cast("CredentialsError", self.error)
         return kind(
-            **self._subject(),
+            **self.subject(),
             error=error,
             duration=self.duration,
         )

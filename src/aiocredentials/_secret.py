@@ -65,9 +65,9 @@ class Secret:
     name: str
     """The secret's friendly name."""
     arn: str
-    """The secret's full ARN."""
+    """The secret's full ARN. It is the one of the primary region, also if a replica answered."""
     region: str
-    """The region that the secret was fetched from."""
+    """The region that answered. It is a replica region of the pool if its primary region failed."""
     version_id: str
     """The id of this version."""
     version_stages: tuple[str, ...]
@@ -219,6 +219,24 @@ class Secret:
         raise TypeError(_NOT_PICKLED)
 
 
+def put_arn(secret: Secret, arn: str) -> None:
+    """Give a secret that was just made another ARN: the one that it has in another region."""
+    object.__setattr__(secret, "arn", arn)
+
+
+class ReplicaStatus(NamedTuple):
+    """The state of a secret's replica in one region, as AWS describes it."""
+
+    region: str
+    """The region of the replica."""
+    status: str | None
+    """`InSync`, `InProgress` or `Failed` (API reference, ReplicationStatusType)."""
+    message: str | None
+    """AWS's explanation of the status."""
+    kms_key_id: str | None
+    """The KMS key of the replica, as AWS names it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretDescription:
     """A secret as AWS describes it: its versions and its rotation, without its value.
@@ -229,9 +247,9 @@ class SecretDescription:
     name: str
     """The secret's friendly name."""
     arn: str
-    """The secret's full ARN."""
+    """The secret's full ARN. It is the one of the primary region, also if a replica answered."""
     region: str
-    """The region that described the secret."""
+    """The region that answered."""
     versions: Mapping[str, tuple[str, ...]]
     """The staging labels of each version, by version id. Versions without a label are left out."""
     kms_key_id: str | None
@@ -250,3 +268,5 @@ class SecretDescription:
     """The time by which AWS will rotate the secret next. It is in the past if a rotation failed."""
     primary_region: str | None
     """The region of the primary secret, if this secret is a replica or has replicas."""
+    replicas: tuple[ReplicaStatus, ...] = ()
+    """The replicas of the secret, as AWS lists them. They are empty for a secret without any."""

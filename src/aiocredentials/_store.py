@@ -17,7 +17,7 @@ from weakref import WeakSet
 from aiocredentials._aws.gateway import Gateway
 from aiocredentials._cache import HIT, STALE, AsyncCache, Reader
 from aiocredentials._identifiers import identifiers
-from aiocredentials._loops import bookkeeping, forgetting
+from aiocredentials._loops import bookkeeping, forgetting, loading
 from aiocredentials._reports import Reporter
 from aiocredentials._secret import Lifetime
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from aiocredentials._aws.pooled import PooledSession
     from aiocredentials._aws.regions import Region
+    from aiocredentials._aws.replicas import ReplicatedGateway
     from aiocredentials._aws.requests import SecretRequest
     from aiocredentials._aws.session import ClientSource
     from aiocredentials._cache.invalidations import Invalidations
@@ -142,7 +143,7 @@ class SecretStore:
         listener: Listener | None = None,
         clock: Callable[[], float] = CLOCK,
     ) -> None:
-        self.gateway = Gateway(source, timeout, clock)
+        self.gateway: Gateway | ReplicatedGateway = Gateway(source, timeout, clock)
         self.reporter = Reporter(listener)
         self.cache: AsyncCache[Secret] = AsyncCache(
             clock,
@@ -296,6 +297,7 @@ class PooledStore(SecretStore):
         max_secrets: int = 1024,
         listener: Listener | None = None,
         clock: Callable[[], float] = CLOCK,
+        replica_regions: list[str] | tuple[str, ...] = (),
     ) -> None:
         self.session = session
         super().__init__(
@@ -306,6 +308,20 @@ class PooledStore(SecretStore):
             listener=listener,
             clock=clock,
         )
+        if replica_regions != ():
+            # Most pools have none, and need none of its modules.
+            with loading:
+                from aiocredentials._aws import replicas  # noqa: PLC0415
+
+            self.gateway = replicas.ReplicatedGateway(
+                cast("Gateway", self.gateway),
+                replicas.replica_regions_of(replica_regions, session.settings),
+                warn=replicas.warning_of(session.settings),
+                timeout=timeout,
+                clock=clock,
+                most_versions=max_secrets,
+                reports=self.reporter,
+            )
 
     def open(self) -> None:
         """Allow calls. Raises `PoolClosedError` after close, which is final."""

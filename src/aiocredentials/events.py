@@ -115,6 +115,25 @@ class Evicted(SecretEvent):
     """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedOver(SecretEvent):
+    """The primary region failed, and a replica region answered: reads go there from now on.
+
+    It is reported once per outage, with the secret whose read found it out; the name is empty if
+    that was a batch. `region_name` is the primary region.
+    """
+
+    replica_region: str
+    """The region that answered."""
+    error: CredentialsError
+    """How the primary region failed, without the value of a secret."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedBack(SecretEvent):
+    """The primary region answers again, and reads go to it. It follows a `FailedOver`."""
+
+
 class Listener(Protocol):
     """Any callable that accepts an event. It is called in the event loop, so it must not block.
 

@@ -126,6 +126,8 @@ async def main():
     # The import of the events belongs to the line that gives a pool a listener.
     pool = CredentialsPool(endpoint_url=url, listener=print)
     sys.addaudithook(note)
+    # A service may make its pool while its loop runs.
+    CredentialsPool("eu-west-1", replica_regions=["eu-central-1"])
     async with pool:
         await pool.manager("a").get()
         await pool.manager("a").refresh()

@@ -15,6 +15,7 @@ from aiocredentials import (
     CredentialsPool,
     DatabaseCredentials,
     RedisCredentials,
+    ReplicaStatus,
     Secret,
     SecretDeletedError,
     SecretDescription,
@@ -25,6 +26,8 @@ from aiocredentials import (
 )
 from aiocredentials.events import (
     Evicted,
+    FailedBack,
+    FailedOver,
     Fetched,
     FetchFailed,
     Listener,
@@ -144,6 +147,10 @@ async def pooled() -> None:
     """A pool's managers are typed as those that stand alone."""
     async with CredentialsPool("eu-west-1", timeout=timedelta(seconds=3), policy=CachePolicy(ttl=60)) as pool:
         assert_type(pool, CredentialsPool)
+        described = await pool.manager("prod/redis").describe()
+        assert_type(described.replicas, tuple[ReplicaStatus, ...])
+        assert_type(described.replicas[0].region, str)
+        assert_type((described.replicas[0].status, described.replicas[0].message), tuple[str | None, str | None])
         assert_type(pool.manager("prod/redis"), AsyncCredentialsManager[Any])
         assert_type(pool.manager("prod/database", decode=Database.from_json), AsyncCredentialsManager[Database])
         assert_type(await pool.manager("prod/database", decode=Database.from_json).get(), Database)
@@ -165,7 +172,9 @@ def note(event: SecretEvent) -> None:
             assert_type(event.error, CredentialsError)
         case ServedStale():
             assert_type((event.version_id, event.age), tuple[str, float])
-        case Evicted() | _:
+        case FailedOver():
+            assert_type((event.replica_region, event.error), tuple[str, CredentialsError])
+        case Evicted() | FailedBack() | _:
             pass
 
 
@@ -215,6 +224,8 @@ def sessions(theirs: aioboto3.Session, core: AioSession, config: AioConfig) -> N
     AsyncCredentialsManager("prod/database", session=theirs, config=config, endpoint_url="http://127.0.0.1:5000")
     AsyncCredentialsManager("prod/database", session=core, timeout=1, policy=None)
     CredentialsPool(session=theirs)
+    CredentialsPool("eu-west-1", replica_regions=["eu-central-1"])
+    CredentialsPool(replica_regions=("eu-west-1", "eu-central-1"))
     CredentialsPool(session=core, config=config)
 
 
@@ -301,6 +312,7 @@ def misuse(pool: CredentialsPool) -> None:
     pool.manager("x", policy=60)  # type: ignore[call-overload]
     pool.stats().hits = 0  # type: ignore[misc]
     CredentialsPool(listener=print_all)  # type: ignore[arg-type]
+    CredentialsPool(replica_regions="eu-central-1")  # type: ignore[arg-type]
 
 
 def moto() -> None:

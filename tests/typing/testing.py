@@ -58,6 +58,8 @@ async def fakes() -> None:
     fake.restore("b")
     fake.fail_next("ThrottlingException")
     fake.fail_next(ThrottledError, times=None, secret_name="a", operation="GetSecretValue")
+    fake.fail_next("InternalServiceError", region_name="eu-west-1")
+    fake.replicate("a", "eu-central-1", region_name="eu-west-1")
     fake.fail_next(OSError())
     fake.fail_next(OSError)  # type: ignore[arg-type]
     fake.stop_failing()

@@ -74,10 +74,10 @@ INSIDE: dict[str, list[set[str]]] = {
         {"mapping"},
         {"decorator", "settings", "transport"},
         {"regions", "aiosession"},
-        {"requests", "loading", "assuming"},
-        {"responses", "session"},
+        {"requests", "loading", "assuming", "region_health"},
+        {"responses", "session", "replica_reads", "known_versions"},
         {"gateway", "clients"},
-        {"loop_clients"},
+        {"loop_clients", "replicas"},
         {"pooled"},
     ],
     "_agent": [
@@ -105,7 +105,8 @@ INSIDE: dict[str, list[set[str]]] = {
     "doctor": [
         {"results", "wording"},
         {"identity", "route", "search", "answers", "layout"},
-        {"probe", "advice", "endpoints", "rows"},
+        {"probe", "advice", "endpoints", "replicas"},
+        {"rows"},
         {"diagnosis", "rendering"},
         {"__init__", "cli"},
     ],

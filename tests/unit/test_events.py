@@ -280,7 +280,7 @@ def test_events_are_fixed() -> None:
     with pytest.raises(TypeError):
         Evicted(NAME, "eu-west-1")  # type: ignore[misc]
     kinds = [one for one in vars(events).values() if isinstance(one, type) and issubclass(one, SecretEvent)]
-    assert len(kinds) == 8
+    assert len(kinds) == 10
     assert all(kind.__doc__ and not kind.__doc__.startswith(kind.__name__) for kind in kinds)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from aiocredentials._aws.answered_errors import NOT_LOADED, signs_again
 from aiocredentials._aws.mapping import map_error, unresolved_host
@@ -63,17 +63,51 @@ def _get_method(client: SecretsManagerClient, *, past_caches: bool) -> Any:  # n
     return client.get_secret_value
 
 
+class Limits(NamedTuple):
+    """Limits of a call that must leave time for another call."""
+
+    seconds: float
+    """How long the call may take, opening a client included."""
+    share: float
+    """The part of the time that is left for it once a client is open."""
+
+
 class _CallState:
     """A call, and how far it has come."""
 
-    __slots__ = ("is_open", "request", "where")
+    __slots__ = ("is_open", "limits", "request", "seconds", "where")
 
-    def __init__(self, request: SecretRequest, where: Region | None = None) -> None:
+    def __init__(
+        self,
+        request: SecretRequest,
+        seconds: float,
+        where: Region | None = None,
+    ) -> None:
         self.request = request
+        self.seconds = seconds
+        """How long the call may take; errors name it."""
+        self.limits: Limits | None = None
+        """The limits that don't hold yet, because no client is open."""
         self.where = where
         """The region that is asked; None while it isn't known."""
         self.is_open = False
         """Whether a client was opened."""
+
+
+def _bring_forward(deadline: asyncio.Timeout, state: _CallState, limits: Limits) -> None:
+    """Limit a call to its share of the time, now that its client is open.
+
+    Opening may take all of the time, because it needs AWS credentials, which are no region's.
+    """
+    # If the call is made a second time, this isn't done again.
+    state.limits = None
+    end = cast("float", deadline.when())
+    now = asyncio.get_running_loop().time()
+    if end > now:
+        # Otherwise the pool is being closed, which has brought the deadline forward already.
+        left = (end - now) * limits.share
+        state.seconds = round(left, 2)
+        deadline.reschedule(now + left)
 
 
 class Gateway:
@@ -97,6 +131,7 @@ class Gateway:
         lifetime: Callable[[], Lifetime] = _fresh_for_ever,
         *,
         past_caches: bool = False,
+        limits: Limits | None = None,
     ) -> Secret:
         """Call GetSecretValue; `lifetime` returns how long the secret is fresh.
 
@@ -117,7 +152,7 @@ class Gateway:
                 lifetime(),
             )
 
-        result = await self._ask(request, call)
+        result = await self._ask(request, call, limits)
         if isinstance(result, CredentialsError):
             raise result
         return result
@@ -126,6 +161,8 @@ class Gateway:
         self,
         requests: Sequence[SecretRequest],
         lifetime: Callable[[], Lifetime] = _fresh_for_ever,
+        *,
+        limits: Limits | None = None,
     ) -> dict[str, Secret | CredentialsError]:
         """Call BatchGetSecretValue for up to 20 requests of one region.
 
@@ -157,9 +194,14 @@ class Gateway:
                 page["NextToken"] = token
 
         whole_batch = requests[0]._replace(secret_name=_UNNAMED)
-        return await self._ask(whole_batch, call)
+        return await self._ask(whole_batch, call, limits)
 
-    async def describe(self, request: SecretRequest) -> SecretDescription:
+    async def describe(
+        self,
+        request: SecretRequest,
+        *,
+        limits: Limits | None = None,
+    ) -> SecretDescription:
         """Call DescribeSecret.
 
         Every failure is a `CredentialsError`. Needs secretsmanager:DescribeSecret.
@@ -172,7 +214,7 @@ class Gateway:
                 opened.region,
             )
 
-        result = await self._ask(request, call)
+        result = await self._ask(request, call, limits)
         if isinstance(result, CredentialsError):
             raise result
         return result
@@ -184,7 +226,7 @@ class Gateway:
         """
         running_loop()
         deadline = asyncio.timeout(self._timeout)
-        state = _CallState(request)
+        state = _CallState(request, self._timeout)
         try:
             async with deadline:
                 return request.region or await self._source.region()
@@ -197,16 +239,18 @@ class Gateway:
             failure = self._mapped(error, state, late=late)
         raise failure
 
-    async def _ask(self, request: SecretRequest, call: Call[R]) -> R:
+    async def _ask(self, request: SecretRequest, call: Call[R], limits: Limits | None) -> R:
         """Make a call inside one deadline, and raise one of our errors if it fails."""
         running_loop()
+        seconds = self._timeout if limits is None else limits.seconds
         start = FetchStart(
             born=self._clock(),
             fetched_at=datetime.now(UTC),
             clock=self._clock,
         )
-        deadline = asyncio.timeout(self._timeout)
-        state = _CallState(request, request.region)
+        deadline = asyncio.timeout(seconds)
+        state = _CallState(request, round(seconds, 2), request.region)
+        state.limits = limits
 
         async def attempt() -> R:
             client = self._source.client(request.region, deadline, request.role)
@@ -215,6 +259,8 @@ class Gateway:
                 where = request.region or opened.region
                 state.where = where
                 state.is_open = True
+                if state.limits is not None:
+                    _bring_forward(deadline, state, state.limits)
                 return self._noted(where, await call(opened, start))
 
         try:
@@ -278,10 +324,10 @@ class Gateway:
         # Opening takes long if the source of the AWS credentials is slow. They are also renewed
         # during calls.
         if not state.is_open or is_about_credentials(error):
-            what = f"{NOT_LOADED} within {self._timeout:g} s: their source didn't answer."
+            what = f"{NOT_LOADED} within {state.seconds:g} s: their source didn't answer."
             return make_error(CredentialSourceError, what, **facts)
         what = (
-            f"No answer from Secrets Manager within {self._timeout:g} s, "
+            f"No answer from Secrets Manager within {state.seconds:g} s, "
             "connecting and retrying included."
         )
         return make_error(EndpointUnreachableError, what, **facts)

@@ -62,6 +62,11 @@ class PooledSession:
         raise make_error(PoolClosedError, what)
 
     @property
+    def settings(self) -> ClientSettings:
+        """The settings of its sessions and clients."""
+        return self._settings
+
+    @property
     def closed(self) -> bool:
         """Whether the pool is closed."""
         return self._state == "closed"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from aiocredentials._arguments import check_identifier, check_name, check_region
 from aiocredentials._aws.regions import Region
 from aiocredentials._aws.settings import is_custom
-from aiocredentials._identifiers import region_in
+from aiocredentials._identifiers import in_region, region_in
 from aiocredentials._loops import loading
 from aiocredentials.errors import shown
 
@@ -61,6 +61,11 @@ class SecretRequest(NamedTuple):
         if self.role is not None:
             words += f" as {self.role.role_arn}"
         return words
+
+    def in_region(self, region: Region) -> SecretRequest:
+        """Return the request for the replica in another region, whose ARN names that region."""
+        name = in_region(self.secret_name, region.name)
+        return self._replace(secret_name=name, region=region)
 
     def parameters(self) -> dict[str, str]:
         """Return the parameters of GetSecretValue."""

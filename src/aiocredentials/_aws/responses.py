@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from aiocredentials._aws.answered_errors import from_answer
 from aiocredentials._aws.requests import SecretRequest
 from aiocredentials._identifiers import identifiers, same_secret
-from aiocredentials._secret import Secret, SecretDescription
+from aiocredentials._secret import ReplicaStatus, Secret, SecretDescription
 from aiocredentials.errors import (
     CredentialsError,
     MalformedResponseError,
@@ -179,7 +179,27 @@ def read_description(
         rotated_at=_date(answer, "LastRotatedDate"),
         next_rotation_at=_date(answer, "NextRotationDate"),
         primary_region=_text(answer, "PrimaryRegion"),
+        replicas=_replicas_in(answer.get("ReplicationStatus")),
     )
+
+
+def _replicas_in(listed: object) -> tuple[ReplicaStatus, ...]:
+    """Return the replicas in a description; none if they have the wrong type."""
+    if not isinstance(listed, list):
+        return ()
+    replicas: list[ReplicaStatus] = []
+    for item in cast("list[object]", listed):
+        replica = cast("Answer", item if isinstance(item, dict) else {})
+        region = _text(replica, "Region")
+        if region is not None:
+            status = ReplicaStatus(
+                region=region,
+                status=_text(replica, "Status"),
+                message=_text(replica, "StatusMessage"),
+                kms_key_id=_text(replica, "KmsKeyId"),
+            )
+            replicas.append(status)
+    return tuple(replicas)
 
 
 def read_page(

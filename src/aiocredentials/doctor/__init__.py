@@ -14,6 +14,7 @@ from aiocredentials.doctor.results import (
     Identity,
     Permission,
     Permissions,
+    ReplicaReport,
     Report,
     SecretReport,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "Identity",
     "Permission",
     "Permissions",
+    "ReplicaReport",
     "Report",
     "SecretReport",
     "diagnose",

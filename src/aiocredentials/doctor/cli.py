@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, NoReturn
 
-from aiocredentials import AsyncCredentialsManager, __version__
+from aiocredentials import AsyncCredentialsManager, CredentialsPool, __version__
 from aiocredentials.doctor.diagnosis import diagnose
 from aiocredentials.doctor.layout import fitting, harmless, printable
 from aiocredentials.doctor.rendering import as_json, as_text
@@ -98,6 +98,11 @@ def _check(options: argparse.Namespace, doctor: argparse.ArgumentParser) -> None
                 external_id=options.external_id,
                 role_session_name=options.role_session_name,
             )
+        CredentialsPool(
+            options.region,
+            endpoint_url=options.endpoint_url,
+            replica_regions=options.replica_regions,
+        )
     except ValueError as error:
         message = str(error)
         # The message repeats the URL with escaped characters. A malformed URL can't be split into
@@ -274,6 +279,14 @@ def _add_arguments(doctor: argparse.ArgumentParser) -> None:
         help="don't search other regions",
     )
     doctor.add_argument(
+        "--replica-region",
+        dest="replica_regions",
+        metavar="REGION",
+        action="append",
+        default=[],
+        help="region that is asked for replicas of the secrets; may be repeated",
+    )
+    doctor.add_argument(
         "--keys",
         action="store_true",
         help="show the names of all JSON keys, including names that may be secrets themselves",
@@ -307,6 +320,7 @@ async def _diagnose(options: argparse.Namespace, *, fancy: bool) -> Report:
         role_arn=options.role_arn,
         external_id=options.external_id,
         role_session_name=options.role_session_name,
+        replica_regions=options.replica_regions,
         tell=step.set,
     )
     if not fancy:

@@ -10,14 +10,17 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from aiocredentials import CredentialsPool
 from aiocredentials.doctor.advice import Asked, notes, problems
 from aiocredentials.doctor.answers import Answers, is_about_the_secret
 from aiocredentials.doctor.endpoints import endpoint_of
 from aiocredentials.doctor.probe import Probe
+from aiocredentials.doctor.replicas import replica_report
 from aiocredentials.doctor.results import (
     UNKNOWN,
     Identity,
     Permissions,
+    ReplicaReport,
     Report,
     SecretReport,
 )
@@ -52,6 +55,7 @@ async def diagnose(
     role_arn: str | None = None,
     external_id: str | None = None,
     role_session_name: str | None = None,
+    replica_regions: list[str] | tuple[str, ...] = (),
     tell: Callable[[str], None] = lambda _: None,
 ) -> Report:
     """Find out whether secrets can be read, and why not.
@@ -72,12 +76,17 @@ async def diagnose(
         role_arn: The role that the secrets are read through, as for a pool.
         external_id: The id that the role's trust policy names. It is never shown.
         role_session_name: The name in CloudTrail.
+        replica_regions: The regions that are asked for replicas of these secrets, as a pool with
+            this argument would ask them.
         tell: Called with the present step, in the event loop.
 
     Raises:
-        TypeError: `region_name`, `endpoint_url` or a setting of the role has a wrong type.
+        TypeError: `region_name`, `endpoint_url`, `replica_regions` or a setting of the role has a
+            wrong type.
         ValueError: One of these is empty or malformed. Every other failure is part of the report.
     """
+    # A pool refuses what it can't use.
+    CredentialsPool(region_name, endpoint_url=endpoint_url, replica_regions=replica_regions)
     searched = regions if search else ()
     try:
         probing = Probe(
@@ -88,7 +97,8 @@ async def diagnose(
             role=(role_arn, external_id, role_session_name),
         )
         async with probing as probe:
-            return await Examination(probe, searched, tell).report_on(secret_names)
+            examination = Examination(probe, searched, tell, replica_regions)
+            return await examination.report_on(secret_names)
     except CredentialsError as error:
         return _report_without_session(error)
 
@@ -112,7 +122,9 @@ class Examination:
         probe: Probe,
         regions: Sequence[str] | None,
         tell: Callable[[str], None],
+        replica_regions: Sequence[str] = (),
     ) -> None:
+        self._replica_regions = replica_regions
         self._probe = probe
         self._regions = regions
         self._tell = tell
@@ -189,7 +201,30 @@ class Examination:
             problems=tuple(explanations),
             notes=tuple(notes(answers)),
             exit_code=answers.exit_code,
+            replicas=await self._replicas_of(name, answers.got),
         )
+
+    async def _replicas_of(self, name: str, primary: Outcome) -> tuple[ReplicaReport, ...]:
+        """Ask the replica regions for a secret. Secrets of another region have none."""
+        if not self._replica_regions:
+            return ()
+        here = self._probe.region
+        if self._probe.region_of(name) != here:
+            return ()
+        others = [region for region in self._replica_regions if region != here.name]
+        self._tell(f"asking the replica regions for {name}")
+        outcomes = await asyncio.gather(*(self._probe.get_replica(name, one) for one in others))
+        reports = [
+            replica_report(
+                name=name,
+                primary_region=here.name,
+                primary=primary,
+                region=region,
+                got=got,
+            )
+            for region, got in zip(others, outcomes, strict=True)
+        ]
+        return tuple(reports)
 
     async def _answers_for(self, name: str) -> Answers:
         probe = self._probe

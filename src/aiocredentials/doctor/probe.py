@@ -154,7 +154,14 @@ class Probe:
 
     async def get(self, secret_name: str) -> Contents | CredentialsError:
         """Get the secret, and keep the facts that may be shown."""
-        request = self._request_for(secret_name)
+        return await self._contents(self._request_for(secret_name))
+
+    async def get_replica(self, secret_name: str, region: str) -> Contents | CredentialsError:
+        """Get the secret from another region, where it may have a replica."""
+        there = Region(region, "--replica-region")
+        return await self._contents(self._request_for(secret_name).in_region(there))
+
+    async def _contents(self, request: SecretRequest) -> Contents | CredentialsError:
         try:
             async with self._calls:
                 secret = await self._gateway.get(request)

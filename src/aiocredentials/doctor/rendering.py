@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiocredentials.doctor.layout import Layout
 from aiocredentials.doctor.results import FINE, UNKNOWN, WRONG
@@ -23,11 +23,16 @@ JSON_VERSION = 1
 
 def as_json(report: Report) -> str:
     """Return the report as one JSON object in ASCII; times are in ISO 8601, UTC."""
-    facts = {
+    facts: dict[str, Any] = {
         "version": JSON_VERSION,
         "exit_code": report.exit_code,
         **dataclasses.asdict(report),
     }
+    for secret in facts["secrets"]:
+        description = secret["description"]
+        if description is not None:
+            # A named tuple would become an array without names.
+            description["replicas"] = [one._asdict() for one in description["replicas"]]
     return json.dumps(
         facts,
         indent=2,

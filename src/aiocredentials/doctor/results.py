@@ -104,6 +104,21 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaReport:
+    """The facts about one secret in a replica region. None means unknown."""
+
+    region: str
+    found: bool | None
+    version_id: str | None
+    """The current version there."""
+    is_same_version: bool | None
+    """Whether it is the primary region's current version."""
+    problem: str | None
+    """Why a service can't read the replica, and what to do."""
+    exit_code: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SecretReport:
     """The facts about one secret, without its value. None means unknown."""
 
@@ -121,6 +136,8 @@ class SecretReport:
     notes: tuple[str, ...]
     """Facts that keep no service from reading the secret."""
     exit_code: int
+    replicas: tuple[ReplicaReport, ...] = ()
+    """The answers of the replica regions that the caller named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +155,14 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """0: every secret can be read; 1: at least one can't; 3: AWS didn't answer for one."""
+        """0: every secret can be read; 1: at least one can't; 3: AWS didn't answer for one.
+
+        A replica in a region that the caller named counts as a secret.
+        """
         if self.problem:
             return UNKNOWN
-        return max((secret.exit_code for secret in self.secrets), default=FINE)
+        codes = [FINE]
+        for secret in self.secrets:
+            codes.append(secret.exit_code)
+            codes += [replica.exit_code for replica in secret.replicas]
+        return max(codes)

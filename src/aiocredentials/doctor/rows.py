@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aiocredentials.doctor.layout import Row
+from aiocredentials.doctor.replicas import rows_of_replicas, rows_of_replication
 from aiocredentials.doctor.results import UNKNOWN
 from aiocredentials.doctor.wording import minute_of, utc
 
@@ -169,6 +170,8 @@ def rows_of_secret(secret: SecretReport, now: datetime) -> Rows:
         yield from _rows_of_contents(secret.contents, now)
     if secret.description:
         yield from _rows_of_description(secret.description, now)
+        yield from rows_of_replication(secret.description)
+    yield from rows_of_replicas(secret.replicas)
     if secret.elsewhere:
         yield from _rows_of_elsewhere(secret.elsewhere)
 

@@ -62,9 +62,8 @@ Lifespan: TypeAlias = Callable[[Any], AbstractAsyncContextManager[AppState | Non
 logger = logging.getLogger("aiocredentials")
 
 _NO_POOL = (
-    "This request's state has no credentials pool: give the app "
-    "lifespan=credentials_lifespan(...), and see that it runs. "
-    "TestClient runs it in a block only: `with TestClient(app) as client:`. "
+    "This request's state has no credentials pool: give the app lifespan=credentials_lifespan(...),"
+    " and see that it runs. TestClient runs it in a block only: `with TestClient(app) as client:`. "
     "Starlette doesn't run the lifespan of a mounted app: give it to the app that is outermost."
 )
 _NOT_HASHABLE = (
@@ -77,6 +76,7 @@ class PoolSettings(TypedDict, total=False):
     """The arguments of `CredentialsPool`."""
 
     region_name: str | None
+    replica_regions: list[str] | tuple[str, ...]
     session: "aioboto3.Session | AioSession | CustomSession | None"
     endpoint_url: str | None
     config: "AioConfig | None"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from random import Random
 from string import ascii_letters, digits
@@ -210,6 +210,16 @@ class Account:
         )
         self.secrets[region_name, name] = secret
         return secret
+
+    def replicate(self, secret: StoredSecret, region_name: str) -> StoredSecret:
+        """Copy a secret, as it is now, to another region. Only the region of its ARN differs."""
+        copied = {
+            one.version_id: replace(one, labels=[*one.labels]) for one in secret.versions.values()
+        }
+        arn = secret.arn.replace(f":{secret.region_name}:", f":{region_name}:", 1)
+        replica = replace(secret, arn=arn, region_name=region_name, versions=copied)
+        self.secrets[region_name, secret.name] = replica
+        return replica
 
     def version(self, value: str | bytes) -> Version:
         """Return a new version, with an id of the same form as AWS's."""

@@ -180,7 +180,7 @@ class FakeClient:
 
     def _one_of_batch(self, secret_id: str) -> Answer:
         names = self._possible_names(secret_id)
-        failure = self._failures.take(BATCH_GET, names)
+        failure = self._failures.take(BATCH_GET, names, self._region)
         if failure is not None:
             raise failure
         return self._answer({"SecretId": secret_id}, BATCH_GET)
@@ -220,7 +220,7 @@ class FakeClient:
         # A failure with a name fails its secret of a batch, not the whole call.
         if operation == BATCH_GET:
             names = {None}
-        failure = self._failures.take(operation, names)
+        failure = self._failures.take(operation, names, self._region)
         if failure is not None:
             raise failure
         _check_longest(parameters, operation)

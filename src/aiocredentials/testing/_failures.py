@@ -156,12 +156,13 @@ def _not_a_failure(error: object) -> TypeError:
 
 @dataclass(slots=True)
 class _Failure:
-    """A failure that the test asked for. None stands for all calls, secrets or operations."""
+    """A failure that the test asked for. None stands for all of that kind."""
 
     make: Callable[[str], Exception]
     calls_left: int | None
     secret_name: str | None
     operation: str | None
+    region_name: str | None
 
 
 class Failures:
@@ -177,6 +178,7 @@ class Failures:
         times: int | None,
         secret_name: str | None,
         operation: str | None,
+        region_name: str | None,
     ) -> None:
         """Let calls fail: see `FakeSecretsManager.fail_next`."""
         if times is not None and times < 1:
@@ -184,14 +186,19 @@ class Failures:
                 f"times is {times}: give how often to fail, from 1, or None for each time."
             )
         make = _factory_for(error)
-        failure = _Failure(make, times, secret_name, operation)
+        failure = _Failure(make, times, secret_name, operation, region_name)
         self._pending.append(failure)
 
     def clear(self) -> None:
         """Let no more calls fail."""
         self._pending.clear()
 
-    def take(self, operation: str, names: Iterable[str | None]) -> Exception | None:
+    def take(
+        self,
+        operation: str,
+        names: Iterable[str | None],
+        region_name: str,
+    ) -> Exception | None:
         """Return the exception of a call, and count the call; None if it doesn't fail.
 
         `names` are the names of the secrets of the call. None among them stands for the call as a
@@ -200,7 +207,8 @@ class Failures:
         for failure in self._pending:
             is_about_secret = failure.secret_name in names
             is_about_operation = failure.operation in {None, operation}
-            if is_about_secret and is_about_operation:
+            is_about_region = failure.region_name in {None, region_name}
+            if is_about_secret and is_about_operation and is_about_region:
                 self._count(failure)
                 return failure.make(operation)
         return None

@@ -170,6 +170,29 @@ class FakeSecretsManager:
         secret.changed_at = now
         return secret.seeded(version)
 
+    def replicate(
+        self,
+        name: str,
+        to_region: str,
+        *,
+        region_name: str | None = None,
+    ) -> None:
+        """Copy a secret to another region, as AWS does for a replica.
+
+        Until you call this again, the replica doesn't get later changes: it lags.
+
+        Args:
+            name: The name of the secret.
+            to_region: The region of the replica.
+            region_name: The region of the secret; the fake's own by default.
+
+        Raises:
+            KeyError: There is no such secret.
+            ValueError: The secret is scheduled for deletion.
+        """
+        secret = self._changeable(name, region_name)
+        self._account.replicate(secret, to_region)
+
     def delete(
         self,
         name: str,
@@ -222,6 +245,7 @@ class FakeSecretsManager:
         times: int | None = 1,
         secret_name: str | None = None,
         operation: str | None = None,
+        region_name: str | None = None,
     ) -> None:
         """Let the next call fail, or several.
 
@@ -234,6 +258,7 @@ class FakeSecretsManager:
             times: How many calls fail. None lets each call fail until you call `stop_failing`.
             secret_name: The secret whose calls fail; by default all secrets.
             operation: The operation that fails, such as `"BatchGetSecretValue"`; by default all.
+            region_name: The region that fails; by default all.
 
         Raises:
             TypeError: No client raises such an error.
@@ -244,6 +269,7 @@ class FakeSecretsManager:
             times=times,
             secret_name=secret_name,
             operation=operation,
+            region_name=region_name,
         )
 
     def stop_failing(self) -> None:

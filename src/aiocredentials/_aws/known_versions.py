@@ -1,0 +1,119 @@
+"""`KnownVersions`: which versions a pool has seen, so that a replica that lags is noticed.
+
+It holds ids and times, and no value.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from datetime import UTC
+from typing import TYPE_CHECKING
+
+from aiocredentials._loops import bookkeeping
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from aiocredentials._aws.requests import SecretRequest
+    from aiocredentials._secret import Secret
+
+# Superseded versions that are remembered per secret and label. The time of creation is enough to
+# recognize older ones; emulators may leave that out.
+_MOST_SUPERSEDED = 8
+
+
+class _Known:
+    """The newest version that is known for one secret and staging label."""
+
+    __slots__ = ("born", "created_at", "superseded", "version_id")
+
+    def __init__(self, secret: Secret) -> None:
+        self.version_id = secret.version_id
+        self.created_at = _creation_of(secret)
+        """When the newest of all known versions was created, also after a rollback."""
+        self.born = secret._born  # noqa: SLF001 (ours to read)
+        self.superseded: deque[str] = deque(maxlen=_MOST_SUPERSEDED)
+
+    def replace_by(self, secret: Secret) -> None:
+        """Let a version take the place of the one that was known."""
+        self.born = secret._born  # noqa: SLF001 (ours to read)
+        if secret.version_id == self.version_id:
+            return
+
+        self.superseded.append(self.version_id)
+        if secret.version_id in self.superseded:
+            self.superseded.remove(secret.version_id)
+        self.version_id = secret.version_id
+        created_at = _creation_of(secret)
+        if created_at is not None and not self.is_newer_than(created_at):
+            self.created_at = created_at
+
+    def is_newer_than(self, created_at: datetime | None) -> bool:
+        """Return whether a known version was created after this time."""
+        if self.created_at is None or created_at is None:
+            return False
+        return created_at < self.created_at
+
+    def supersedes(self, secret: Secret) -> bool:
+        """Return whether a replica's version is an older one than the one that is known."""
+        if secret.version_id == self.version_id:
+            return False
+        if secret.version_id in self.superseded:
+            return True
+        return self.is_newer_than(_creation_of(secret))
+
+
+class KnownVersions:
+    """What is known of each secret and staging label; the least recently used are forgotten first.
+
+    Secrets have the ARN that they have in the primary region.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._by_question: dict[tuple[str, str | None], _Known] = {}
+
+    def note(self, request: SecretRequest, secret: Secret) -> None:
+        """Note what the primary region answered. It is right, also if the version is older."""
+        if request.version_id is not None:
+            return
+        with bookkeeping:
+            known = self._known(request, secret)
+            # The answer to an earlier fetch may come later.
+            if secret._born >= known.born:  # noqa: SLF001 (ours to read)
+                known.replace_by(secret)
+
+    def accept(self, request: SecretRequest, secret: Secret) -> bool:
+        """Return whether a replica's answer isn't older than what is known, and note it then.
+
+        A version that was asked by its id is always accepted.
+        """
+        if request.version_id is not None:
+            return True
+        with bookkeeping:
+            known = self._known(request, secret)
+            if known.supersedes(secret):
+                return False
+            known.replace_by(secret)
+            return True
+
+    def _known(self, request: SecretRequest, secret: Secret) -> _Known:
+        """Return what is known: at least this secret itself."""
+        question = (secret.arn, request.version_stage)
+        known = self._by_question.pop(question, None)
+        if known is None:
+            known = _Known(secret)
+        # It moves to the end, where the most recently used are.
+        self._by_question[question] = known
+        if len(self._by_question) > self._most:
+            oldest = next(iter(self._by_question))
+            del self._by_question[oldest]
+        return known
+
+
+def _creation_of(secret: Secret) -> datetime | None:
+    """Return when a version was created. The time of an emulator may have no zone."""
+    created_at = secret.created_at
+    if created_at is None or created_at.tzinfo is not None:
+        return created_at
+    return created_at.replace(tzinfo=UTC)

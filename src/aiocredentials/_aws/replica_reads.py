@@ -1,0 +1,182 @@
+"""One read of a secret that has replicas: what each region answered, and what follows from it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, cast
+
+from aiocredentials._loops import running_loop
+from aiocredentials.errors import (
+    AuthenticationError,
+    CredentialsError,
+    CredentialSourceError,
+    PoolClosedError,
+    for_caller,
+    set_what,
+    what_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from aiocredentials._aws.region_health import Attempt, RegionHealth
+    from aiocredentials._aws.regions import Region
+    from aiocredentials._aws.requests import SecretRequest
+
+R = TypeVar("R")
+
+
+class Reports(Protocol):
+    """Reports to the log and the listener. `request` is located in the primary region."""
+
+    def failed_over(
+        self, request: SecretRequest, replica_region: str, error: CredentialsError
+    ) -> None:
+        """Report that reads go to a replica region."""
+        ...
+
+    def failed_back(self, request: SecretRequest) -> None:
+        """Report that reads go to the primary region again."""
+        ...
+
+
+class Place:
+    """A region that a secret can be read from."""
+
+    def __init__(self, region: Region, health: RegionHealth, *, is_primary: bool) -> None:
+        self.region = region
+        self.health = health
+        self.is_primary = is_primary
+
+    def request(self, request: SecretRequest) -> SecretRequest:
+        """Return a request as this region understands it."""
+        if self.is_primary:
+            return request
+        return request.in_region(self.region)
+
+
+class NoAnswer(NamedTuple):
+    """A replica's answer that can't be used. It says nothing bad about the region's health."""
+
+    reason: str
+
+
+class Read:
+    """One read, in one region after the other."""
+
+    def __init__(self, primary: Place, request: SecretRequest, reports: Reports) -> None:
+        self._primary = primary
+        if request.region is None:
+            request = request._replace(region=primary.region)
+        # Otherwise the region has the caller's own source.
+        self._request = request
+        self._reports = reports
+        self._error: CredentialsError | None = None
+        """The error of the primary region."""
+        self._replies: dict[str, str] = {}
+        """Why each replica region that was asked has no answer."""
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a region was asked, and has no answer."""
+        return self._error is not None or bool(self._replies)
+
+    def error(self) -> CredentialsError:
+        """Return the error of a read that no region answered."""
+        return unanswered(self._primary, self._request, self._replies, self._error)
+
+    async def attempt(
+        self,
+        place: Place,
+        attempt: Attempt,
+        call: Coroutine[Any, Any, R | NoAnswer],
+    ) -> R | None:
+        """Make a call to a region; return None if the next region is to be asked.
+
+        Raises an error that no other region would change.
+        """
+        try:
+            answer = await call
+        except CredentialsError as error:
+            failure = error
+        except BaseException:
+            # The call was cancelled, or its loop was closed.
+            place.health.unknown(attempt)
+            raise
+        else:
+            self._note_answer(place, attempt)
+            if isinstance(answer, NoAnswer):
+                self._replies[place.region.name] = answer.reason
+                return None
+            self._report_failover(place)
+            return answer
+
+        self._note_failure(place, attempt, failure)
+        if place.is_primary:
+            if not _is_the_regions_fault(failure):
+                raise failure
+            self._error = failure
+        elif isinstance(failure, PoolClosedError):
+            raise for_caller(failure, **self._request.facts())
+        else:
+            self._replies[place.region.name] = type(failure).__name__
+        return None
+
+    def _note_failure(self, place: Place, attempt: Attempt, failure: CredentialsError) -> None:
+        if _is_the_regions_fault(failure):
+            place.health.failed(attempt, failure)
+        elif _is_an_answer(failure):
+            self._note_answer(place, attempt)
+        else:
+            place.health.unknown(attempt)
+
+    def _note_answer(self, place: Place, attempt: Attempt) -> None:
+        is_news = place.health.answered(attempt)
+        if is_news and place.is_primary:
+            self._report(self._reports.failed_back, self._request)
+
+    def _report_failover(self, place: Place) -> None:
+        if place.is_primary:
+            return
+        error = self._primary.health.outage_to_report()
+        if error is not None:
+            replica = place.region.name
+            self._report(self._reports.failed_over, self._request, replica, error)
+
+    def _report(self, report: Callable[..., None], *facts: object) -> None:
+        """Report after the answer has reached the caller: a listener may raise an error."""
+        running_loop().call_soon(report, *facts)
+
+
+def unanswered(
+    primary: Place,
+    request: SecretRequest,
+    replies: dict[str, str],
+    error: CredentialsError | None = None,
+) -> CredentialsError:
+    """Return the primary region's error, with the replies of the replica regions.
+
+    If the primary region wasn't asked, the error is the one for which it is left alone.
+    """
+    cause = cast("CredentialsError", error or primary.health.error)
+    failure = for_caller(cause, **request.facts())
+    listed = ", ".join(f"{region} ({reply})" for region, reply in replies.items())
+    if listed:
+        set_what(failure, f"{what_of(cause)} No replica region has an answer: {listed}.")
+    return failure
+
+
+def _is_the_regions_fault(error: CredentialsError) -> bool:
+    """Return whether another region may answer. AWS credentials are no region's fault."""
+    return error.transient and not isinstance(error, CredentialSourceError)
+
+
+def _is_an_answer(error: CredentialsError) -> bool:
+    """Return whether Secrets Manager itself answered with an error."""
+    return error.asked and error.code is not None
+
+
+def is_refusal(error: CredentialsError) -> bool:
+    """Return whether Secrets Manager refuses a call, and not our AWS credentials."""
+    if error.transient or isinstance(error, AuthenticationError):
+        return False
+    return _is_an_answer(error)
