@@ -67,7 +67,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("aiocredentials")
 
 PATIENCE = 2.0
-"""Seconds that one call waits at most for a renewal that isn't urgent."""
+"""Seconds that a call waits at most for a renewal that isn't urgent, or for the STS of another
+region."""
 PATIENT_SHARE = 0.25
 """The share of a call's time that it waits at most, so that the call itself still succeeds."""
 PAUSE = 60.0
@@ -276,15 +277,18 @@ class AssumedRole:
     async def _opened_base(self) -> AioSession:
         """Return the session that asks STS, after it has loaded its credentials."""
         try:
-            if self._base is None:
-                self._base = core_of(await self._open_session())
+            # Another region that fails meanwhile resets the attribute.
+            base = self._base
+            if base is None:
+                base = core_of(await self._open_session())
                 # Otherwise botocore may ask the global STS, which is in one region.
-                store: Any = self._base.get_component("config_store")
+                store: Any = base.get_component("config_store")
                 regional = ConstantProvider("regional")
                 store.set_config_provider("sts_regional_endpoints", regional)
-            found = await chain.resolve(self._base.get_credentials, self._base)
+                self._base = base
+            found = await chain.resolve(base.get_credentials, base)
             if found is not None:
-                return self._base
+                return base
             nothing = NoCredentialsError()
             failure = self._mapped(nothing)
         except Exception as error:  # noqa: BLE001 (a chain may raise anything)
