@@ -42,13 +42,25 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "callers assume a role one by one",
         "_aws/assuming.py",
-        "            return await self._work.once(_ASSUMING, assume, detached=True)",
+        "            return await self._work.once(key, assume, detached=True)",
         "            return await self._work.once(object(), assume, detached=True)",
+    ),
+    (
+        "a region whose STS hangs keeps all others waiting",
+        "_aws/assuming.py",
+        "                async with asyncio.timeout(PATIENCE):\n",
+        "                async with asyncio.timeout(None):\n",
+    ),
+    (
+        "regions assume a role one by one",
+        "_aws/assuming.py",
+        "        if elsewhere is not None and region not in self._callers:",
+        "        if False:",
     ),
     (
         "an assumption that nobody waits for goes on",
         "_aws/assuming.py",
-        "                self._work.give_up(_ASSUMING)",
+        "                self._work.give_up(key)",
         "                pass",
     ),
     (

@@ -47,6 +47,8 @@ class RoleStub(HTTPServer):
         self.clock = lambda: datetime.now(UTC).timestamp()
         self.gate = asyncio.Event()
         self.gate.set()
+        self.hanging = ""
+        """The region whose STS waits for the gate; empty for all regions."""
         self._answers: deque[Response] = deque()
         self._arrived = asyncio.Condition()
 
@@ -74,7 +76,8 @@ class RoleStub(HTTPServer):
             async with self._arrived:
                 self.asked.append(assumption_in(request))
                 self._arrived.notify_all()
-            await self.gate.wait()
+            if self.hanging in {"", self.asked[-1].region}:
+                await self.gate.wait()
             writer.write(self.answer(request).encode())
             await writer.drain()
 

@@ -49,6 +49,9 @@ async def sts(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RoleStub]:
     """An STS that assumes each role, for all clients of the test."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIABASE")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    # A slow machine must not look like an STS that hangs.
+    monkeypatch.setattr(assuming, "PATIENCE", 60.0)
+    monkeypatch.setattr(assuming, "PATIENT_SHARE", 1.0)
     async with RoleStub() as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", server.url())
         yield server
@@ -206,6 +209,47 @@ class TestRegionalEndpoint:
             await pool.manager("a", "ap-south-1").get()
         assert [one.region for one in sts.asked] == ["ap-south-1"]
 
+    @pytest.mark.parametrize("fault", ["hangs", "fails"])
+    async def test_another_region(
+        self, stub: StubSecretsManager, sts: RoleStub, monkeypatch: pytest.MonkeyPatch, fault: str
+    ) -> None:
+        """A region whose STS hangs or fails doesn't keep another region from assuming the role by its own STS."""
+        if fault == "hangs":
+            monkeypatch.setattr(assuming, "PATIENCE", 0.05)
+        sts.gate.clear()
+        sts.hanging = "eu-west-1"
+        async with pool_of(stub, config=ONE_ATTEMPT) as pool:
+            first = asyncio.create_task(pool.manager("a").get())
+            await sts.arrival()
+            second = asyncio.create_task(pool.manager("a", "us-east-1").get())
+            if fault == "fails":
+                clients = pool._session._loops.get().of(pool._role).current
+                while clients._assumed is None or sum(clients._assumed._callers.values()) < 2:  # noqa: ASYNC110
+                    await asyncio.sleep(0)
+                sts.refuse("ServiceUnavailable", "down", status=503)
+                sts.gate.set()
+            assert await second == EXPECTED
+            # An STS that hangs is given up after a while, but nobody has waited for that.
+            assert fault == "fails" or not first.done()
+            assert [one.region for one in sts.asked] == ["eu-west-1", "us-east-1"]
+            first.cancel()
+            await asyncio.gather(first, return_exceptions=True)
+            sts.gate.set()
+
+    async def test_a_refusal_holds_for_all_regions(self, stub: StubSecretsManager, sts: RoleStub) -> None:
+        """A refusal by the STS of another region is final: no second one is asked."""
+        sts.gate.clear()
+        sts.refuse()
+        async with pool_of(stub) as pool:
+            reads = [asyncio.create_task(pool.manager("a", region).get()) for region in ("eu-west-1", "us-east-1")]
+            clients = pool._session._loops.get().of(pool._role)
+            while clients.current._assumed is None or sum(clients.current._assumed._callers.values()) < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            sts.gate.set()
+            errors = await asyncio.gather(*reads, return_exceptions=True)
+        assert [type(error).__name__ for error in errors] == ["AuthenticationError"] * 2
+        assert len(sts.asked) == 1
+
     @pytest.mark.parametrize("region", ["eu_west_1", "eu-wst"])
     async def test_no_region(self, stub: StubSecretsManager, monkeypatch: pytest.MonkeyPatch, region: str) -> None:
         """A name that is no region is named as such: STS's unknown host isn't blamed on the credentials."""
@@ -253,7 +297,7 @@ class TestRefused:
         reading = [asyncio.create_task(manager.get()) for _ in range(3)]
         await sts.arrival()
         (assumed,) = manager._store.gateway._source._roles.get().values()  # type: ignore[attr-defined]
-        while assumed._callers < 3:  # noqa: ASYNC110 (until each of them waits)
+        while sum(assumed._callers.values()) < 3:  # noqa: ASYNC110 (until each of them waits)
             await asyncio.sleep(0)
         sts.gate.set()
         errors = await asyncio.gather(*reading, return_exceptions=True)
@@ -436,7 +480,6 @@ class TestRenewal:
         way: str,
     ) -> None:
         """Waiting for a renewal takes a share of the call's own time: also one with a short timeout succeeds."""
-        monkeypatch.setattr(assuming, "PATIENCE", 60.0)
         monkeypatch.setattr(assuming, "PATIENT_SHARE", 0.005)
         options: dict[str, Any] = {"policy": None, "role_arn": ROLE, "timeout": 10}
         manager = AsyncCredentialsManager("a", endpoint_url=stub.url, **options)

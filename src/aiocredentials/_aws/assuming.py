@@ -67,7 +67,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("aiocredentials")
 
 PATIENCE = 2.0
-"""Seconds that one call waits at most for a renewal that isn't urgent."""
+"""Seconds that a call waits at most for a renewal that isn't urgent, or for the STS of another
+region."""
 PATIENT_SHARE = 0.25
 """The share of a call's time that it waits at most, so that the call itself still succeeds."""
 PAUSE = 60.0
@@ -78,7 +79,7 @@ PAUSE = 60.0
 _RENEWED = 4
 _URGENT = 60
 
-# The key of the work that all callers share.
+# The key of the work that all callers share, together with the region.
 _ASSUMING = object()
 
 _REFUSED = frozenset({"AccessDenied", "AccessDeniedException"})
@@ -144,7 +145,8 @@ class AssumedRole:
         self._settings = settings
         self._open_session = open_session
         self._work = work
-        self._callers = 0
+        # How many callers wait for the work, by the region whose STS is asked.
+        self._callers: dict[Region, int] = {}
         self._longest_call = 0.0
         # The session by whose credentials the role is assumed. A new one is opened after a failure,
         # because a session remembers what the configuration files said.
@@ -216,22 +218,41 @@ class AssumedRole:
         )
 
     async def _renewed(self, region: Region) -> _Assumed:
-        """Assume the role, or wait for the same work that another caller needed before.
+        """Assume the role, or wait for another caller that does, perhaps in another region.
+
+        If the STS of that region fails or hangs, this caller asks its own one.
+        """
+        elsewhere = next((other for other in self._callers if other != region), None)
+        if elsewhere is not None and region not in self._callers:
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    return await self._renewed_in(elsewhere)
+            except TimeoutError:
+                pass
+            except CredentialsError as error:
+                if not error.transient:
+                    raise
+        return await self._renewed_in(region)
+
+    async def _renewed_in(self, region: Region) -> _Assumed:
+        """Assume the role in a region, or wait for the same work that another caller began.
 
         The last caller that leaves ends the work.
         """
-        self._callers += 1
+        self._callers[region] = self._callers.get(region, 0) + 1
         self._work.seconds = self._longest_call or None
+        key = (_ASSUMING, region)
         try:
             assume = partial(self._assume, region)
-            return await self._work.once(_ASSUMING, assume, detached=True)
+            return await self._work.once(key, assume, detached=True)
         except CredentialsError as error:
             # All callers get the same object.
             failure = copy.copy(error)
         finally:
-            self._callers -= 1
-            if not self._callers:
-                self._work.give_up(_ASSUMING)
+            self._callers[region] -= 1
+            if not self._callers[region]:
+                del self._callers[region]
+                self._work.give_up(key)
         raise failure
 
     async def _assume(self, region: Region) -> _Assumed:
@@ -256,15 +277,18 @@ class AssumedRole:
     async def _opened_base(self) -> AioSession:
         """Return the session that asks STS, after it has loaded its credentials."""
         try:
-            if self._base is None:
-                self._base = core_of(await self._open_session())
+            # Another region that fails meanwhile resets the attribute.
+            base = self._base
+            if base is None:
+                base = core_of(await self._open_session())
                 # Otherwise botocore may ask the global STS, which is in one region.
-                store: Any = self._base.get_component("config_store")
+                store: Any = base.get_component("config_store")
                 regional = ConstantProvider("regional")
                 store.set_config_provider("sts_regional_endpoints", regional)
-            found = await chain.resolve(self._base.get_credentials, self._base)
+                self._base = base
+            found = await chain.resolve(base.get_credentials, base)
             if found is not None:
-                return self._base
+                return base
             nothing = NoCredentialsError()
             failure = self._mapped(nothing)
         except Exception as error:  # noqa: BLE001 (a chain may raise anything)
