@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from mutations import aws, cache, doctor, rotation, sessions, store, values
+from mutations import agent, aws, cache, doctor, rotation, sessions, store, values
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE_TESTS = [
@@ -53,6 +53,7 @@ CACHE_TESTS = [
     "test_cache_machine.py",
     "test_cache_schedules.py",
 ]
+AGENT_TESTS = ["test_agent.py", "../server/test_agent.py"]
 # A file that isn't here has the tests of the cache.
 TESTS = {
     "_json_copies.py": ["test_json_copies.py"],
@@ -92,6 +93,11 @@ TESTS = {
     "doctor/layout.py": ["test_doctor_report.py"],
     "doctor/wording.py": ["test_doctor_wording.py"],
     "_listeners.py": ["test_events.py"],
+    "agent.py": AGENT_TESTS,
+    "_agent/answers.py": AGENT_TESTS,
+    "_agent/client.py": AGENT_TESTS,
+    "_agent/http.py": AGENT_TESTS,
+    "_aws/clients.py": AGENT_TESTS,
     "_pool.py": ["test_events.py", "test_pool_life.py"],
 }
 
@@ -117,7 +123,7 @@ class Mutation(NamedTuple):
 
 MUTATIONS = [
     Mutation(name, old, new, file)
-    for table in (cache, aws, sessions, store, values, rotation, doctor)
+    for table in (cache, aws, agent, sessions, store, values, rotation, doctor)
     for name, file, old, new in table.MUTATIONS
 ]
 
