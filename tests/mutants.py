@@ -22,7 +22,19 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from mutations import aws, cache, doctor, replicas, roles, rotation, sessions, snapshots, store, values
+from mutations import (
+    agent,
+    aws,
+    cache,
+    doctor,
+    replicas,
+    roles,
+    rotation,
+    sessions,
+    snapshots,
+    store,
+    values,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE_TESTS = [
@@ -55,10 +67,11 @@ CACHE_TESTS = [
     "test_cache_schedules.py",
 ]
 ROLE_TESTS = ["test_roles.py", "../server/test_roles.py"]
+AGENT_TESTS = ["test_agent.py", "../server/test_agent.py"]
 # A file that isn't here has the tests of the cache.
 TESTS = {
     "_aws/assuming.py": ROLE_TESTS,
-    "_aws/clients.py": [*ROLE_TESTS, "../server/test_snapshots.py"],
+    "_aws/clients.py": [*ROLE_TESTS, *AGENT_TESTS, "../server/test_snapshots.py"],
     "_aws/loop_clients.py": [*ROLE_TESTS, "../server/test_snapshots.py"],
     "_aws/requests.py": [*ROLE_TESTS, "test_replicas.py"],
     "_aws/roles.py": ROLE_TESTS,
@@ -106,6 +119,10 @@ TESTS = {
     "doctor/layout.py": ["test_doctor_report.py"],
     "doctor/wording.py": ["test_doctor_wording.py"],
     "_listeners.py": ["test_events.py"],
+    "agent.py": AGENT_TESTS,
+    "_agent/answers.py": AGENT_TESTS,
+    "_agent/client.py": AGENT_TESTS,
+    "_agent/http.py": AGENT_TESTS,
     "_pool.py": ["test_events.py", "test_pool_life.py"],
     "_opening.py": ["test_pool_life.py"],
     "_aws/tls.py": ["../server/test_snapshots.py"],
@@ -134,7 +151,19 @@ class Mutation(NamedTuple):
 
 MUTATIONS = [
     Mutation(name, old, new, file)
-    for table in (cache, aws, sessions, roles, replicas, store, values, rotation, doctor, snapshots)
+    for table in (
+        cache,
+        aws,
+        sessions,
+        roles,
+        replicas,
+        agent,
+        store,
+        values,
+        rotation,
+        doctor,
+        snapshots,
+    )
     for name, file, old, new in table.MUTATIONS
 ]
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import re
+import threading
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from botocore.session import Session
 from blocks import FENCED, blocks_of, is_as_promised, promised_by, runner
 from integrations.postgres import postgres_server
 from integrations.redis_fixtures import redis_program, redis_server
+from server.agent_stub import TOKEN, AgentStub
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,6 +47,7 @@ ELSEWHERE = {
 # What else a page asks for: fixtures, each of which says what the page's blocks have to have in the place of what.
 FIXTURES = {
     "how-to/databases.md": ["postgres_secret"],
+    "how-to/local-agent.md": ["local_agent"],
     "how-to/logging.md": ["loggers"],
     "how-to/redis.md": ["redis_secret"],
     "how-to/roles.md": ["partner_secret"],
@@ -82,6 +85,22 @@ def partner_secret(moto_environment: MotoServer) -> dict[str, str]:
     with closing(session.create_client("secretsmanager", "eu-west-1", endpoint_url=moto_environment.url)) as client:
         client.create_secret(Name="partner/token", SecretString=json.dumps({"token": "mock_token"}))
     return {}
+
+
+@pytest.fixture
+def local_agent(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    """Start an agent that has the secret, in a thread, and put its token into the environment."""
+    monkeypatch.setenv("AWS_TOKEN", TOKEN)
+    stub = AgentStub(region="eu-west-1", secrets={"prod/database": json.dumps(DATABASE)})
+    with asyncio.Runner() as runner:
+        loop = runner.get_loop()
+        loop.run_until_complete(stub.__aenter__())
+        thread = threading.Thread(target=loop.run_forever)
+        thread.start()
+        yield {"http://localhost:2773": stub.url}
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.run_until_complete(stub.__aexit__())
 
 
 @pytest.fixture

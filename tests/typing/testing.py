@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_type
 
 from aiocredentials import (
@@ -13,6 +14,7 @@ from aiocredentials import (
     CustomSession,
     ThrottledError,
 )
+from aiocredentials.agent import LocalAgent
 from aiocredentials.testing import (
     Call,
     FakeClock,
@@ -36,6 +38,18 @@ class Recorder:
     async def secretsmanager_client(self, region_name: str) -> AsyncGenerator[dict[str, str]]:
         """Make a client, of whatever type."""
         yield {"region": region_name}
+
+
+async def agents() -> None:
+    """A local agent is a session; its token is text or a path."""
+    agent: CustomSession = LocalAgent()
+    assert_type(CredentialsPool(session=agent), CredentialsPool)
+    own = LocalAgent("http://127.0.0.1:2773", token=Path("/run/token"), region_name="eu-west-1", connections=2)
+    assert_type(own.region_name, str)
+    assert_type(await own.ping(timeout=timedelta(seconds=1)), None)
+    assert_type(AsyncCredentialsManager("prod/database", session=own, decode=str), AsyncCredentialsManager[str])
+    LocalAgent(token=b"token")  # type: ignore[arg-type]
+    LocalAgent("http://localhost", "token")  # type: ignore[call-arg]
 
 
 def sessions() -> None:
