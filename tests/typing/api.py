@@ -22,6 +22,7 @@ from aiocredentials import (
     SecretExpiredError,
     SecretNotFoundError,
     __version__,
+    forget_all,
     map_client_errors,
 )
 from aiocredentials.events import (
@@ -157,6 +158,8 @@ async def pooled() -> None:
         assert_type(await pool.manager("prod/redis", "eu-west-2", policy=None).get(), Any)
         assert_type(AsyncCredentialsManager("prod/port", pool=pool, decode=int), AsyncCredentialsManager[int])
     await pool.open()
+    pool.forget()
+    forget_all()
     await pool.aclose()
 
 

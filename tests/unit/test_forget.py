@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
+import sys
 import weakref
 from contextlib import aclosing
 from typing import TYPE_CHECKING
@@ -216,6 +217,23 @@ async def test_from_another_thread() -> None:
     fake.set(NAME, {"user": "new"})
     gate.release()
     assert await reading == ({"user": "new"}, 0)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with Python 3.12")
+async def test_eager_tasks() -> None:
+    """Clients are closed, and nothing fails, if tasks run at once."""
+    fake = fake_of()
+    loop = asyncio.get_running_loop()
+    failures: list[dict[str, object]] = []
+    loop.set_exception_handler(lambda _, failure: failures.append(failure))
+    async with CredentialsPool(session=fake) as pool:
+        await pool.manager(NAME).get()
+        loop.set_task_factory(asyncio.eager_task_factory)
+        pool.forget()
+        await turns()
+        loop.set_task_factory(None)
+        assert not pool._session._loops.get()._replaced
+    assert not failures
 
 
 async def test_changes_go_on() -> None:

@@ -128,7 +128,8 @@ class RoleClients:
 
     def _close_unused(self) -> None:
         """Close what `forget` has left open."""
-        for clients in self._replaced:
+        # A copy, because an eager task changes the set at once.
+        for clients in tuple(self._replaced):
             if not clients.has_users:
                 self._close(clients)
         if self._detached:
