@@ -64,6 +64,7 @@ TESTS = {
     "_aws/signing.py": ["test_signing.py"],
     "_aws/user_agent.py": ["test_user_agent.py"],
     "_store.py": [*CACHE_TESTS, "test_outage.py"],
+    "_prefetch.py": ["test_batches.py", "test_throttled_batches.py", "test_many_secrets.py", "test_cache_batches.py"],
     "doctor/cli.py": ["test_doctor_command.py"],
     "testing/_moto.py": ["../server/test_platforms.py"],
     "_aws/answered_errors.py": ["../server/test_healing.py", "../server/test_first_value.py"],
