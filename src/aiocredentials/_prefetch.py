@@ -239,8 +239,8 @@ class _Prefetch:
         """Fetch singly, one after the other, the secrets whose fetch was throttled.
 
         A fleet that starts at once exceeds the quota of batches, and that of single gets is 100
-        times as large. One call at a time keeps a fleet near that quota: 20 at once make ten times
-        as many calls for the same secrets, and fewer processes start in time.
+        times as large. One call at a time keeps a fleet near that quota: 20 at once make four
+        times as many calls for the same secrets, and fewer processes start in time (docs/fleet.md).
         """
         now = asyncio.get_running_loop().time
         end = now() + _TIMEOUTS_FOR_THROTTLED * self._store.gateway.timeout
