@@ -40,7 +40,7 @@ WITH_PUSH = CachePolicy(ttl=3600, max_stale=7200)
 # How many secrets of processes are simulated at most where a fleet runs, and where it starts.
 KEYS = 2_000
 STARTING_KEYS = 10_000
-FEWEST_PROCESSES = 4
+FEWEST_PROCESSES = 2
 
 # A rolling restart takes this many seconds.
 ROLLING = 600.0
@@ -219,7 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     plan = Plan(seed=options.seed)
     if options.smoke:
-        plan = Plan((10, 1_000), (20,), 40, 100, 20, options.seed)
+        plan = Plan((1_000,), (20,), 40, 60, 6, options.seed)
     began = time.monotonic()
     results = simulate(plan, workers=os.cpu_count() or 1)
     show(results)

@@ -70,12 +70,12 @@ def test_push_and_agent() -> None:
     from fleets.account import AGENT_TTL
 
     plain = lived()
-    push = lived(spread=5)
+    push = lived(spread=5, processes=15)
     assert 4.5 < push["worst age"] < 2 + 5 + 0.1
     agent = lived(per_host=10)
     assert agent["mean"] < plain["mean"] / 10
     assert AGENT_TTL < agent["worst age"] < AGENT_TTL + 0.8 * 300 + 15
-    both = lived(per_host=10, spread=5)
+    both = lived(per_host=10, spread=5, processes=10)
     assert both["worst age"] < 2 + 5 + 0.1
 
 
@@ -201,17 +201,16 @@ def test_the_page_shows_the_plots() -> None:
     assert all(f"images/{name}" in text for name in shown)
 
 
+@is_checkout
 def test_plots(tmp_path: Path) -> None:
-    """The plots are drawn from the results, with their texts, and are the same when drawn again."""
+    """The plots are drawn from the results, for light and for dark pages, with their texts as text."""
     pytest.importorskip("matplotlib")
     import fleet_plot
     import plot
 
-    paths = plot.draw(results(), tmp_path / "first", fleet_plot.PLOTS)
-    again = plot.draw(results(), tmp_path / "second", fleet_plot.PLOTS)
-    assert len(paths) == 4
-    for path, other in zip(paths, again, strict=True):
+    paths = plot.draw(results(), tmp_path, fleet_plot.PLOTS)
+    assert sorted(path.name for path in paths) == sorted(path.name for path in IMAGES.glob("fleet-*.svg"))
+    for path in paths:
         drawn = path.read_bytes()
-        assert drawn == other.read_bytes()
         assert len(drawn) < 80_000
         assert "processes" in " ".join(ET.fromstring(drawn).itertext())  # noqa: S314 (we have just written it)
