@@ -1,8 +1,8 @@
 """The checks of this project, and a demo.
 
 `nox -l` lists all sessions. A plain `nox` runs those that it marks with `*`. The others take
-minutes (tests_lowest, mutants, soak, fuzz, bench), depend on what the package index offers today
-(install, resolve, upstream), are for other systems (portable) or check nothing (demo).
+minutes (tests_lowest, mutants, soak, fuzz, bench, fleet), depend on what the package index offers
+today (install, resolve, upstream), are for other systems (portable) or check nothing (demo).
 """
 
 from __future__ import annotations
@@ -363,3 +363,15 @@ def bench(session: nox.Session) -> None:
     session.run("python", "benchmarks/run.py", "--json", "benchmarks/results.json")
     session.run("python", "benchmarks/plot.py")
     session.run("python", "benchmarks/page.py")
+
+
+@nox.session(default=False)
+def fleet(session: nox.Session) -> None:
+    """Simulate fleets of up to 100,000 processes; refresh the page and the plots."""
+    session.install(".", *group("plots"))
+    if session.posargs:
+        session.run("python", "benchmarks/fleet.py", *session.posargs)
+        return
+    session.run("python", "benchmarks/fleet.py", "--json", "benchmarks/fleet_results.json")
+    session.run("python", "benchmarks/fleet_plot.py")
+    session.run("python", "benchmarks/fleet_page.py")

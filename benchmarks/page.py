@@ -24,9 +24,9 @@ def packages(about: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def written(text: str, name: str, content: str) -> str:
-    """Return a page with this content between the two comments that name it."""
-    begin = f"<!-- {name}: written by benchmarks/page.py -->"
+def written(text: str, name: str, content: str, *, by: str = "page.py") -> str:
+    """Return a page with this content between the two comments that name it and the script."""
+    begin = f"<!-- {name}: written by benchmarks/{by} -->"
     end = f"<!-- end of {name} -->"
     before, found_begin, rest = text.partition(begin)
     _, found_end, after = rest.partition(end)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from table import with_unit
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -192,7 +194,11 @@ def curves_figure(results: dict[str, Any], theme: Theme) -> Figure:
 PLOTS = {"benchmarks": bars_figure, "benchmarks-growth": curves_figure}
 
 
-def draw(results: dict[str, Any], folder: Path) -> list[Path]:
+def draw(
+    results: dict[str, Any],
+    folder: Path,
+    plots: Mapping[str, Callable[[dict[str, Any], Theme], Figure]] = PLOTS,
+) -> list[Path]:
     """Draw each plot for each kind of page; return the files.
 
     The same results make the same files: no date, no random names, and text as text.
@@ -209,7 +215,7 @@ def draw(results: dict[str, Any], folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     with mpl.rc_context(settings):
-        for name, make_figure in PLOTS.items():
+        for name, make_figure in plots.items():
             for mode, theme in THEMES.items():
                 path = folder / f"{name}-{mode}.svg"
                 figure = make_figure(results, theme)

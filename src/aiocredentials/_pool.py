@@ -239,6 +239,11 @@ class CredentialsPool:
         secretsmanager:BatchGetSecretValue and secretsmanager:GetSecretValue; without the first
         permission, each secret is fetched singly.
 
+        AWS allows 100 batches per second, for all clients of an account and region together. A
+        batch that is throttled is replaced by single calls, one after the other, with random
+        pauses, for up to twice the pool's `timeout`. So a fleet that starts at once starts late
+        instead of failing.
+
         Args:
             secret_names: Names or ARNs.
 

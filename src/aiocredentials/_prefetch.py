@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from aiocredentials._aws.requests import SecretRequest, region_of
 from aiocredentials._cache import Rules, is_fresh
 from aiocredentials._cache.fetching import without_traceback
+from aiocredentials._random import random_share
 from aiocredentials._store import lifetime_under
 from aiocredentials.errors import (
     AuthenticationError,
@@ -42,6 +43,14 @@ BATCHES_AT_ONCE = 5
 
 # How many names are handled before other tasks run. It takes a few milliseconds.
 _NAMES_PER_TURN = 200
+
+# For how long secrets whose fetch was throttled are fetched again, in multiples of the `timeout` of
+# one call. By default 10,000 processes that start at once, with 20 secrets each, need all of it.
+_TIMEOUTS_FOR_THROTTLED = 2
+# A call comes after a random pause of up to this many seconds, if the call before it was throttled.
+# The pause doubles each time, up to the second number.
+_FIRST_PAUSE = 1.0
+_LONGEST_PAUSE = 4.0
 
 # How emulators answer an action that they don't have.
 _NOT_IMPLEMENTED = {"501", "NotImplemented", "UnknownOperationException"}
@@ -209,22 +218,67 @@ class _Prefetch:
         batch: Sequence[SecretRequest],
         *,
         past_caches: bool,
-    ) -> dict[Hashable, Secret | Exception]:
-        """Fetch a batch, and singly the secrets that the batch left out."""
-        found: dict[str, Outcome] = {}
+    ) -> dict[Hashable, Outcome]:
+        """Fetch a batch, and singly the secrets that the batch left out or that were throttled."""
         async with self._calls:
-            try:
-                found = await self._store.gateway.get_many(batch, self._lifetime)
-            except CredentialsError as error:
-                if not _is_about_the_batch(error):
-                    return {one: for_caller(error, **one.facts()) for one in batch}
-            outcomes = await asyncio.gather(
-                *(
-                    self._outcome(one, found.get(one.secret_name), past_caches=past_caches)
-                    for one in batch
-                )
+            outcomes = await self._fetch_at_once(batch, past_caches=past_caches)
+            throttled = [one for one in batch if isinstance(outcomes[one], ThrottledError)]
+            if throttled:
+                await self._fetch_in_turn(throttled, outcomes, past_caches=past_caches)
+        return outcomes
+
+    async def _fetch_at_once(
+        self,
+        batch: Sequence[SecretRequest],
+        *,
+        past_caches: bool,
+    ) -> dict[Hashable, Outcome]:
+        """Fetch a batch, and singly, all at once, the secrets that the batch left out."""
+        found: dict[str, Outcome] = {}
+        try:
+            found = await self._store.gateway.get_many(batch, self._lifetime)
+        except CredentialsError as error:
+            if not _is_about_the_batch(error):
+                return {one: for_caller(error, **one.facts()) for one in batch}
+        outcomes = await asyncio.gather(
+            *(
+                self._outcome(one, found.get(one.secret_name), past_caches=past_caches)
+                for one in batch
             )
+        )
         return dict(zip(batch, outcomes, strict=True))
+
+    async def _fetch_in_turn(
+        self,
+        throttled: Sequence[SecretRequest],
+        outcomes: dict[Hashable, Outcome],
+        *,
+        past_caches: bool,
+    ) -> None:
+        """Fetch singly, one after the other, the secrets whose fetch was throttled.
+
+        A fleet that starts at once exceeds the quota of batches, and that of single gets is 100
+        times as large. One call at a time keeps a fleet near that quota: 20 at once make four
+        times as many calls for the same secrets, and fewer processes start in time (docs/fleet.md).
+        """
+        now = asyncio.get_running_loop().time
+        end = now() + _TIMEOUTS_FOR_THROTTLED * self._store.gateway.timeout
+        longest_pause = _FIRST_PAUSE
+        is_throttled = True
+        for request in throttled:
+            while isinstance(outcomes[request], ThrottledError):
+                if is_throttled:
+                    pause = longest_pause * random_share()
+                    if now() + pause >= end:
+                        return
+                    await asyncio.sleep(pause)
+                    longest_pause = min(2 * longest_pause, _LONGEST_PAUSE)
+                outcomes[request] = await self._outcome(
+                    request,
+                    None,
+                    past_caches=past_caches,
+                )
+                is_throttled = isinstance(outcomes[request], ThrottledError)
 
     async def _outcome(
         self,
@@ -269,9 +323,9 @@ async def _next_turn() -> asyncio.CancelledError | None:
 def _is_about_the_batch(error: CredentialsError) -> bool:
     """Return whether a batch may have failed because of one name, or of the batch action itself.
 
-    Then its secrets are fetched singly: the action needs a permission of its own, and some
-    emulators don't have it. A service that can't be reached, is overloaded or doesn't know our
-    credentials isn't asked 20 times more.
+    Then its secrets are fetched singly, all at once: the action needs a permission of its own, and
+    some emulators don't have it. A service that can't be reached or doesn't know our credentials
+    isn't asked 20 times more, and one that throttles is asked by one call at a time.
     """
     if isinstance(error, InternalServiceError):
         return error.code in _NOT_IMPLEMENTED

@@ -6,7 +6,6 @@ located `SecretRequest`, and says which keys an invalidation concerns.
 
 from __future__ import annotations
 
-import random
 import time
 import warnings
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from aiocredentials._aws.gateway import Gateway
 from aiocredentials._cache import HIT, STALE, AsyncCache, Reader
 from aiocredentials._identifiers import identifiers
 from aiocredentials._loops import bookkeeping, forgetting, loading
+from aiocredentials._random import random_share
 from aiocredentials._reports import Reporter
 from aiocredentials._secret import Lifetime
 
@@ -34,10 +34,6 @@ if TYPE_CHECKING:
     from aiocredentials._cache.signatures import Fetch
     from aiocredentials._secret import Secret
     from aiocredentials.events import Listener
-
-# Copies of a process that are restored from one snapshot have Python's own generator in the same
-# state: they would all refresh at the same moment.
-_random = random.SystemRandom()
 
 # The clocks that count the time that the machine was suspended: Linux's, and macOS's.
 # Linux has a clock with the second name as well, which stops then.
@@ -378,7 +374,7 @@ def _random_lifetime(policy: CachePolicy) -> Lifetime:
     The TTL of each secret is shortened by a random share of the jitter. The cache uses the same
     share, so both agree about when the secret is stale.
     """
-    share = _random.random()
+    share = random_share()
     ttl = cast("float", policy.ttl)
     return Lifetime(ttl * (1 - policy.jitter * share), share)
 

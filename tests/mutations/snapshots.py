@@ -39,14 +39,14 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "the back-off of all processes of a fleet is the same",
         "_cache/cache.py",
-        "        rng: Random = _random.random,\n",
-        "        rng: Random = random.random,\n",
+        "        rng: Random = random_share,\n",
+        "        rng: Random = __import__('random').random,\n",
     ),
     (
         "the jitter of all processes of a fleet is the same",
         "_store.py",
-        "    share = _random.random()\n",
-        "    share = random.random()\n",
+        "    share = random_share()\n",
+        "    share = __import__('random').random()\n",
     ),
     (
         "forgetting keeps the default region",
@@ -105,8 +105,8 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "the pauses of all processes of a fleet are the same",
         "_rotation/verdicts.py",
-        "        factor = _random.uniform(",
-        "        factor = random.uniform(",
+        "        factor = _PAUSE_SPREAD + (1 - _PAUSE_SPREAD) * random_share()\n",
+        "        factor = _PAUSE_SPREAD + (1 - _PAUSE_SPREAD) * __import__('random').random()\n",
     ),
     (
         "clients are kept",

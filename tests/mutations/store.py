@@ -106,6 +106,48 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "                if False:",
     ),
     (
+        "a throttled batch fails the prefetch",
+        "_prefetch.py",
+        "            if throttled:\n",
+        "            if False:\n",
+    ),
+    (
+        "throttled secrets are fetched again without a pause",
+        "_prefetch.py",
+        "                    await asyncio.sleep(pause)",
+        "                    await asyncio.sleep(0)",
+    ),
+    (
+        "all processes of a fleet pause for the same time",
+        "_prefetch.py",
+        "longest_pause * random_share()",
+        "longest_pause",
+    ),
+    (
+        "the pauses of a prefetch don't grow",
+        "_prefetch.py",
+        "min(2 * longest_pause, _LONGEST_PAUSE)",
+        "_FIRST_PAUSE",
+    ),
+    (
+        "a prefetch waits for a throttled service without end",
+        "_prefetch.py",
+        "                    if now() + pause >= end:",
+        "                    if False:",
+    ),
+    (
+        "a prefetch pauses after each single call",
+        "_prefetch.py",
+        "                is_throttled = isinstance(outcomes[request], ThrottledError)",
+        "                is_throttled = True",
+    ),
+    (
+        "a prefetch waits for a throttled service for longer than the timeout says",
+        "_prefetch.py",
+        "_TIMEOUTS_FOR_THROTTLED * self._store.gateway.timeout",
+        "_TIMEOUTS_FOR_THROTTLED * 10",
+    ),
+    (
         "iterators wake each other",
         "_changes.py",
         "        if self._for_failures:\n",

@@ -26,7 +26,7 @@ FOLDER = Path(aiocredentials.__file__).parent
 # folder `_aws` knows nothing of the cache, and the folder `_cache` nothing of AWS.
 FLOORS: list[set[str]] = [
     {"_foreign_text"},
-    {"errors", "_exception_chain", "_identifiers", "_json_copies", "_listeners"},
+    {"errors", "_exception_chain", "_identifiers", "_json_copies", "_listeners", "_random"},
     {"events", "_loops", "_arguments", "_formats", "_pydantic_errors"},
     {"_secret", "_masked_credentials", "_opening"},
     {"_aws", "_cache", "_decode", "credentials"},

@@ -88,7 +88,6 @@ async def test_a_batch_that_one_name_spoils(error: Exception) -> None:
 @pytest.mark.parametrize(
     "error",
     [
-        answered("ThrottlingException"),
         answered("InternalServiceError", 500),
         answered("503", 503),
         answered("UnrecognizedClientException"),
@@ -97,7 +96,7 @@ async def test_a_batch_that_one_name_spoils(error: Exception) -> None:
     ids=str,
 )
 async def test_a_batch_that_would_fail_singly_too(error: Exception) -> None:
-    """A service that is overloaded, out of reach, or doesn't know us isn't asked once more for each name."""
+    """A service that is broken, out of reach, or doesn't know us isn't asked once more for each name."""
     fake = FakeSecretsManager(dict(GOOD))
 
     def batch(**_: object) -> None:

@@ -232,7 +232,7 @@ async def test_eager_tasks() -> None:
         pool.forget()
         await turns()
         loop.set_task_factory(None)
-        assert not pool._session._loops.get()._replaced
+        assert not pool._session._loops.get().of(None)._replaced
     assert not failures
 
 

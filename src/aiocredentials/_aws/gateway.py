@@ -125,6 +125,11 @@ class Gateway:
         # Regions that have answered. Each of them exists, whatever its name looks like.
         self._answered: set[str] = set()
 
+    @property
+    def timeout(self) -> float:
+        """The deadline of each call, in seconds."""
+        return self._timeout
+
     async def get(
         self,
         request: SecretRequest,

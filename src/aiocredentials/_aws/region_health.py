@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import random
 from typing import TYPE_CHECKING
 
 from aiocredentials._loops import bookkeeping
+from aiocredentials._random import random_share
 from aiocredentials.errors import CredentialsError, for_caller
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class RegionHealth:
         self,
         clock: Callable[[], float],
         longest_call: float,
-        rng: Callable[[], float] = random.random,
+        rng: Callable[[], float] = random_share,
     ) -> None:
         self._clock = clock
         self._longest_call = longest_call

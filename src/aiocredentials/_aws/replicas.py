@@ -138,6 +138,11 @@ class ReplicatedGateway:
         self._places: list[Place] = []
         """The primary region and the replica regions, once the primary region is known."""
 
+    @property
+    def timeout(self) -> float:
+        """The deadline of each call, in seconds."""
+        return self._timeout
+
     async def region(self, request: SecretRequest) -> Region:
         """Return the region that a request goes to, as `Gateway.region` does."""
         return await self._gateway.region(request)

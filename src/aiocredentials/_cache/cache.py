@@ -11,7 +11,6 @@ clock, and a reader decides whether a value has expired.
 
 from __future__ import annotations
 
-import random
 from typing import TYPE_CHECKING, Generic
 
 from aiocredentials._cache.entries import ReadCount
@@ -32,17 +31,13 @@ from aiocredentials._cache.signatures import (
 )
 from aiocredentials._cache.table import Table
 from aiocredentials._loops import bookkeeping, finish, starts_anew
+from aiocredentials._random import random_share
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
 
     from aiocredentials._cache.entries import Entry
     from aiocredentials._cache.outcomes import Watcher
-
-
-# The system's random numbers, because the state of Python's own generator is the same in all copies
-# of a process that are restored from one snapshot.
-_random = random.SystemRandom()
 
 
 def _only_key(key: Hashable, _: object) -> Keys:
@@ -89,7 +84,7 @@ class AsyncCache(Generic[V]):
         version_of: VersionOf[V] = id,
         share_of: ShareOf[V] | None = None,
         notify: Notify = _no_listener,
-        rng: Random = _random.random,
+        rng: Random = random_share,
     ) -> None:
         self.clock = clock
         self.misses = 0
@@ -101,7 +96,7 @@ class AsyncCache(Generic[V]):
         self._watchers: dict[Hashable, set[Watcher[V]]] = {}
         self._table = Table[V](max_entries, group_of)
 
-        def random_share(_: V) -> float:
+        def any_share(_: V) -> float:
             return rng()
 
         invalidations = Invalidations()
@@ -112,7 +107,7 @@ class AsyncCache(Generic[V]):
             keys_of=keys_of,
             marks_of=marks_of or keys_of,
             version_of=version_of,
-            share_of=share_of or random_share,
+            share_of=share_of or any_share,
             rng=rng,
             notify=notify,
             watchers_of=self._watchers_of,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import deque
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from aiocredentials._loops import running_loop
+from aiocredentials._random import random_share
 
 if TYPE_CHECKING:
     from aiocredentials._rotation.news import RotatingSecret
@@ -25,9 +25,6 @@ _PAUSE_SPREAD = 0.75
 _STREAK_GAP = 2 * _LONGEST_PAUSE
 # This many versions are remembered whose refusal was logged.
 _LOGGED = 16
-# Copies of a process that are restored from one snapshot have Python's own generator in the same
-# state.
-_random = random.SystemRandom()
 
 
 class Verdicts:
@@ -127,7 +124,7 @@ class Verdicts:
         pause = max(pause, _SHORTEST_PAUSE)
         pause = min(pause, _LONGEST_PAUSE)
         # The random factor spreads the logins of a fleet, and protects nothing.
-        factor = _random.uniform(_PAUSE_SPREAD, 1.0)
+        factor = _PAUSE_SPREAD + (1 - _PAUSE_SPREAD) * random_share()
         return pause * factor
 
     def _is_accepted(self, version_id: str) -> bool:

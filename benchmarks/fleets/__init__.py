@@ -1,0 +1,1 @@
+"""A fleet of processes that read secrets: the library's real pools, in virtual time."""
