@@ -62,6 +62,7 @@ LOAD = "load"
 # Only tests_newest runs them.
 ONCE = [
     "tests/benchmarks",
+    "tests/integrations/test_lambda.py",
     "tests/kit/test_how_to.py",
     "tests/kit/test_plugin.py",
     "tests/server/test_doctor_page.py",
@@ -84,6 +85,7 @@ OF_ASYNCIO = [
     *sorted(map(str, Path("tests/unit").glob("test_cache_*.py"))),
     "tests/unit/test_cancelled_inside.py",
     "tests/unit/test_deadline.py",
+    "tests/unit/test_forget.py",
     "tests/unit/test_loops.py",
     "tests/unit/test_news.py",
     "tests/unit/test_outcomes.py",
