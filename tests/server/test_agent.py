@@ -26,6 +26,7 @@ from aiocredentials import (
     InvalidParameterError,
     InvalidRegionError,
     MalformedResponseError,
+    Secret,
     SecretNotFoundError,
     ThrottledError,
 )
@@ -554,6 +555,8 @@ async def meet(fault: str, deadline: float) -> None:
                 manager.invalidate()
                 assert json.loads((await manager.secret()).reveal())["secret"] == NAME
             assert server.strays == 0
+            if fault in {"closed once", "reset once", "idle drop"}:
+                assert isinstance(result, Secret)
             if isinstance(result, MalformedResponseError | EndpointUnreachableError | InternalServiceError):
                 assert result.transient
 
