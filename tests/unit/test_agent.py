@@ -302,7 +302,8 @@ async def main():
             pass
 
 asyncio.run(main())
-print([name for name in ("aioboto3", "boto3", "aiobotocore", "botocore.session", "aiohttp") if name in sys.modules], unlocked)
+heavy = ("aioboto3", "boto3", "aiobotocore", "botocore.session", "aiohttp")
+print([name for name in heavy if name in sys.modules], unlocked)
 """
     answer = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60)
     assert answer.stdout.strip() == "['aiohttp'] []"
