@@ -606,7 +606,7 @@ async def test_objects(name: str) -> None:
         reader: Any = manager._reader
         cache = pool._store.cache
         entry = cache.entry(reader.key)
-        flight = cache.flights.begin(reader.key, manager.secret)
+        flight = cache.flights.begin(reader.key, lambda **_: manager.secret())
         flight.outcome = await manager.secret()
         other: Any = pool.manager(NAME, decode=json.loads)
         assert leaked((await other.get())["password"])

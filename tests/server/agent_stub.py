@@ -57,6 +57,7 @@ class AgentStub:
         self._open = 0
         self._busy = 0
         self.arrived = asyncio.Event()
+        self.left = asyncio.Event()  # a connection has ended
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
         self.port: int = self._server.sockets[0].getsockname()[1]
         return self
@@ -105,6 +106,7 @@ class AgentStub:
                     await writer.drain()
         finally:
             self._open -= 1
+            self.left.set()
             writer.transport.abort()
 
     async def _answer(self, head: str, over: int, number: int) -> tuple[int, str]:

@@ -141,6 +141,8 @@ def test_answers_that_are_none() -> None:
     assert isinstance(read(200, {**GOOD, "SecretBinary": "a***"}), MalformedResponseError)
     assert isinstance(read(200, {**GOOD, "SecretBinary": 7}), MalformedResponseError)
     assert read(400, {"__type": 7}).transient
+    assert CANARY not in str(read(400, {"__type": "Validation", "message": {"password": CANARY}}))
+    assert CANARY not in str(read(200, {**GOOD, "ARN": ARN.replace("us-east-1", CANARY)}))
 
 
 def test_versions() -> None:
@@ -149,6 +151,7 @@ def test_versions() -> None:
     assert read(200, empty, VersionId="mine", VersionStage="AWSPENDING")["VersionId"] == "mine"
     assert read(200, empty, VersionStage="AWSPENDING")["VersionStages"] == ["AWSPENDING"]
     assert read(200, empty)["VersionStages"] is None
+    assert read(200, {**empty, "CreatedDate": CANARY})["VersionId"] == "unknown"
     first, second = (read(200, {**empty, "CreatedDate": date})["VersionId"] for date in ("1.0", "2.0"))
     assert first != second
 
@@ -274,13 +277,24 @@ def test_a_refusal_without_a_reason() -> None:
 
 
 def test_what_is_imported() -> None:
-    """A process that only asks the agent imports aiohttp and botocore's exceptions, and no SDK."""
+    """A process that only asks the agent imports aiohttp and botocore's exceptions, and no SDK.
+
+    What a fetch imports of ours is imported under the lock for which a fork waits.
+    """
     program = """
 import asyncio, sys
 from aiocredentials import CredentialsPool, EndpointUnreachableError
+from aiocredentials._loops import loading
 from aiocredentials.agent import LocalAgent
 
+unlocked = []
+
+def note(event, arguments):
+    if event == "import" and arguments[0].startswith("aiocredentials") and not loading._lock._is_owned():
+        unlocked.append(arguments[0])
+
 async def main():
+    sys.addaudithook(note)
     async with CredentialsPool(session=LocalAgent("http://127.0.0.1:9", token="t", region_name="us-east-1")) as pool:
         try:
             await pool.manager("a").get()
@@ -288,7 +302,8 @@ async def main():
             pass
 
 asyncio.run(main())
-print([name for name in ("aioboto3", "boto3", "aiobotocore", "botocore.session", "aiohttp") if name in sys.modules])
+heavy = ("aioboto3", "boto3", "aiobotocore", "botocore.session", "aiohttp")
+print([name for name in heavy if name in sys.modules], unlocked)
 """
     answer = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60)
-    assert answer.stdout.strip() == "['aiohttp']"
+    assert answer.stdout.strip() == "['aiohttp'] []"

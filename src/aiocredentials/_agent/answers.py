@@ -54,6 +54,7 @@ _ERROR = re.compile(
     rf'\s*\{{\s*"__type"\s*:\s*"({_CODE})"\s*(?:,\s*"[Mm]essage"\s*:\s*"(.*)"\s*)?\}}\s*',
     re.DOTALL,
 )
+_REGION = re.compile(r"[a-z]{2}(-[a-z]{2,9}){1,3}-[0-9]{1,2}")
 _EPOCH = re.compile(r"-?\d{1,12}(\.\d{1,9})?")
 
 
@@ -85,7 +86,8 @@ def read_reply(
 
     actual = region_in(str(found.get("ARN")))
     if actual is not None and actual != region_name:
-        return failures.other_region(url, region_name, actual)
+        named = actual if _REGION.fullmatch(actual) else "another region"
+        return failures.other_region(url, region_name, named)
     return {
         "ARN": found.get("ARN"),
         "Name": found.get("Name"),
@@ -122,13 +124,18 @@ def _version_in(found: Answer, asked: Parameters) -> Answer:
     """Return the members about the version, which the agent may leave out or set to null."""
     version = found.get("VersionId")
     if version is None:
-        # Two versions were created at two times, so that a rotation still shows.
-        created = re.sub(r"[^\w.:-]", "", str(found.get("CreatedDate")))
-        version = asked.get("VersionId") or f"unknown-{created}"
+        version = asked.get("VersionId") or _substitute(created_at(found.get("CreatedDate")))
     labels = found.get("VersionStages")
     if labels is None and "VersionStage" in asked:
         labels = [asked["VersionStage"]]
     return {"VersionId": version, "VersionStages": labels}
+
+
+def _substitute(created: datetime | None) -> str:
+    """Return an id for a version without one, which differs for each date, so a rotation shows."""
+    if created is None:
+        return "unknown"
+    return f"unknown-{created.timestamp():.3f}"
 
 
 def created_at(given: object) -> datetime | None:
@@ -167,7 +174,8 @@ def _error_in(body: bytes, text: str) -> tuple[str, str] | None:
         message = found.get("message") or found.get("Message") or ""
         if not isinstance(code, str) or re.fullmatch(_CODE, code) is None:
             return None
-        return _name_of(code), str(message)
+        # An object may hold anything.
+        return _name_of(code), message if isinstance(message, str) else ""
     match = _ERROR.fullmatch(text)
     if match is None:
         return None

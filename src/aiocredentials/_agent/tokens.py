@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 from pathlib import Path
+from typing import NoReturn
 
 from aiocredentials.errors import (
     AuthenticationError,
@@ -38,11 +39,25 @@ class Token:
         ValueError: The token is empty, or no header can hold it.
     """
 
+    # Without a dict, so that nothing prints the token by looking for all attributes.
+    __slots__ = ("_found", "_given", "origin")
+
     def __init__(self, given: str | Path | None) -> None:
         self._given = _checked_argument(given)
         self._found: str | None = None
         self.origin = "the token argument"
         """Where the token was found, in words for a message."""
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        """Refuse to be pickled."""
+        raise TypeError(
+            "A LocalAgent can't be pickled, so that its token is written nowhere: "
+            "make one in each process."
+        )
+
+    def __getstate__(self) -> NoReturn:
+        """Refuse, because the state is the token."""
+        raise TypeError("The state of a Token is the token.")
 
     def __repr__(self) -> str:
         """Leave the token out."""
