@@ -299,7 +299,7 @@ async def test_no_token(stub: AgentStub, tmp_path: Path, monkeypatch: pytest.Mon
             assert type(error) is cls
             assert error.asked is False
     async with pool_of(stub, token=tmp_path) as pool:
-        assert "Is a directory" in str(await failure_of(pool))
+        assert "can't be read from" in str(await failure_of(pool))
     monkeypatch.setenv("AWS_TOKEN", "mock\ntoken")
     async with pool_of(stub, token=None) as pool:
         assert "AWS_TOKEN is empty" in str(await failure_of(pool))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import pickle
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -238,6 +239,15 @@ async def test_a_token_in_a_repr(tmp_path: Path) -> None:
         assert CANARY not in repr(token)
         assert await token.is_renewed(CANARY) is False
         assert await token.is_renewed("older") is True
+
+
+def test_no_pickle() -> None:
+    """An agent can't be pickled, because its token would be written somewhere."""
+    agent = LocalAgent(URL, token=CANARY)
+    with pytest.raises(TypeError, match="can't be pickled"):
+        pickle.dumps(agent)
+    with pytest.raises(TypeError, match="is the token"):
+        agent._state.token.__getstate__()
 
 
 def test_a_token_file_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -221,7 +221,8 @@ class AgentClient:
                 state.note_no_refresh()
             case Refusal.ROLE_ARN:
                 return failures.old_agent(state.url)
-            case Refusal.NOT_READY:
+            case _:
+                # It isn't ready yet.
                 if attempts.paused >= READY_SECONDS:
                     return failures.not_ready(state.url, READY_SECONDS)
                 attempts.paused += _PAUSE

@@ -10,7 +10,7 @@ From a call down to the socket:
 * `settings` has the caller's choices about all of this, and the line of code that made them.
 * `regions` finds the region for a secret, and explains names that aren't regions.
 * `aiosession` makes aiobotocore's sessions safe, `chain` their credential chain, `transport` their
-  HTTP. `tls` makes the TLS contexts.
+  HTTP. `tls` makes the TLS contexts. `sockets` closes what a closed event loop has left open.
 * `loading` imports aioboto3 once per process. `models` keeps the parts of botocore's files that are
   needed, `emitters` the event handlers.
 
