@@ -62,6 +62,11 @@ class PooledSession:
         """The AWS profile of the settings."""
         return self._settings.profile
 
+    @property
+    def settings(self) -> ClientSettings:
+        """The settings, for clients of other services."""
+        return self._settings
+
     def _check_open(self) -> None:
         if self._state == "new":
             what = "The pool isn't open yet: use `async with pool:` first."

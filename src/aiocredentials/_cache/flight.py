@@ -127,3 +127,10 @@ class LoopFlights(Generic[V]):
             found = self.by_key.get(key)
             if found is flight:
                 del self.by_key[key]
+
+    def task_of(self, flight: Flight[V]) -> Task | None:
+        """Return the task of a flight, also of one in a batch; None after its end."""
+        for task, flights in self.tasks.items():
+            if flight in flights:
+                return task
+        return None
