@@ -6,12 +6,15 @@ import asyncio
 import json
 import logging
 import re
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import pytest
+from botocore.session import Session
 
+from aiocredentials._eventbridge import sqs
 from blocks import FENCED, blocks_of, is_as_promised, promised_by, runner
 from integrations.postgres import postgres_server
 from integrations.redis_fixtures import redis_program, redis_server
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
     from local_postgres import LocalPostgres
 
+    from aiocredentials.testing import MotoServer
     from integrations.redis_server import RedisServer
 
 __all__ = ["postgres_server", "redis_program", "redis_server"]  # fixtures
@@ -43,6 +47,7 @@ FIXTURES = {
     "how-to/databases.md": ["postgres_secret"],
     "how-to/logging.md": ["loggers"],
     "how-to/redis.md": ["redis_secret"],
+    "how-to/rotation-push.md": ["rotation_queue"],
     "how-to/settings.md": ["token_secret"],
 }
 
@@ -64,6 +69,16 @@ def token_secret(create_secret: Callable[..., dict[str, Any]]) -> dict[str, str]
     """Create a second secret; the FastAPI page shows what it is like when that one is missing."""
     create_secret("prod/redis", json.dumps({"password": "mock_password"}), "eu-west-1")
     return {}
+
+
+@pytest.fixture
+def rotation_queue(moto: MotoServer, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Create the queue of the page, and give the page its address."""
+    # moto goes on with a long poll whose client is gone.
+    monkeypatch.setattr(sqs, "LONG_POLL", 1)
+    with closing(Session().create_client("sqs", "eu-west-1", endpoint_url=moto.url)) as client:
+        client.create_queue(QueueName="rotation-push-rotations-Orders1")
+    return {"https://sqs.eu-west-1.amazonaws.com": moto.url}
 
 
 @pytest.fixture

@@ -88,10 +88,7 @@ def rotation_queue_watched(
         ValueError: If an argument can't work: `queue_url` is an ARN or a name, for example.
         PoolClosedError: When the block begins, if the pool is closed.
     """
-    given: object = pool
-    if not isinstance(given, CredentialsPool):
-        kind = type(pool).__name__
-        raise TypeError(f"pool is a {kind}: give a CredentialsPool.")
+    _check_pool(pool)
     longest_delay = seconds(spread, "spread", zero=True)
     if longest_delay > _LONGEST_SPREAD:
         raise ValueError(
@@ -101,6 +98,12 @@ def rotation_queue_watched(
     settings = settings_for_others(pool._session.settings, session)
     endpoint = endpoint_of(queue_at(queue_url), settings)
     return _watched(pool, endpoint, longest_delay)
+
+
+def _check_pool(pool: object) -> None:
+    if not isinstance(pool, CredentialsPool):
+        kind = type(pool).__name__
+        raise TypeError(f"pool is a {kind}: give a CredentialsPool.")
 
 
 @asynccontextmanager

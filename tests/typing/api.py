@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, assert_type
@@ -23,6 +24,7 @@ from aiocredentials import (
     __version__,
     map_client_errors,
 )
+from aiocredentials.eventbridge import rotation_queue_watched
 from aiocredentials.events import (
     Evicted,
     Fetched,
@@ -94,6 +96,14 @@ async def per_call() -> None:
 def keystore(data: bytes) -> Database:
     """Read bytes."""
     return Database(data.hex())
+
+
+async def pushed(pool: CredentialsPool) -> None:
+    """Read a queue of events."""
+    watched = rotation_queue_watched(pool, "https://sqs.eu-west-1.amazonaws.com/1/a", spread=timedelta(seconds=1))
+    assert_type(watched, AbstractAsyncContextManager[None])
+    async with watched:
+        pass
 
 
 async def in_bytes(pool: CredentialsPool) -> None:
