@@ -58,20 +58,26 @@ def held_version(store: SecretStore, key: SecretRequest) -> Secret | None:
     return None if entry is None else entry.value
 
 
-async def renew(store: SecretStore, key: SecretRequest) -> Exception | None:
+async def renew(
+    store: SecretStore,
+    key: SecretRequest,
+    old: Secret,
+) -> Exception | None:
     """Fetch anew what is cached under a key, and return the error if that fails.
 
-    Nothing is fetched if the value is gone by now. A failure costs no reader the value that is
-    cached: it is served as long as it would be without this call. Needs
-    secretsmanager:GetSecretValue. Raises `PoolClosedError` if the pool is closed.
+    A failure costs no reader the value that is cached: it is served as long as it would be without
+    this call. Needs secretsmanager:GetSecretValue.
+
+    Args:
+        store: The store of the pool.
+        key: The key.
+        old: The value that is cached.
+
+    Raises:
+        PoolClosedError: The pool is closed.
     """
-    flights = store.cache.flights
-    flights.check_open()
-    secret = held_version(store, key)
-    if secret is None:
-        return None
     # The new value is fresh as long as the old one was, whichever policy that came from.
-    lifetime = Lifetime(secret._ttl, secret._jitter_share)  # noqa: SLF001 (ours to read)
+    lifetime = Lifetime(old._ttl, old._jitter_share)  # noqa: SLF001 (ours to read)
 
     def same_lifetime() -> Lifetime:
         return lifetime
@@ -79,4 +85,4 @@ async def renew(store: SecretStore, key: SecretRequest) -> Exception | None:
     async def fetch() -> Secret:
         return await store.gateway.get(key, same_lifetime)
 
-    return await renewed(flights, key, fetch)
+    return await renewed(store.cache.flights, key, fetch)

@@ -117,7 +117,6 @@ async def _watched(
     number = (rng or random.Random()).random  # noqa: S311 (it spreads load, and guards nothing)
     renewals = Renewals(store, spread, number)
     watcher = Watcher(store, endpoint, renewals, spread=spread, rng=number)
-    watcher.start()
     try:
         yield
     finally:

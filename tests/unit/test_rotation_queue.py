@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiocredentials import CachePolicy
+from aiocredentials import CachePolicy, SecretNotFoundError
 from unit.fake_aws import TTL
 from unit.fake_sqs import REGION, by_sns, cloudtrail, label_updated
 from unit.rotation_world import NAME, OTHER, SPREAD, run, world
@@ -251,6 +251,31 @@ def test_deletion(event_name: str, by: str) -> None:
             assert its.aws.calls == [NAME]
             await its.number()
             assert its.aws.calls == [NAME, NAME]
+
+    run(main)
+
+
+@pytest.mark.parametrize("by", ["name", "arn"])
+def test_restored(by: str) -> None:
+    """A secret that was deleted and restored is asked for at once, and not after the failure is forgotten."""
+
+    async def main() -> None:
+        async with world() as its:
+            arn = its.aws.secrets[NAME].arn
+            manager = its.database if by == "name" else its.pool.manager(arn)
+            await manager.get()
+            its.sqs.send(cloudtrail("DeleteSecret", requestParameters={"secretId": arn}))
+            its.aws.failures["GetSecretValue"] = "ResourceNotFoundException"
+            await asyncio.sleep(0.1)
+            with pytest.raises(SecretNotFoundError):
+                await manager.get()
+            its.aws.failures.clear()
+            with pytest.raises(SecretNotFoundError):
+                await manager.get()
+            its.sqs.send(cloudtrail("RestoreSecret", requestParameters={"secretId": arn}))
+            await asyncio.sleep(0.1)
+            await manager.get()
+            assert len(its.aws.calls) == 3
 
     run(main)
 

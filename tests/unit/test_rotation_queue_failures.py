@@ -54,6 +54,24 @@ def test_which_failures_are_final() -> None:
         assert not _is_final(error)
 
 
+def test_a_refresh_that_is_cancelled() -> None:
+    """A refresh that something else cancels has handled nothing: the message comes again."""
+
+    async def main() -> None:
+        async with world(seed=1) as its:
+            its.sqs.send(its.rotate())
+            await asyncio.sleep(0.01)
+            (refresh,) = [task for task in asyncio.all_tasks() if task.get_name().endswith(": refresh")]
+            refresh.cancel()
+            await asyncio.sleep(30)
+            assert its.aws.calls == [NAME]
+            await asyncio.sleep(10)
+            assert await its.number() == 2
+            assert its.sqs.messages == []
+
+    run(main)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_a_fetch_under_way(seed: int) -> None:
     """A fetch that began before the event may bring the old version, so another one follows it."""
@@ -369,6 +387,26 @@ def test_closed_while_the_refresh_waits() -> None:
             watched.clear()
             await its.pool.aclose()
             await asyncio.sleep(SPREAD)
+            assert its.sqs.deleted == []
+
+    run(main)
+
+
+def test_closed_while_another_fetch_is_awaited() -> None:
+    """A refresh that waits for a reader's fetch when the pool is closed has handled nothing."""
+
+    async def main() -> None:
+        async with world(spread=0) as its:
+            its.aws.latency = 1.0
+            reading = asyncio.create_task(its.database.refresh())
+            await asyncio.sleep(0.1)
+            its.sqs.send(its.rotate())
+            await asyncio.sleep(0.1)
+            its.pool._store.cache._watchers.clear()
+            await its.pool.aclose()
+            with pytest.raises(PoolClosedError):
+                await reading
+            await asyncio.sleep(1)
             assert its.sqs.deleted == []
 
     run(main)

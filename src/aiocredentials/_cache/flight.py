@@ -128,9 +128,6 @@ class LoopFlights(Generic[V]):
             if found is flight:
                 del self.by_key[key]
 
-    def task_of(self, flight: Flight[V]) -> Task | None:
-        """Return the task of a flight, also of one in a batch; None after its end."""
-        for task, flights in self.tasks.items():
-            if flight in flights:
-                return task
-        return None
+    def task_of(self, flight: Flight[V]) -> Task:
+        """Return the task of a flight that is under way, also of one in a batch."""
+        return next(task for task, flights in self.tasks.items() if flight in flights)

@@ -165,8 +165,7 @@ class Flights(Generic[V]):
         state = self._loops.get()
         while not flight.landed:
             task = state.task_of(flight)
-            if task is not None:
-                await asyncio.wait([task])
+            await asyncio.wait([task])
             # The outcome is recorded by a callback of the task.
             await asyncio.sleep(0)
 

@@ -124,7 +124,7 @@ class Renewals:
             # It was invalidated, or somebody else has fetched it meanwhile.
             return True
         try:
-            error = await renew(self._store, key)
+            error = await renew(self._store, key, secret)
         except PoolClosedError as closed:
             error = closed
         # The pool has logged a failure.

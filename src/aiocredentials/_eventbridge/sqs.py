@@ -118,9 +118,7 @@ async def received(client: Client, queue_url: str, *, longest_delay: float) -> l
 
 def _messages_in(answer: Answer) -> Iterator[Message]:
     for message in answer.get("Messages") or ():
-        receipt = message.get("ReceiptHandle")
-        if receipt:
-            yield Message(message.get("Body", ""), receipt)
+        yield Message(message.get("Body", ""), message["ReceiptHandle"])
 
 
 async def delete(client: Client, queue_url: str, receipts: Sequence[str]) -> None:

@@ -44,6 +44,8 @@ CLOSE_SECONDS = 3.0
 class Watcher:
     """Reads one queue in one task, and acts on its messages in a task per call.
 
+    It begins at once, and ends with `aclose`. Raises `PoolClosedError` if the pool is closed.
+
     Args:
         store: The store of the pool.
         endpoint: The queue.
@@ -61,7 +63,6 @@ class Watcher:
         spread: float,
         rng: Callable[[], float],
     ) -> None:
-        self._store = store
         self._endpoint = endpoint
         self._renewals = renewals
         self._spread = spread
@@ -77,13 +78,8 @@ class Watcher:
         )
         self._has_warned_of_junk = False
         self._loop = running_loop()
-        self._task: asyncio.Task[None] | None = None
-        self._stop_watching: Callable[[], None] = _do_nothing
         self._batches: set[asyncio.Task[None]] = set()
-
-    def start(self) -> None:
-        """Start the task that reads. Raises `PoolClosedError` if the pool is closed."""
-        self._stop_watching = self._store.cache.watch(self, _PoolEnd(self._pool_was_closed))
+        self._stop_watching = store.cache.watch(self, _PoolEnd(self._pool_was_closed))
         self._task = asyncio.create_task(self._run(), name="aiocredentials.rotation_queue_watched")
 
     async def _run(self) -> None:
@@ -98,9 +94,7 @@ class Watcher:
     def _cancel(self) -> set[asyncio.Task[Any]]:
         """Cancel all tasks that haven't ended, and return them."""
         refreshes = self._renewals.cancel()
-        tasks: set[asyncio.Task[Any]] = {*self._batches, *refreshes}
-        if self._task is not None:
-            tasks.add(self._task)
+        tasks: set[asyncio.Task[Any]] = {self._task, *self._batches, *refreshes}
         for task in tasks:
             task.cancel()
         return tasks
@@ -209,10 +203,6 @@ def _has_succeeded(task: asyncio.Task[bool]) -> bool:
     if task.cancelled() or task.exception() is not None:
         return False
     return task.result()
-
-
-def _do_nothing() -> None:
-    pass
 
 
 class _PoolEnd:
