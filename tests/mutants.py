@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from mutations import aws, cache, doctor, rotation, sessions, store, values
+from mutations import aws, cache, doctor, push, rotation, sessions, store, values
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE_TESTS = [
@@ -51,6 +51,11 @@ CACHE_TESTS = [
     "test_threads.py",
     "test_cache_machine.py",
     "test_cache_schedules.py",
+]
+ROTATION_QUEUE_TESTS = [
+    "test_rotation_queue.py",
+    "test_rotation_queue_failures.py",
+    "test_rotation_fleet.py",
 ]
 # A file that isn't here has the tests of the cache.
 TESTS = {
@@ -92,6 +97,13 @@ TESTS = {
     "doctor/wording.py": ["test_doctor_wording.py"],
     "_listeners.py": ["test_events.py"],
     "_pool.py": ["test_events.py", "test_pool_life.py"],
+    "_cache/renewal.py": ROTATION_QUEUE_TESTS,
+    "_held.py": ROTATION_QUEUE_TESTS,
+    "_eventbridge/events.py": ["test_rotation_events.py", "test_rotation_queue.py"],
+    "_eventbridge/renewals.py": ROTATION_QUEUE_TESTS,
+    "_eventbridge/sqs.py": ROTATION_QUEUE_TESTS,
+    "_eventbridge/watcher.py": ROTATION_QUEUE_TESTS,
+    "_aws/other_services.py": ["test_other_services.py"],
 }
 
 # Herds and soaks are slow, and other tests make the same promises.
@@ -116,7 +128,7 @@ class Mutation(NamedTuple):
 
 MUTATIONS = [
     Mutation(name, old, new, file)
-    for table in (cache, aws, sessions, store, values, rotation, doctor)
+    for table in (cache, aws, sessions, store, values, rotation, push, doctor)
     for name, file, old, new in table.MUTATIONS
 ]
 

@@ -1,7 +1,7 @@
 """What a pool holds of a secret, for news from outside: that its value has changed, or is gone.
 
-A key of the cache is a located `SecretRequest`. One value may have several keys, which are the
-identifiers of its secret; here each value counts once.
+A key of the cache is a located `SecretRequest`. One value may have several keys, which differ in
+the identifier of its secret; it is renewed by one of them.
 """
 
 from __future__ import annotations

@@ -44,6 +44,7 @@ def test_after_the_event_the_ttl_counts_anew() -> None:
             secret = await its.database.secret()
             assert (secret.version_id, secret.is_stale, len(its.aws.calls)) == ("version-2", False, 2)
             await asyncio.sleep(10)
+            assert secret.is_stale
             await its.database.secret()
             assert len(its.aws.calls) == 3
 

@@ -54,6 +54,25 @@ def test_which_failures_are_final() -> None:
         assert not _is_final(error)
 
 
+def test_a_reader_that_leaves() -> None:
+    """A reader whose value expires during the refresh joins it. If this reader is cancelled, the refresh continues."""
+
+    async def main() -> None:
+        async with world(spread=0, policy=CachePolicy(ttl=100, jitter=0, refresh_ahead=None, patience=10)) as its:
+            await asyncio.sleep(99.5)
+            its.aws.latency = 2.0
+            its.sqs.send(its.rotate())
+            await asyncio.sleep(1)
+            reading = asyncio.create_task(its.database.get())
+            await asyncio.sleep(0.1)
+            reading.cancel()
+            await asyncio.sleep(2)
+            assert await its.number() == 2
+            assert len(its.aws.calls) == 2
+
+    run(main)
+
+
 def test_a_refresh_that_is_cancelled() -> None:
     """A refresh that something else cancels has handled nothing: the message comes again."""
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     Fields: TypeAlias = Mapping[str, Any]
 
-LONGEST_BODY = 1 << 20
-"""Characters. SQS accepts no longer message (developer guide, "message quotas")."""
+LONGEST_BODY = 1 << 18
+"""Characters: more than an event of CloudTrail can have (user guide, quotas: 256 KB)."""
 
 # The longest ARN has 2,048 characters, and a name has at most 512.
 _LONGEST_FIELD = 2048
