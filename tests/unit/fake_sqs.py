@@ -95,6 +95,7 @@ class FakeSQS:
         self.closed = 0
         self.long_polls = True
         self.hangs = False
+        self.close_takes = 0.0
         self._news = asyncio.Event()
 
     @property
@@ -116,6 +117,7 @@ class FakeSQS:
         try:
             yield self
         finally:
+            await asyncio.sleep(self.close_takes)
             self.closed += 1
 
     async def receive_message(self, **parameters: Any) -> dict[str, Any]:  # noqa: ANN401 (botocore's)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from contextlib import asynccontextmanager
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from aiocredentials._eventbridge.renewals import _is_final
 from aiocredentials.errors import AccessDeniedError, ThrottledError
 from aiocredentials.eventbridge import _watched
 from unit.fake_aws import FakeAWS, pool_of
-from unit.fake_sqs import FakeSQS, label_updated, refusal
+from unit.fake_sqs import FakeSQS, Stored, label_updated, refusal
 from unit.rotation_world import NAME, SPREAD, run, world
 
 if TYPE_CHECKING:
@@ -288,6 +289,26 @@ def test_deletes_that_fail(caplog: pytest.LogCaptureFixture) -> None:
     run(main)
 
 
+def test_an_outage_during_the_delay(caplog: pytest.LogCaptureFixture) -> None:
+    """If the queue can't be read any more when a refresh has ended, its message comes again, with no second warning."""
+
+    async def main() -> None:
+        async with world(seed=2) as its:
+            its.sqs.send(its.rotate())
+            await asyncio.sleep(0.01)
+            its.sqs.failures["receive"] = [ConnectionError()] * 2
+            its.sqs.send("junk")
+            await asyncio.sleep(SPREAD)
+            assert await its.number() == 2
+            assert (its.sqs.deleted, len(its.sqs.messages)) == ([], 2)
+            await asyncio.sleep(60)
+            assert len(its.aws.calls) == 2
+            assert [one.body for one in its.sqs.messages] == ["junk"]
+            assert len([record for record in caplog.records if "can't be" in record.getMessage()]) == 1
+
+    run(main)
+
+
 def test_many_messages_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """While many messages wait for their refreshes, no more are asked for: memory is bounded."""
     monkeypatch.setattr(watcher, "MOST_BATCHES", 2)
@@ -379,6 +400,51 @@ def test_a_pool_that_is_closed_inside(seed: int) -> None:
             assert len(its.aws.calls) == 1
 
     run(main, seed)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_client_that_swallows_the_cancellation(*, fails: bool) -> None:
+    """The watcher ends with the call that swallowed the cancellation, whatever its outcome is, and acts no more."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        async with world(spread=0) as its:
+
+            async def swallowing(**_: object) -> dict[str, Any]:
+                try:
+                    await asyncio.sleep(20)
+                except asyncio.CancelledError:
+                    if fails:
+                        raise ConnectionError from None
+                its.sqs.long_polls = False
+                return await receive(MaxNumberOfMessages=10, WaitTimeSeconds=0, VisibilityTimeout=30)
+
+            receive = its.sqs.receive_message
+            await asyncio.sleep(1)
+            vars(its.sqs)["receive_message"] = swallowing
+            await asyncio.sleep(20)
+            its.sqs.messages.append(Stored(json.dumps(its.rotate())))
+            began = loop.time()
+        assert loop.time() - began <= watcher.SHORTEST_POLL
+        assert its.aws.calls == [NAME]
+        assert len(its.sqs.messages) == 1
+
+    run(main)
+
+
+def test_closing_is_not_interrupted() -> None:
+    """If the pool was closed inside, and then the block ends, the client is still closed to its end."""
+
+    async def main() -> None:
+        async with world() as its:
+            its.sqs.close_takes = 1.0
+            await asyncio.sleep(1)
+            await its.pool.aclose()
+            await asyncio.sleep(0.5)
+            assert its.sqs.closed == 0
+        assert its.sqs.closed == 1
+
+    run(main)
 
 
 def test_a_pool_that_was_closed() -> None:

@@ -52,7 +52,8 @@ class Renewals:
         self._spread = spread
         self._rng = rng
         self._waiting: dict[SecretRequest, _Waiting] = {}
-        self._tasks: set[asyncio.Task[bool]] = set()
+        self.tasks: set[asyncio.Task[bool]] = set()
+        """The refreshes that haven't ended. If one is cancelled, its fetch continues."""
         self._failed_rotations: dict[str, None] = {}
 
     def act(self, change: SecretChange) -> list[asyncio.Task[bool]]:
@@ -68,11 +69,7 @@ class Renewals:
             self._warn(change, held)
             return []
         if change.kind is Kind.GONE:
-            # A key without a value may have a failure, which is over if the secret was restored.
-            by_arn = [key for key in keys if key.secret_name == change.arn]
-            by_name = [one.key for one in held if _is_same_secret(change, one)]
-            for key in {*by_arn, *by_name}:
-                self._store.invalidate(key)
+            self._forget(change, keys, held)
             return []
         return self._refresh(change, held)
 
@@ -82,6 +79,19 @@ class Renewals:
             if identifier is not None:
                 keys += keys_of(self._store, identifier, change.region)
         return keys
+
+    def _forget(
+        self,
+        change: SecretChange,
+        keys: list[SecretRequest],
+        held: list[Held],
+    ) -> None:
+        """Invalidate a secret that was deleted or restored."""
+        # A key without a value may have a failure, which is over if the secret was restored.
+        by_arn = [key for key in keys if key.secret_name == change.arn]
+        by_name = [one.key for one in held if _is_same_secret(change, one)]
+        for key in {*by_arn, *by_name}:
+            self._store.invalidate(key)
 
     def _refresh(self, change: SecretChange, held: list[Held]) -> list[asyncio.Task[bool]]:
         refreshes: dict[SecretRequest, asyncio.Task[bool]] = {}
@@ -105,8 +115,8 @@ class Renewals:
             )
             waiting = _Waiting(task, wanted)
             self._waiting[key] = waiting
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
         waiting.wanted.add(version_id)
         return waiting.task
 
@@ -147,12 +157,6 @@ class Renewals:
             secret.name,
             change.region,
         )
-
-    def cancel(self) -> list[asyncio.Task[bool]]:
-        """Cancel the refreshes that haven't ended, and return them. Their fetches continue."""
-        for task in self._tasks:
-            task.cancel()
-        return list(self._tasks)
 
 
 def _is_meant(change: SecretChange, held: Held) -> bool:

@@ -77,32 +77,41 @@ class Watcher:
             succeeded="Messages in the rotation queue are deleted again",
         )
         self._has_warned_of_junk = False
+        self._is_ending = False
+        self._client: Client | None = None
+        """The client that is open; None after a failure."""
         self._loop = running_loop()
         self._batches: set[asyncio.Task[None]] = set()
         self._stop_watching = store.cache.watch(self, _PoolEnd(self._pool_was_closed))
         self._task = asyncio.create_task(self._run(), name="aiocredentials.rotation_queue_watched")
 
     async def _run(self) -> None:
-        """Read until the task is cancelled. Each round ends with a failure."""
+        """Read until the end. Each round ends with a failure."""
         while True:
             await self._read_until_failure()
+            if self._is_ending:
+                return
             await asyncio.sleep(self._pause())
 
     def _pool_was_closed(self) -> None:
         self._cancel()
 
     def _cancel(self) -> set[asyncio.Task[Any]]:
-        """Cancel all tasks that haven't ended, and return them."""
-        refreshes = self._renewals.cancel()
+        """Cancel all tasks, and return them: once, or else the closing of the client would end."""
+        refreshes = self._renewals.tasks
         tasks: set[asyncio.Task[Any]] = {self._task, *self._batches, *refreshes}
-        for task in tasks:
-            task.cancel()
+        if not self._is_ending:
+            self._is_ending = True
+            for task in tasks:
+                task.cancel()
         return tasks
 
     async def _read_until_failure(self) -> None:
         try:
             async with self._endpoint.open_client() as client:
-                while True:
+                self._client = client
+                # A client may swallow the cancellation.
+                while not self._is_ending:
                     await self._read_once(client)
         except asyncio.CancelledError:
             if is_cancelled():
@@ -113,6 +122,7 @@ class Watcher:
             self._note_failure(error)
 
     def _note_failure(self, error: Exception) -> None:
+        self._client = None
         explanation = self._endpoint.explain(error)
         self._reading.failed(explanation)
 
@@ -131,8 +141,8 @@ class Watcher:
         self._reading.succeeded()
 
         understood = list(self._understood(messages))
-        if understood:
-            acting = self._act(client, understood)
+        if understood and not self._is_ending:
+            acting = self._act(understood)
             task = asyncio.create_task(acting, name="aiocredentials.rotation_queue_watched: batch")
             self._batches.add(task)
             task.add_done_callback(self._batches.discard)
@@ -161,14 +171,15 @@ class Watcher:
                     "its dead-letter queue, and at the rules and topics that send to it."
                 )
 
-    async def _act(self, client: Client, understood: list[tuple[SecretChange, str]]) -> None:
+    async def _act(self, understood: list[tuple[SecretChange, str]]) -> None:
         """Act on the events of one call, and delete the messages of those that are handled."""
         acting = [(self._renewals.act(change), receipt) for change, receipt in understood]
         refreshes = [task for tasks, _ in acting for task in tasks]
         if refreshes:
             await asyncio.wait(refreshes)
         handled = [receipt for tasks, receipt in acting if all(map(_has_succeeded, tasks))]
-        if not handled:
+        client = self._client
+        if not handled or client is None:
             return
         try:
             await delete(client, self._endpoint.queue_url, handled)
