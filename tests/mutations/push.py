@@ -90,12 +90,6 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "    return not error.transient",
         "    return True",
     ),
-    (
-        "a closed pool handles messages",
-        "_eventbridge/renewals.py",
-        "        if self._store.cache.closed:\n            return False\n",
-        "",
-    ),
     # _eventbridge/sqs.py
     (
         "a message is visible again before its refresh",
@@ -139,6 +133,24 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "_eventbridge/watcher.py",
         "        while len(self._batches) >= MOST_BATCHES:",
         "        while False:",
+    ),
+    (
+        "a closed pool seems not to be concerned",
+        "_eventbridge/watcher.py",
+        "        if not handled or client is None or self._store.cache.closed:",
+        "        if not handled or client is None:",
+    ),
+    (
+        "closing is cut short by closing again",
+        "_eventbridge/watcher.py",
+        "        if not self._is_ending:\n            self._is_ending = True\n",
+        "        if True:\n            self._is_ending = True\n",
+    ),
+    (
+        "a swallowed cancellation keeps the watcher running",
+        "_eventbridge/watcher.py",
+        "            self._is_ending = True\n",
+        "            pass\n",
     ),
     (
         "closing waits for ever",

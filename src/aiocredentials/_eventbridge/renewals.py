@@ -127,8 +127,6 @@ class Renewals:
             # An event from now on needs another refresh, because this one may miss its version.
             del self._waiting[key]
 
-        if self._store.cache.closed:
-            return False
         secret = held_version(self._store, key)
         if secret is None or wanted == {secret.version_id}:
             # It was invalidated, or somebody else has fetched it meanwhile.

@@ -63,6 +63,7 @@ class Watcher:
         spread: float,
         rng: Callable[[], float],
     ) -> None:
+        self._store = store
         self._endpoint = endpoint
         self._renewals = renewals
         self._spread = spread
@@ -179,7 +180,8 @@ class Watcher:
             await asyncio.wait(refreshes)
         handled = [receipt for tasks, receipt in acting if all(map(_has_succeeded, tasks))]
         client = self._client
-        if not handled or client is None:
+        # A closed pool holds nothing, so each event seems not to concern it.
+        if not handled or client is None or self._store.cache.closed:
             return
         try:
             await delete(client, self._endpoint.queue_url, handled)
