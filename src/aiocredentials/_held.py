@@ -58,10 +58,15 @@ def held_version(store: SecretStore, key: SecretRequest) -> Secret | None:
     return None if entry is None else entry.value
 
 
+def lifetime_of(secret: Secret) -> Lifetime:
+    """Return how long a value was fresh when it was fetched, whichever policy that came from."""
+    return Lifetime(secret._ttl, secret._jitter_share)  # noqa: SLF001 (ours to read)
+
+
 async def renew(
     store: SecretStore,
     key: SecretRequest,
-    old: Secret,
+    lifetime: Lifetime,
 ) -> Exception | None:
     """Fetch anew what is cached under a key, and return the error if that fails.
 
@@ -71,13 +76,11 @@ async def renew(
     Args:
         store: The store of the pool.
         key: The key.
-        old: The value that is cached.
+        lifetime: How long the new value is fresh: as long as the old one was.
 
     Raises:
         PoolClosedError: The pool is closed.
     """
-    # The new value is fresh as long as the old one was, whichever policy that came from.
-    lifetime = Lifetime(old._ttl, old._jitter_share)  # noqa: SLF001 (ours to read)
 
     def same_lifetime() -> Lifetime:
         return lifetime

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from aiocredentials import CachePolicy, SecretNotFoundError
-from unit.fake_aws import TTL
+from unit.fake_aws import CANARY, TTL
 from unit.fake_sqs import REGION, by_sns, cloudtrail, label_updated
 from unit.rotation_world import NAME, OTHER, SPREAD, run, world
 
@@ -326,5 +327,28 @@ def test_a_failed_rotation(caplog: pytest.LogCaptureFixture) -> None:
                 )
             await asyncio.sleep(1)
             assert len(caplog.records) == 72
+
+    run(main)
+
+
+def test_no_value_is_shown(caplog: pytest.LogCaptureFixture) -> None:
+    """No task shows a value, neither in its repr nor in a local variable, and nothing is logged."""
+    caplog.set_level(logging.DEBUG)
+
+    def shown() -> str:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        return repr([(task, [frame.f_locals for frame in task.get_stack()]) for task in tasks])
+
+    async def main() -> None:
+        async with world(seed=1) as its:
+            assert CANARY in its.aws.secrets[NAME].value
+            its.aws.latency = 1.0
+            its.sqs.send(its.rotate())
+            for _ in range(20):
+                await asyncio.sleep(0.1)
+                assert "Watcher._run" in shown()
+                assert CANARY not in shown()
+            assert await its.number() == 2
+            assert CANARY not in caplog.text
 
     run(main)

@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 from aiocredentials._eventbridge.events import Kind, account_in
-from aiocredentials._held import held_under, held_version, keys_of, renew
+from aiocredentials._held import held_under, held_version, keys_of, lifetime_of, renew
 from aiocredentials._identifiers import same_secret
 from aiocredentials.errors import CredentialsError, PoolClosedError
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from aiocredentials._aws.requests import SecretRequest
     from aiocredentials._eventbridge.events import SecretChange
     from aiocredentials._held import Held
+    from aiocredentials._secret import Lifetime
     from aiocredentials._store import SecretStore
 
 logger = logging.getLogger("aiocredentials")
@@ -127,16 +128,26 @@ class Renewals:
             # An event from now on needs another refresh, because this one may miss its version.
             del self._waiting[key]
 
-        secret = held_version(self._store, key)
-        if secret is None or wanted == {secret.version_id}:
-            # It was invalidated, or somebody else has fetched it meanwhile.
+        lifetime = self._lifetime_of_other(key, wanted)
+        if lifetime is None:
             return True
         try:
-            error = await renew(self._store, key, secret)
+            error = await renew(self._store, key, lifetime)
         except PoolClosedError as closed:
             error = closed
         # The pool has logged a failure.
         return _is_final(error)
+
+    def _lifetime_of_other(self, key: SecretRequest, wanted: set[str | None]) -> Lifetime | None:
+        """Return the lifetime of a cached value that isn't the version that is wanted.
+
+        Return None if the value was invalidated, or if that version was fetched meanwhile. The
+        value itself is no local variable of a task that waits.
+        """
+        secret = held_version(self._store, key)
+        if secret is None or wanted == {secret.version_id}:
+            return None
+        return lifetime_of(secret)
 
     def _warn(self, change: SecretChange, held: list[Held]) -> None:
         """Log a failed rotation of a secret that the pool holds: once per event."""
