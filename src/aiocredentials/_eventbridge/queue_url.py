@@ -14,20 +14,13 @@ _EXAMPLE = "https://sqs.eu-west-1.amazonaws.com/123456789012/rotations"
 _ARN = re.compile(
     r"arn:(?P<partition>[^:]+):sqs:(?P<region>[^:]+):(?P<account>\d+):(?P<name>[^:]+)"
 )
-_REGION = r"(?P<region>[a-z0-9-]+)"
-# The hosts of SQS (AWS General Reference, "Amazon SQS endpoints and quotas"): by region, for both
-# versions of IP, of a VPC endpoint, and as botocore named them until 2022.
-_HOSTS = tuple(
-    re.compile(pattern)
-    for pattern in (
-        rf"sqs(-fips)?\.{_REGION}\.amazonaws\.com(\.cn)?",
-        rf"sqs(-fips)?\.{_REGION}\.api\.aws",
-        rf"sqs(-fips)?\.{_REGION}\.api\.amazonwebservices\.com\.cn",
-        rf"[a-z0-9.-]+\.sqs\.{_REGION}\.vpce\.amazonaws\.com(\.cn)?",
-    )
-)
+_REGION = r"(?P<region>[a-z]{2,5}(-[a-z]+)+-\d+)"
+# The hosts of SQS in each partition, such as sqs-fips.us-gov-west-1.amazonaws.com, those of VPC
+# endpoints, and as botocore named them until 2022 (AWS General Reference, "Amazon SQS endpoints and
+# quotas").
+_HOST = re.compile(rf"([^.]+\.)?sqs(-fips)?\.{_REGION}\..+")
 _LEGACY = re.compile(rf"({_REGION}\.)?queue\.amazonaws\.com(?P<china>\.cn)?")
-_AWS = re.compile(r".*\.(amazonaws\.com|api\.aws|amazonwebservices\.com)(\.cn)?")
+_AWS = re.compile(r".*\.(amazonaws\.com|amazonaws\.eu|api\.aws|amazonwebservices\.com)(\.cn)?")
 
 
 class Queue(NamedTuple):
@@ -67,7 +60,9 @@ def queue_at(queue_url: str) -> Queue:
         region = legacy["region"] or "us-east-1"
         china = legacy["china"] or ""
         return Queue(queue_url, f"https://sqs.{region}.amazonaws.com{china}", region)
-    return Queue(queue_url, endpoint_url, _region_of(host))
+    match = _HOST.fullmatch(host)
+    region_name = None if match is None else match["region"]
+    return Queue(queue_url, endpoint_url, region_name)
 
 
 def _url_of(arn: re.Match[str]) -> str:
@@ -92,11 +87,3 @@ def _split(url: str) -> SplitResult | None:
     if len(names) < 2 or is_more:  # noqa: PLR2004 (as the comment says)
         return None
     return parts
-
-
-def _region_of(host: str) -> str | None:
-    for pattern in _HOSTS:
-        match = pattern.fullmatch(host)
-        if match is not None:
-            return match["region"]
-    return None
