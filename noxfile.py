@@ -73,6 +73,7 @@ ONCE = [
     "tests/test_examples.py",
     "tests/test_install_lines.py",
     "tests/test_readme.py",
+    "tests/test_rotation_push_templates.py",
     "tests/test_workflows.py",
 ]
 NOT_ONCE = [f"--ignore={path}" for path in ONCE]

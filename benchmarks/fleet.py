@@ -48,7 +48,7 @@ ROLLING = 600.0
 
 def spread_for(processes: int) -> float:
     """Return the spread that we recommend: 1,000 refreshes per second, a tenth of the quota."""
-    return max(5.0, processes / 1_000)
+    return max(2.0, processes / 1_000)
 
 
 @dataclass(frozen=True)

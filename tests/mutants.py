@@ -27,6 +27,7 @@ from mutations import (
     aws,
     cache,
     doctor,
+    push,
     replicas,
     roles,
     rotation,
@@ -68,6 +69,11 @@ CACHE_TESTS = [
 ]
 ROLE_TESTS = ["test_roles.py", "../server/test_roles.py"]
 AGENT_TESTS = ["test_agent.py", "../server/test_agent.py"]
+ROTATION_QUEUE_TESTS = [
+    "test_rotation_queue.py",
+    "test_rotation_queue_failures.py",
+    "test_rotation_fleet.py",
+]
 # A file that isn't here has the tests of the cache.
 TESTS = {
     "_aws/assuming.py": ROLE_TESTS,
@@ -127,6 +133,13 @@ TESTS = {
     "_opening.py": ["test_pool_life.py"],
     "_aws/tls.py": ["../server/test_snapshots.py"],
     "integrations/snapstart.py": ["../server/test_snapshots.py"],
+    "_cache/renewal.py": [*ROTATION_QUEUE_TESTS, "test_cache_past_caches.py"],
+    "_held.py": ROTATION_QUEUE_TESTS,
+    "_eventbridge/events.py": ["test_rotation_events.py", "test_rotation_queue.py"],
+    "_eventbridge/renewals.py": ROTATION_QUEUE_TESTS,
+    "_eventbridge/sqs.py": ROTATION_QUEUE_TESTS,
+    "_eventbridge/watcher.py": ROTATION_QUEUE_TESTS,
+    "_aws/other_services.py": ["test_other_services.py"],
 }
 
 # Herds and soaks are slow, and other tests make the same promises.
@@ -158,6 +171,7 @@ MUTATIONS = [
         roles,
         replicas,
         agent,
+        push,
         store,
         values,
         rotation,

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 import pytest
 from botocore.session import Session
 
+from aiocredentials._eventbridge import sqs
 from blocks import FENCED, blocks_of, is_as_promised, promised_by, runner
 from integrations.postgres import postgres_server
 from integrations.redis_fixtures import redis_program, redis_server
@@ -51,6 +52,7 @@ FIXTURES = {
     "how-to/logging.md": ["loggers"],
     "how-to/redis.md": ["redis_secret"],
     "how-to/roles.md": ["partner_secret"],
+    "how-to/rotation-push.md": ["rotation_queue"],
     "how-to/settings.md": ["token_secret"],
 }
 
@@ -101,6 +103,16 @@ def local_agent(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.run_until_complete(stub.__aexit__())
+
+
+@pytest.fixture
+def rotation_queue(moto: MotoServer, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Create the queue of the page, and give the page its address."""
+    # moto goes on with a long poll whose client is gone.
+    monkeypatch.setattr(sqs, "LONG_POLL", 1)
+    with closing(Session().create_client("sqs", "eu-west-1", endpoint_url=moto.url)) as client:
+        client.create_queue(QueueName="rotation-push-rotations-Orders1")
+    return {"https://sqs.eu-west-1.amazonaws.com": moto.url}
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, assert_type
@@ -25,6 +26,7 @@ from aiocredentials import (
     forget_all,
     map_client_errors,
 )
+from aiocredentials.eventbridge import rotation_queue_watched
 from aiocredentials.events import (
     Evicted,
     FailedBack,
@@ -110,6 +112,14 @@ async def as_a_role(pool: CredentialsPool) -> None:
 def keystore(data: bytes) -> Database:
     """Read bytes."""
     return Database(data.hex())
+
+
+async def pushed(pool: CredentialsPool) -> None:
+    """Read a queue of events."""
+    watched = rotation_queue_watched(pool, "https://sqs.eu-west-1.amazonaws.com/1/a", spread=timedelta(seconds=1))
+    assert_type(watched, AbstractAsyncContextManager[None])
+    async with watched:
+        pass
 
 
 async def in_bytes(pool: CredentialsPool) -> None:

@@ -32,10 +32,11 @@ FLOORS: list[set[str]] = [
     {"_aws", "_cache", "_decode", "credentials"},
     {"_reports", "_rotation", "_agent"},
     {"_store", "rotation", "agent"},
-    {"_prefetch", "_changes"},
+    {"_prefetch", "_changes", "_held"},
+    {"_eventbridge"},
     {"_manager"},
     {"_pool"},
-    {"__init__"},
+    {"__init__", "eventbridge"},
     {"testing", "pytest_plugin", "_pytest_entry_point", "doctor", "integrations"},
     {"__main__"},
 ]
@@ -48,7 +49,7 @@ INSIDE: dict[str, list[set[str]]] = {
         {"entries", "fetching"},
         {"table", "flights"},
         {"outcomes"},
-        {"cache"},
+        {"cache", "renewal"},
         {"reader"},
         {"__init__"},
     ],
@@ -76,7 +77,7 @@ INSIDE: dict[str, list[set[str]]] = {
         {"regions", "aiosession"},
         {"requests", "loading", "assuming", "region_health"},
         {"responses", "session", "replica_reads", "known_versions"},
-        {"gateway", "clients"},
+        {"gateway", "clients", "other_services"},
         {"loop_clients", "replicas"},
         {"pooled"},
     ],
@@ -86,9 +87,10 @@ INSIDE: dict[str, list[set[str]]] = {
         {"client"},
     ],
     "_rotation": [{"__init__", "budget", "news", "refusals"}, {"adapters", "labels", "verdicts", "words"}],
+    "_eventbridge": [{"__init__", "events", "queue_url"}, {"renewals", "sqs"}, {"watcher"}],
     # An adapter imports no other adapter. Two are several files.
     "integrations": [
-        {"_redis_versions", "_settings_fields"},
+        {"_fastapi_secret", "_redis_versions", "_settings_fields"},
         {"_redis_connections", "_settings_build"},
         {
             "__init__",
@@ -113,7 +115,7 @@ INSIDE: dict[str, list[set[str]]] = {
 }
 # What sees what users see, and these, and nothing else of the package.
 TOP = {"testing", "pytest_plugin", "doctor", "integrations", "__main__"}
-PUBLIC = {"__init__", "errors", "events", "rotation"}
+PUBLIC = {"__init__", "errors", "eventbridge", "events", "rotation"}
 # Each exception has its reason:
 # The doctor asks what no service needs to know: STS, other regions, each call by itself, the way a
 # request takes. A public function for that would be one that nobody else should use.
@@ -159,6 +161,7 @@ OWNERS = {
         "_aws.emitters",
         "_aws.mapping",
         "_aws.models",
+        "_aws.other_services",
         "_aws.regions",
         "_aws.answered_errors",
         "_aws.signing",
@@ -180,7 +183,7 @@ OWNERS = {
         "integrations._redis_versions",
         "integrations.redis",
     },
-    "starlette": {"integrations.fastapi"},
+    "starlette": {"integrations._fastapi_secret", "integrations.fastapi"},
     "werkzeug": {"testing._moto"},
     # aiohttp's own URL class.
     "yarl": {"_agent.http"},

@@ -9,6 +9,7 @@ import pytest
 
 from aiocredentials import AccessDeniedError, ThrottledError
 from aiocredentials._cache import Reader
+from aiocredentials._cache.renewal import renewed
 from aiocredentials._store import UncachedReader
 from unit.cache_kit import AHEAD, PLAIN, Source, make, names, outcomes, throttled
 from unit.cache_model import virtual
@@ -35,6 +36,19 @@ async def test_forced() -> None:
     await reader.get()
     assert await outcomes([reader.refresh(), reader.refresh()]) == [2, 3]
     assert source.past_caches == [False, True, True]
+
+
+@virtual
+async def test_renewed() -> None:
+    """A renewal may not, and neither does it join an ordinary fetch that began meanwhile."""
+    cache, source = make(), Source()
+    reader = Reader(cache, "key", source, PLAIN)
+    first = asyncio.create_task(reader.get())
+    await asyncio.sleep(0)
+    renewals = [asyncio.create_task(renewed(cache.flights, "key", source)) for _ in range(2)]
+    first.add_done_callback(lambda _: cache.flights.begin("key", source))
+    assert await asyncio.gather(*renewals) == [None, None]
+    assert source.past_caches == [False, False, True]
 
 
 @virtual

@@ -9,6 +9,7 @@ import pytest
 from aiocredentials import (
     AccessDeniedError,
     CachePolicy,
+    InternalServiceError,
     ThrottledError,
 )
 from aiocredentials.testing import FakeClock
@@ -39,7 +40,7 @@ async def test_prefetch() -> None:
         await pool.prefetch("prod/late")
         aws.replica.secrets["prod/late"] = aws.primary.secrets["prod/db"]  # version 1: it lags
         pool.manager("prod/late").invalidate()
-        aws.primary.fail("ThrottlingException")
+        aws.primary.fail("InternalServiceError")
         with pytest.raises(ExceptionGroup) as info:
             await pool.prefetch("prod/db", arn_of("prod/arn"), "prod/denied", "prod/late", "prod/new")
         assert pool.stats().entries == 2
@@ -47,7 +48,7 @@ async def test_prefetch() -> None:
         assert (await pool.manager("prod/arn").secret()).arn == arn_of("prod/arn")
     failures: dict[str | None, str] = {}
     for error in info.value.exceptions:
-        assert isinstance(error, ThrottledError)
+        assert isinstance(error, InternalServiceError)
         assert error.region_name == PRIMARY
         failures[error.secret_name] = str(error)
     assert failures.keys() == {"prod/denied", "prod/late", "prod/new"}

@@ -130,3 +130,7 @@ class LoopFlights(Generic[V]):
             found = self.by_key.get(key)
             if found is flight:
                 del self.by_key[key]
+
+    def task_of(self, flight: Flight[V]) -> Task:
+        """Return the task of a flight that is under way, also of one in a batch."""
+        return next(task for task, flights in self.tasks.items() if flight in flights)

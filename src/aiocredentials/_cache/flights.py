@@ -168,6 +168,15 @@ class Flights(Generic[V]):
             if has_left and not flight.background:
                 self._give_up(flight)
 
+    async def end_of(self, flight: Flight[V]) -> None:
+        """Wait until a fetch of this loop has ended, without being one of its callers."""
+        state = self._loops.get()
+        while not flight.landed:
+            task = state.task_of(flight)
+            await asyncio.wait([task])
+            # The outcome is recorded by a callback of the task.
+            await asyncio.sleep(0)
+
     def invalidate(
         self,
         keys: Iterable[Hashable],

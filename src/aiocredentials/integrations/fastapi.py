@@ -12,22 +12,10 @@ import inspect
 import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import KW_ONLY, dataclass, field
 from datetime import timedelta
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Generic,
-    Literal,
-    TypeAlias,
-    TypedDict,
-    TypeVar,
-    Unpack,
-    cast,
-    overload,
-)
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, Unpack, cast
 
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from aiocredentials import (
@@ -39,6 +27,7 @@ from aiocredentials import (
     Secret,
 )
 from aiocredentials.events import Listener
+from aiocredentials.integrations._fastapi_secret import CredentialsState, SecretDependency, secret
 
 if TYPE_CHECKING:
     import aioboto3
@@ -54,22 +43,10 @@ __all__ = [
     "secret",
 ]
 
-T = TypeVar("T")
-
 AppState: TypeAlias = Mapping[str, Any]
 Lifespan: TypeAlias = Callable[[Any], AbstractAsyncContextManager[AppState | None]]
 
 logger = logging.getLogger("aiocredentials")
-
-_NO_POOL = (
-    "This request's state has no credentials pool: give the app lifespan=credentials_lifespan(...),"
-    " and see that it runs. TestClient runs it in a block only: `with TestClient(app) as client:`. "
-    "Starlette doesn't run the lifespan of a mounted app: give it to the app that is outermost."
-)
-_NOT_HASHABLE = (
-    "decode can't be hashed, and each request looks its manager up by it: give a function, "
-    "or give the object's class a __hash__, as dataclass(frozen=True) does."
-)
 
 
 class PoolSettings(TypedDict, total=False):
@@ -92,19 +69,11 @@ class PoolSettings(TypedDict, total=False):
     clock: Callable[[], float] | None
 
 
-class CredentialsState(TypedDict):
-    """The names that the lifespan adds to the state of each request."""
-
-    credentials_pool: CredentialsPool
-    """The pool: `request.state.credentials_pool`."""
-    credentials_managers: "dict[SecretDependency[Any], AsyncCredentialsManager[Any]]"
-    """A manager for each dependency that was used. All requests share it."""
-
-
 def credentials_lifespan(
     *,
     lifespan: Lifespan | None = None,
     pool: CredentialsPool | None = None,
+    rotation_queue: str | None = None,
     **settings: Unpack[PoolSettings],
 ) -> Callable[[Any], AbstractAsyncContextManager[CredentialsState]]:
     """Return a lifespan for an app or an `APIRouter`, with a credentials pool for all requests.
@@ -126,12 +95,16 @@ def credentials_lifespan(
         lifespan: The app's own lifespan. It starts after the pool has been opened and ends before
             the pool is closed. The names that it yields are added to the state.
         pool: A pool that you open and close yourself, instead of `settings`.
+        rotation_queue: The URL of an SQS queue with events of rotations, which is read as long as
+            the app runs: see `aiocredentials.eventbridge`. Each process needs its own. It needs
+            sqs:ReceiveMessage and sqs:DeleteMessage.
         settings: The arguments of `CredentialsPool`.
 
     Raises:
         TypeError: A setting has a wrong type, or `lifespan` is an async generator function without
             `@asynccontextmanager`.
-        ValueError: A setting can't work, or there are both a pool and settings.
+        ValueError: A setting can't work, or there are both a pool and settings. `rotation_queue`
+            isn't the URL of a queue.
         ExceptionGroup: At the startup, `prefetch` failed. The pool is closed after each error.
         RuntimeError: At the startup, the app's own lifespan yields a name of `CredentialsState`.
         Exception: At the startup, the app's own lifespan raises it.
@@ -143,6 +116,7 @@ def credentials_lifespan(
     elif settings:
         names = ", ".join(settings)
         raise ValueError(f"pool= has settings of its own: give {names} to the pool instead.")
+    watch = None if rotation_queue is None else _queue_watcher(rotation_queue)
 
     @asynccontextmanager
     async def opened(app: object) -> AsyncGenerator[CredentialsState]:
@@ -151,6 +125,8 @@ def credentials_lifespan(
             if open_pool is None:
                 new_pool = CredentialsPool(**settings)
                 open_pool = await stack.enter_async_context(new_pool)
+            if watch is not None:
+                await stack.enter_async_context(watch(open_pool))
             state = CredentialsState(credentials_pool=open_pool, credentials_managers={})
 
             app_state: AppState | None = None
@@ -159,6 +135,25 @@ def credentials_lifespan(
             yield _merged(app_state or {}, state)
 
     return opened
+
+
+def _queue_watcher(
+    queue_url: str,
+) -> Callable[[CredentialsPool], AbstractAsyncContextManager[None]]:
+    """Return a function that makes the block in which the queue is read.
+
+    Raises `TypeError` or `ValueError` now if it isn't the URL of a queue.
+    """
+    # Few apps need this module. It is imported here, and not in the event loop.
+    from aiocredentials.eventbridge import rotation_queue_watched  # noqa: PLC0415
+
+    # It checks the URL. This pool is never opened, and the block isn't entered.
+    rotation_queue_watched(CredentialsPool(), queue_url)
+
+    def watch(pool: CredentialsPool) -> AbstractAsyncContextManager[None]:
+        return rotation_queue_watched(pool, queue_url)
+
+    return watch
 
 
 def _checked(settings: PoolSettings) -> PoolSettings:
@@ -182,144 +177,6 @@ def _merged(app_state: AppState, state: CredentialsState) -> CredentialsState:
             f"The app's own lifespan yields {names}, which is ours: take another name."
         )
     return cast("CredentialsState", {**app_state, **state})
-
-
-@dataclass(frozen=True, slots=True)
-class SecretDependency(Generic[T]):
-    """A dependency on one secret. `Depends` calls it, and `app.dependency_overrides` has it as key.
-
-    Make it with `secret()`. Two dependencies with equal arguments are equal and share one manager.
-    """
-
-    secret_name: str
-    # The repr of a function may show values, such as the arguments of a `functools.partial`.
-    decode: Callable[[str], T] | Callable[[bytes], T] | None = field(default=None, repr=False)
-    _: KW_ONLY
-    binary: bool = False
-    region_name: str | None = None
-    version_stage: str = "AWSCURRENT"
-
-    def __post_init__(self) -> None:
-        """Reject arguments that can't work when they are written, not at the first request.
-
-        Raises `TypeError` or `ValueError`.
-        """
-        AsyncCredentialsManager(
-            self.secret_name,
-            self.region_name,
-            # One of the overloads accepts these two. Only the caller of `secret()` knows which one.
-            decode=cast("Callable[[str], T]", self.decode),
-            binary=cast("Literal[False]", self.binary),
-            version_stage=self.version_stage,
-        )
-
-        try:
-            hash(self)
-            is_hashable = True
-        except TypeError:
-            is_hashable = False
-        # Our error is raised after the block, so it isn't chained to the one above.
-        if not is_hashable:
-            raise TypeError(_NOT_HASHABLE)
-
-    async def __call__(self, connection: HTTPConnection) -> T:
-        """Return the result of `decode`, or the parsed JSON if there is no `decode`.
-
-        The value is cached: a fetch is made only if the pool's policy asks for one. Accepts a
-        request or a websocket. Needs secretsmanager:GetSecretValue.
-
-        Raises:
-            CredentialsError: The secret can't be fetched, or `decode` rejects it.
-            RuntimeError: The app runs without `credentials_lifespan`.
-        """
-        manager = await self.manager(connection)
-        return await manager.get()
-
-    async def manager(self, connection: HTTPConnection) -> AsyncCredentialsManager[T]:
-        """Return the manager of the secret: the same one for all requests, without a call to AWS.
-
-        `Depends` can call this method, too. Raises `RuntimeError` if the app runs without
-        `credentials_lifespan`.
-        """
-        state: CredentialsState = connection.scope.get("state", {})
-        if "credentials_managers" not in state:
-            raise RuntimeError(_NO_POOL)
-
-        managers = state["credentials_managers"]
-        manager = managers.get(self)
-        if manager is None:
-            pool = state["credentials_pool"]
-            manager = pool.manager(
-                self.secret_name,
-                self.region_name,
-                # The overloads are those of `__post_init__`.
-                decode=cast("Callable[[str], T]", self.decode),
-                binary=cast("Literal[False]", self.binary),
-                version_stage=self.version_stage,
-            )
-            managers[self] = manager
-        return manager
-
-
-@overload
-def secret(
-    secret_name: str,
-    decode: None = None,
-    *,
-    binary: Literal[False] = False,
-    region_name: str | None = None,
-    version_stage: str = ...,
-) -> SecretDependency[Any]: ...
-@overload
-def secret(
-    secret_name: str,
-    decode: Callable[[str], T],
-    *,
-    binary: Literal[False] = False,
-    region_name: str | None = None,
-    version_stage: str = ...,
-) -> SecretDependency[T]: ...
-@overload
-def secret(
-    secret_name: str,
-    decode: Callable[[bytes], T],
-    *,
-    binary: Literal[True],
-    region_name: str | None = None,
-    version_stage: str = ...,
-) -> SecretDependency[T]: ...
-def secret(
-    secret_name: str,
-    decode: Callable[[str], Any] | Callable[[bytes], Any] | None = None,
-    *,
-    binary: bool = False,
-    region_name: str | None = None,
-    version_stage: str = "AWSCURRENT",
-) -> SecretDependency[Any]:
-    """Return a dependency on one secret: `Depends(secret("prod/database", decode))`.
-
-    Assign it to a name, as in `database = secret(...)`. Then tests can replace it with
-    `app.dependency_overrides[database]`.
-
-    Args:
-        secret_name: The name or ARN of the secret.
-        decode: A function that makes an object of the secret's text. Without it, the dependency is
-            the parsed JSON.
-        binary: Whether `decode` gets the secret's bytes instead of its text.
-        region_name: The region of the secret; the pool's own by default.
-        version_stage: The staging label of the version.
-
-    Raises:
-        TypeError: An argument has a wrong type, or `decode` can't be hashed.
-        ValueError: An argument can't work.
-    """
-    return SecretDependency(
-        secret_name,
-        decode,
-        binary=binary,
-        region_name=region_name,
-        version_stage=version_stage,
-    )
 
 
 def readiness(

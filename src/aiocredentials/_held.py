@@ -1,0 +1,90 @@
+"""What a pool holds of a secret, for news from outside: that its value has changed, or is gone.
+
+A key of the cache is a located `SecretRequest`. One value may have several keys, which differ in
+the identifier of its secret; it is renewed by one of them.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from aiocredentials._cache.renewal import renewed
+from aiocredentials._secret import Lifetime
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from aiocredentials._aws.requests import SecretRequest
+    from aiocredentials._secret import Secret
+    from aiocredentials._store import SecretStore
+
+
+class Held(NamedTuple):
+    """A value in the cache, and the key that it was found by."""
+
+    key: SecretRequest
+    secret: Secret
+
+    @property
+    def renewal_key(self) -> SecretRequest:
+        """The key by which the value is fetched anew: its full ARN means the same to everybody.
+
+        A name means a secret of the caller's own account only.
+        """
+        return self.key.by_name(self.secret.arn)
+
+
+def keys_of(
+    store: SecretStore,
+    identifier: str,
+    region_name: str,
+) -> list[SecretRequest]:
+    """Return the keys with this identifier in a region, also those without a value."""
+    related = cast("list[SecretRequest]", store.cache.related(identifier))
+    return [key for key in related if key.region_name == region_name]
+
+
+def held_under(store: SecretStore, keys: list[SecretRequest]) -> Iterator[Held]:
+    """Yield the values of these keys."""
+    for key in keys:
+        secret = held_version(store, key)
+        if secret is not None:
+            yield Held(key, secret)
+
+
+def held_version(store: SecretStore, key: SecretRequest) -> Secret | None:
+    """Return the value of a key; None if it has none."""
+    entry = store.cache.entry(key)
+    return None if entry is None else entry.value
+
+
+def lifetime_of(secret: Secret) -> Lifetime:
+    """Return how long a value was fresh when it was fetched, whichever policy that came from."""
+    return Lifetime(secret._ttl, secret._jitter_share)  # noqa: SLF001 (ours to read)
+
+
+async def renew(
+    store: SecretStore,
+    key: SecretRequest,
+    lifetime: Lifetime,
+) -> Exception | None:
+    """Fetch anew what is cached under a key, and return the error if that fails.
+
+    A failure costs no reader the value that is cached: it is served as long as it would be without
+    this call. Needs secretsmanager:GetSecretValue.
+
+    Args:
+        store: The store of the pool.
+        key: The key.
+        lifetime: How long the new value is fresh: as long as the old one was.
+
+    Raises:
+        PoolClosedError: The pool is closed.
+    """
+
+    def same_lifetime() -> Lifetime:
+        return lifetime
+
+    fetch = partial(store.gateway.get, key, same_lifetime)
+    return await renewed(store.cache.flights, key, fetch)

@@ -1,0 +1,122 @@
+"""Rotation push: refresh what a pool has cached when AWS reports that a secret has changed.
+
+EventBridge gets an event from Secrets Manager when a staging label moves to a new version, at the
+end of each rotation for example. A rule sends these events to an SQS queue, which
+`rotation_queue_watched` reads. So a new version is in use seconds after a rotation, and not at the
+end of the TTL only.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING
+
+from aiocredentials._arguments import seconds
+from aiocredentials._aws.other_services import settings_for_others
+from aiocredentials._eventbridge.queue_url import queue_at
+from aiocredentials._eventbridge.renewals import Renewals
+from aiocredentials._eventbridge.sqs import endpoint_of
+from aiocredentials._eventbridge.watcher import Watcher
+from aiocredentials._pool import CredentialsPool
+from aiocredentials._random import random_share
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+    from datetime import timedelta
+
+    import aioboto3
+    from aiobotocore.session import AioSession
+
+    from aiocredentials._eventbridge.sqs import Endpoint
+
+__all__ = ["rotation_queue_watched"]
+
+# Seconds. A fleet of 10,000 processes makes 5,000 calls per second then, half of AWS's quota.
+_SPREAD = 2.0
+
+_LONGEST_SPREAD = 300.0
+
+
+def rotation_queue_watched(
+    pool: CredentialsPool,
+    queue_url: str,
+    *,
+    spread: float | timedelta = _SPREAD,
+    session: aioboto3.Session | AioSession | None = None,
+) -> AbstractAsyncContextManager[None]:
+    """Return a block in which a queue of events is read, and what the pool has cached is refreshed.
+
+    It is a hint on top of the TTL. Nothing that happens to the queue, to its messages or to the
+    network is raised, and no read waits for it or fails because of it. Failures are logged as a
+    warning, once per kind until the queue can be read again. The block begins at once, and ends
+    within three seconds.
+
+    An event causes a fetch only if the pool holds another version of that secret under the staging
+    label of the event. Messages that are understood are deleted. If a fetch fails with a transient
+    error, the message isn't deleted, and SQS delivers it again half a minute later. Each process
+    needs a queue of its own, because a message is delivered to one reader only.
+
+    Needs sqs:ReceiveMessage and sqs:DeleteMessage on the queue, kms:Decrypt if the queue has a KMS
+    key of your own, and secretsmanager:GetSecretValue.
+
+    Example:
+        ```python
+        import asyncio
+
+        from aiocredentials import CredentialsPool
+        from aiocredentials.eventbridge import rotation_queue_watched
+
+        QUEUE = "https://sqs.eu-west-1.amazonaws.com/123456789012/rotations-of-orders-1"
+
+        async def main() -> None:
+            async with CredentialsPool("eu-west-1") as pool, rotation_queue_watched(pool, QUEUE):
+                print(await pool.manager("prod/database").get())
+
+        asyncio.run(main())
+        ```
+
+    Args:
+        pool: The pool. It must be open, and stays open as long as the block lasts.
+        queue_url: The URL of the queue. It names the region and the endpoint.
+        spread: Each fetch begins after a random delay of at most so many seconds (or a
+            `timedelta`), so a fleet doesn't fetch at once. From 0 to 300; default 2.
+        session: The session whose AWS credentials are used for the queue; without it, the pool's. A
+            `CustomSession` has none, so AWS's default chain is used if the pool has one.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If an argument can't work: `queue_url` is an ARN or a name, for example.
+        PoolClosedError: When the block begins, if the pool is closed.
+    """
+    _check_pool(pool)
+    longest_delay = seconds(spread, "spread", zero=True)
+    if longest_delay > _LONGEST_SPREAD:
+        raise ValueError(
+            f"spread is {longest_delay:g} seconds: give at most {_LONGEST_SPREAD:g}, "
+            "because a hint that comes later than the TTL is none."
+        )
+    settings = settings_for_others(pool._session.settings, session)
+    endpoint = endpoint_of(queue_at(queue_url), settings)
+    return _watched(pool, endpoint, longest_delay)
+
+
+def _check_pool(pool: object) -> None:
+    if not isinstance(pool, CredentialsPool):
+        kind = type(pool).__name__
+        raise TypeError(f"pool is a {kind}: give a CredentialsPool.")
+
+
+@asynccontextmanager
+async def _watched(
+    pool: CredentialsPool,
+    endpoint: Endpoint,
+    spread: float,
+    rng: Callable[[], float] = random_share,
+) -> AsyncGenerator[None]:
+    store = pool._store
+    renewals = Renewals(store, spread, rng)
+    watcher = Watcher(store, endpoint, renewals, spread=spread, rng=rng)
+    try:
+        yield
+    finally:
+        await watcher.aclose()
