@@ -21,7 +21,7 @@ POLICY = CachePolicy(ttl=10, jitter=0, refresh_ahead=None, max_stale=1000)
 async def test_batches_of_another_region() -> None:
     """A batch of another region fails alone, too."""
     aws = FakeRegions()
-    aws.third.fail("ThrottlingException")
+    aws.third.fail("InternalServiceError")
     async with pool_of(aws, policy=POLICY) as pool:
         with pytest.raises(ExceptionGroup):
             await pool.prefetch(arn_of("prod/db", THIRD))
@@ -91,7 +91,7 @@ async def test_a_replica_that_refuses_batches() -> None:
 async def test_a_replica_that_refuses_our_credentials() -> None:
     """A replica that doesn't accept our AWS credentials has no answer; the failure is the primary's."""
     aws = FakeRegions()
-    aws.primary.fail("ThrottlingException")
+    aws.primary.fail("InternalServiceError")
     aws.replica.fail("InvalidClientTokenId")
     async with pool_of(aws, policy=POLICY, clock=FakeClock()) as pool:
         with pytest.raises(ExceptionGroup) as info:
