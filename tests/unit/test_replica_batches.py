@@ -10,7 +10,6 @@ from aiocredentials import (
     AccessDeniedError,
     CachePolicy,
     InternalServiceError,
-    ThrottledError,
 )
 from aiocredentials.testing import FakeClock
 from unit.fake_regions import PRIMARY, REPLICA, THIRD, FakeRegions, arn_of, error_of, pool_of
@@ -97,7 +96,7 @@ async def test_a_replica_that_refuses_our_credentials() -> None:
         with pytest.raises(ExceptionGroup) as info:
             await pool.prefetch("prod/db")
     (error,) = info.value.exceptions
-    assert isinstance(error, ThrottledError)
+    assert isinstance(error, InternalServiceError)
     assert "AuthenticationError" in str(error)
 
 
