@@ -127,6 +127,7 @@ TESTS = {
     "_listeners.py": ["test_events.py"],
     "agent.py": AGENT_TESTS,
     "_agent/answers.py": AGENT_TESTS,
+    "_agent/tokens.py": ["test_agent.py"],
     "_agent/client.py": AGENT_TESTS,
     "_agent/http.py": AGENT_TESTS,
     "_pool.py": ["test_events.py", "test_pool_life.py"],

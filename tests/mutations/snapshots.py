@@ -174,4 +174,10 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "        with bookkeeping:\n            self._roles = None\n        forget_credentials(self._settings)\n",
         "        forget_credentials(self._settings)\n",
     ),
+    (
+        "the token of an agent is kept",
+        "_agent/tokens.py",
+        "forgetting.append(_forget_all)\n",
+        "",
+    ),
 ]

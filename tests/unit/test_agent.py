@@ -17,7 +17,13 @@ import aiohttp
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from aiocredentials import CredentialsError, InvalidParameterError, InvalidRegionError, MalformedResponseError
+from aiocredentials import (
+    CredentialsError,
+    InvalidParameterError,
+    InvalidRegionError,
+    MalformedResponseError,
+    forget_all,
+)
 from aiocredentials._agent import failures, http
 from aiocredentials._agent.answers import Refusal, created_at, read_reply
 from aiocredentials._agent.client import AgentClient, _Attempts
@@ -248,6 +254,19 @@ def test_no_pickle() -> None:
         pickle.dumps(agent)
     with pytest.raises(TypeError, match="is the token"):
         agent._state.token.__getstate__()
+
+
+async def test_a_token_is_forgotten(tmp_path: Path) -> None:
+    """What forgets everything forgets the token that was found; a file is read again afterwards."""
+    file = tmp_path / "token"
+    file.write_text("first")
+    token = Token(file)
+    assert await token.get() == "first"
+    file.write_text("second")
+    assert await token.get() == "first"
+    forget_all()
+    assert token._found is None
+    assert await token.get() == "second"
 
 
 def test_a_token_file_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

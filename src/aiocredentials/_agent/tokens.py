@@ -7,7 +7,9 @@ import os
 import re
 from pathlib import Path
 from typing import NoReturn
+from weakref import WeakSet
 
+from aiocredentials._loops import bookkeeping, forgetting
 from aiocredentials.errors import (
     AuthenticationError,
     CredentialsError,
@@ -40,13 +42,19 @@ class Token:
     """
 
     # Without a dict, so that nothing prints the token by looking for all attributes.
-    __slots__ = ("_found", "_given", "origin")
+    __slots__ = ("__weakref__", "_found", "_given", "origin")
 
     def __init__(self, given: str | Path | None) -> None:
         self._given = _checked_argument(given)
         self._found: str | None = None
         self.origin = "the token argument"
         """Where the token was found, in words for a message."""
+        with bookkeeping:
+            _living.add(self)
+
+    def forget(self) -> None:
+        """Drop the token that was found, so that no snapshot of the process has it."""
+        self._found = None
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         """Refuse to be pickled."""
@@ -65,8 +73,9 @@ class Token:
 
     async def get(self) -> str | CredentialsError:
         """Return the token, or the error that says why there is none."""
-        if self._found is not None:
-            return self._found
+        found = self._found
+        if found is not None:
+            return found
         return await self._search()
 
     async def is_renewed(self, refused: str) -> bool:
@@ -121,6 +130,18 @@ class Token:
             what += f", and none of {', '.join(VARIABLES)} is set"
         return make_error(CredentialSourceError, f"{what}.", advice=_ADVICE_ON_MISSING)
 
+
+_living: WeakSet[Token] = WeakSet()
+
+
+def _forget_all() -> None:
+    with bookkeeping:
+        tokens = list(_living)
+    for token in tokens:
+        token.forget()
+
+
+forgetting.append(_forget_all)
 
 _ADVICE_ON_READING = (
     "Let the user of this process read it: the agent's installer makes the group "

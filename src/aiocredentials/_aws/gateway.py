@@ -47,14 +47,18 @@ if TYPE_CHECKING:
     Call = Callable[[Opened, FetchStart], Coroutine[Any, Any, R]]
 
 # The name in a request that is about several secrets.
-_UNNAMED = ""
+UNNAMED = ""
 
 
 def _fresh_for_ever() -> Lifetime:
     return FRESH_FOR_EVER
 
 
-def _get_method(client: SecretsManagerClient, *, past_caches: bool) -> Any:  # noqa: ANN401 (botocore's)
+def _get_method(
+    client: SecretsManagerClient,
+    *,
+    past_caches: bool,
+) -> Any:  # noqa: ANN401 (botocore's)
     """Return the method for GetSecretValue: past the client's own cache, if it has one."""
     # The class decides, because a mock has every attribute.
     if past_caches and hasattr(type(client), "refresh_secret_value"):
@@ -198,7 +202,7 @@ class Gateway:
                 tokens.add(token)
                 page["NextToken"] = token
 
-        whole_batch = requests[0]._replace(secret_name=_UNNAMED)
+        whole_batch = requests[0]._replace(secret_name=UNNAMED)
         return await self._ask(whole_batch, call, limits)
 
     async def describe(

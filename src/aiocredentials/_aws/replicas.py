@@ -16,7 +16,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from aiocredentials._arguments import LONGEST_REGION
-from aiocredentials._aws.gateway import Limits
+from aiocredentials._aws.gateway import UNNAMED, Limits
 from aiocredentials._aws.known_versions import KnownVersions
 from aiocredentials._aws.region_health import RegionHealth
 from aiocredentials._aws.regions import Region, hint_if_unlisted
@@ -197,7 +197,7 @@ class ReplicatedGateway:
             # The replica region refuses the batch. Its secrets are asked singly then.
             return {}
 
-        whole_batch = requests[0]._replace(secret_name="")
+        whole_batch = requests[0]._replace(secret_name=UNNAMED)
         return await self._first_answer(whole_batch, ask)
 
     async def describe(
