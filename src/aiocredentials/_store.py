@@ -244,8 +244,7 @@ class SecretStore:
             if manager._store is self:  # noqa: SLF001 (managers are ours)
                 manager._read_from(self)  # noqa: SLF001
         self._source.forget()
-        for forget in forgetting:
-            forget()
+        _forget_elsewhere()
 
     def _located_if_known(self, request: SecretRequest) -> SecretRequest | None:
         """Return the request with its region; None if its region isn't known yet."""
@@ -360,6 +359,14 @@ def forget_all() -> None:
         stores = list(_living)
     for store in stores:
         store.forget_everything()
+    # There may be no pool any more, or not yet.
+    _forget_elsewhere()
+
+
+def _forget_elsewhere() -> None:
+    """Forget what other modules of this package have kept."""
+    for forget in forgetting:
+        forget()
 
 
 @lru_cache(maxsize=64)
