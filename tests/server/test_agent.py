@@ -338,7 +338,7 @@ ERRORS = {
 ADVICE = {
     AccessDeniedError: "role of the agent, not of this process",
     AuthenticationError: "credentials of the agent, not of this process",
-    InternalServiceError: "The agent got no answer",
+    InternalServiceError: "The agent got no usable answer",
     AWSError: "max_roles",
 }
 
