@@ -518,6 +518,17 @@ async def test_a_slow_agent(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "no answer within 0.05 s" in str(error)
 
 
+async def test_a_deadline(stub: AgentStub) -> None:
+    """A call that takes longer than its deadline has the agent's advice, too."""
+    stub.gate = asyncio.Event()
+    async with CredentialsPool(session=agent_of(stub), timeout=0.1) as pool:
+        error = await failure_of(pool)
+    assert isinstance(error, EndpointUnreachableError)
+    assert "within 0.1 s" in str(error)
+    assert "Is the agent running?" in str(error)
+    assert "proxy" not in str(error)
+
+
 async def test_abandoning_before_a_request() -> None:
     """A client without a connection has nothing to close."""
     AgentClient(LocalAgent()._state, "us-east-1").abandon()

@@ -22,7 +22,7 @@ from aiocredentials.errors import (
 
 GET = "GetSecretValue"
 
-_NOT_RUNNING = (
+NOT_RUNNING = (
     "Is the agent running? Check its service or its container, its log, and the port (2773, or "
     "http_port in its configuration)."
 )
@@ -77,7 +77,7 @@ def _advised(error: CredentialsError, advice: str | None) -> CredentialsError:
 def unreachable(url: str, words: str) -> CredentialsError:
     """Make the error for an agent to which no connection could be made, or that said nothing."""
     what = f"The local agent at {url} gave no answer: {words}."
-    return make_error(EndpointUnreachableError, what, advice=_NOT_RUNNING)
+    return make_error(EndpointUnreachableError, what, advice=NOT_RUNNING)
 
 
 def not_ready(url: str, seconds: float) -> CredentialsError:

@@ -66,7 +66,7 @@ def _get_method(client: SecretsManagerClient, *, past_caches: bool) -> Any:  # n
 class _CallState:
     """A call, and how far it has come."""
 
-    __slots__ = ("is_open", "request", "where")
+    __slots__ = ("advice", "is_open", "request", "where")
 
     def __init__(self, request: SecretRequest, where: Region | None = None) -> None:
         self.request = request
@@ -74,6 +74,8 @@ class _CallState:
         """The region that is asked; None while it isn't known."""
         self.is_open = False
         """Whether a client was opened."""
+        self.advice: str | None = None
+        """What to do if the deadline passes; None if the client has no advice of its own."""
 
 
 class Gateway:
@@ -215,6 +217,7 @@ class Gateway:
                 where = request.region or opened.region
                 state.where = where
                 state.is_open = True
+                state.advice = getattr(type(opened.client), "advice_if_late", None)
                 return self._noted(where, await call(opened, start))
 
         try:
@@ -284,7 +287,7 @@ class Gateway:
             f"No answer from Secrets Manager within {self._timeout:g} s, "
             "connecting and retrying included."
         )
-        return make_error(EndpointUnreachableError, what, **facts)
+        return make_error(EndpointUnreachableError, what, advice=state.advice, **facts)
 
     def _blamed_on_the_region(
         self,
