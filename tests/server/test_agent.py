@@ -130,6 +130,23 @@ async def test_past_the_agents_cache(stub: AgentStub) -> None:
     assert [query.get("refreshNow") for query in stub.gets()] == [None, "true", "true"]
 
 
+async def test_a_version_that_is_no_longer_cached(stub: AgentStub) -> None:
+    """A version that was evicted here may still be in the agent's cache: the next fetch asks past it."""
+    policy = CachePolicy(refresh_ahead=None)
+    async with CredentialsPool(session=agent_of(stub), policy=policy, max_secrets=1) as pool:
+        stub.set("other", VALUE)
+        manager = pool.manager(NAME, decode=str)
+        version = (await manager.secret()).version_id
+        await pool.manager("other").get()
+        stub.set(NAME, "new")
+        # Also where no loop runs.
+        await asyncio.to_thread(manager.invalidate, if_version=version)
+        assert await manager.get() == "new"
+        fetches = stub.fetches
+        await pool.manager("other").get()
+        assert stub.fetches == fetches
+
+
 async def test_past_the_agents_cache_without_our_own(stub: AgentStub) -> None:
     """The same with `policy=None`, where the agent's cache is the only one; and in a batch."""
     async with CredentialsPool(session=agent_of(stub), policy=None) as pool:
