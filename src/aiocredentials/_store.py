@@ -217,6 +217,9 @@ class SecretStore:
             value = None if entry is None else entry.value
             if value is not None and value.version_id == version_id:
                 stale.append(related)
+        if key is not None and self.cache.entry(key) is None:
+            # It was evicted, perhaps. The next fetch must not bring this version from a cache.
+            stale.append(key)
         region_name = None if key is None else key.region_name
         self.cache.invalidate(*stale, marks=[(request.secret_name, region_name, version_id)])
 

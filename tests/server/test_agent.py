@@ -130,6 +130,23 @@ async def test_past_the_agents_cache(stub: AgentStub) -> None:
     assert [query.get("refreshNow") for query in stub.gets()] == [None, "true", "true"]
 
 
+async def test_a_version_that_is_no_longer_cached(stub: AgentStub) -> None:
+    """A version that was evicted here may still be in the agent's cache: the next fetch asks past it."""
+    policy = CachePolicy(refresh_ahead=None)
+    async with CredentialsPool(session=agent_of(stub), policy=policy, max_secrets=1) as pool:
+        stub.set("other", VALUE)
+        manager = pool.manager(NAME, decode=str)
+        version = (await manager.secret()).version_id
+        await pool.manager("other").get()
+        stub.set(NAME, "new")
+        # Also where no loop runs.
+        await asyncio.to_thread(manager.invalidate, if_version=version)
+        assert await manager.get() == "new"
+        fetches = stub.fetches
+        await pool.manager("other").get()
+        assert stub.fetches == fetches
+
+
 async def test_past_the_agents_cache_without_our_own(stub: AgentStub) -> None:
     """The same with `policy=None`, where the agent's cache is the only one; and in a batch."""
     async with CredentialsPool(session=agent_of(stub), policy=None) as pool:
@@ -338,7 +355,7 @@ ERRORS = {
 ADVICE = {
     AccessDeniedError: "role of the agent, not of this process",
     AuthenticationError: "credentials of the agent, not of this process",
-    InternalServiceError: "The agent got no answer",
+    InternalServiceError: "The agent got no usable answer",
     AWSError: "max_roles",
 }
 
@@ -516,6 +533,17 @@ async def test_a_slow_agent(monkeypatch: pytest.MonkeyPatch) -> None:
         error = await failure_of(pool)
     assert isinstance(error, EndpointUnreachableError)
     assert "no answer within 0.05 s" in str(error)
+
+
+async def test_a_deadline(stub: AgentStub) -> None:
+    """A call that takes longer than its deadline has the agent's advice, too."""
+    stub.gate = asyncio.Event()
+    async with CredentialsPool(session=agent_of(stub), timeout=0.1) as pool:
+        error = await failure_of(pool)
+    assert isinstance(error, EndpointUnreachableError)
+    assert "within 0.1 s" in str(error)
+    assert "Is the agent running?" in str(error)
+    assert "proxy" not in str(error)
 
 
 async def test_abandoning_before_a_request() -> None:

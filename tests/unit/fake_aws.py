@@ -69,6 +69,9 @@ class FakeAWS:
         self.secrets[name] = Version(self.secrets[name].number + 1, self.secrets[name].arn)
         return self.secrets[name].version_id
 
+    def forget(self) -> None:
+        """Do nothing: there are no clients to drop."""
+
     async def region(self) -> Region:
         """Tell the default region."""
         self._check("region")

@@ -77,6 +77,9 @@ class Walk:
 
     # What the pool asks
 
+    def forget(self) -> None:
+        """Do nothing: there are no clients to drop."""
+
     async def region(self) -> Region:
         """Return the default region, after some time."""
         await asyncio.sleep(self.random.choice(_LATENCIES))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -19,6 +21,7 @@ from hypothesis import given, settings, strategies as st
 
 from aiocredentials import (
     CredentialsError,
+    EndpointUnreachableError,
     InvalidParameterError,
     InvalidRegionError,
     MalformedResponseError,
@@ -281,6 +284,41 @@ def test_a_token_file_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.Mo
     assert "Permission denied" in str(error)
     assert "awssmatokenreader" in str(error)
     assert not error.transient
+
+
+class Scripted:
+    """Connections that reply as it is written."""
+
+    def __init__(self, *replies: http.Reply | http.NoReply) -> None:
+        self.replies = list(replies)
+
+    async def get(self, *_: object) -> http.Reply | http.NoReply:
+        """Return the next reply."""
+        return self.replies.pop(0)
+
+
+def test_a_connection_that_is_lost() -> None:
+    """The request is sent once more, whether or not this aiohttp does that, and not for ever."""
+    good = http.Reply(200, json.dumps(GOOD).encode())
+    lost = http.NoReply("lost", "it ended")
+    client: Any = AgentClient(LocalAgent(URL, token="mock_token")._state, "us-east-1")
+    client._connections = Scripted(lost, good)
+    assert asyncio.run(client.get_secret_value(SecretId="prod/db"))["SecretString"] == CANARY
+    client._connections = Scripted(lost, lost, good)
+    with pytest.raises(EndpointUnreachableError, match="gave no answer: it ended"):
+        asyncio.run(client.get_secret_value(SecretId="prod/db"))
+
+
+def test_reasons() -> None:
+    """The reason of a failed connection is the system's, however many addresses the host has."""
+    both = "Multiple exceptions: [Errno 111] Connect call failed ('::1', 1), [Errno 111] Connect call failed"
+    for error in (
+        OSError(errno.ECONNREFUSED, "Connect call failed"),
+        OSError(both.replace("111", f"{errno.ECONNREFUSED}")),
+    ):
+        assert http._words(error) == os.strerror(errno.ECONNREFUSED)
+    assert http._words(OSError(-2, "Name or service not known")) == "Name or service not known"
+    assert http._words(aiohttp.ServerDisconnectedError()) == "ServerDisconnectedError"
 
 
 def test_hooks_of_aiohttp() -> None:

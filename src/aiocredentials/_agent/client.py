@@ -53,6 +53,9 @@ class _Attempts:
 class AgentClient:
     """A client for GetSecretValue that asks one agent. It is for one event loop."""
 
+    advice_if_late = failures.NOT_RUNNING
+    """What to do if a call takes longer than its deadline: the error ends with it."""
+
     def __init__(self, state: AgentState, region_name: str) -> None:
         self._state = state
         self._region_name = region_name

@@ -22,7 +22,7 @@ from aiocredentials.errors import (
 
 GET = "GetSecretValue"
 
-_NOT_RUNNING = (
+NOT_RUNNING = (
     "Is the agent running? Check its service or its container, its log, and the port (2773, or "
     "http_port in its configuration)."
 )
@@ -40,8 +40,8 @@ _ADVICE: dict[type[CredentialsError], str] = {
         "agent runs."
     ),
     InternalServiceError: (
-        "The agent got no answer from Secrets Manager: check its log, and the network where it "
-        "runs."
+        "The agent got no usable answer from Secrets Manager: check its log, its AWS credentials, "
+        "and the network where it runs."
     ),
     ThrottledError: "Fewer calls help: raise ttl_seconds of the agent; or raise the quota.",
 }
@@ -51,7 +51,7 @@ _TOO_MANY_ROLES = "Raise max_roles in the configuration of the agent, or use few
 def answered(code: str, message: str, status: int, operation: str = GET) -> CredentialsError:
     """Make the error for an error of AWS that the agent passes on, or has made in AWS's form."""
     response: dict[str, Any] = {
-        "Error": {"Code": code, "Message": message},
+        "Error": {"Code": code, "Message": message or "the agent gives no reason"},
         "ResponseMetadata": {"HTTPStatusCode": status},
     }
     error = from_answer(response, operation)
@@ -77,7 +77,7 @@ def _advised(error: CredentialsError, advice: str | None) -> CredentialsError:
 def unreachable(url: str, words: str) -> CredentialsError:
     """Make the error for an agent to which no connection could be made, or that said nothing."""
     what = f"The local agent at {url} gave no answer: {words}."
-    return make_error(EndpointUnreachableError, what, advice=_NOT_RUNNING)
+    return make_error(EndpointUnreachableError, what, advice=NOT_RUNNING)
 
 
 def not_ready(url: str, seconds: float) -> CredentialsError:

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 from typing import Any, NamedTuple
 
 import aiohttp
@@ -147,4 +150,10 @@ async def _read(response: aiohttp.ClientResponse) -> Reply | NoReply:
 
 
 def _words(error: Exception) -> str:
+    """Return the reason of the system, without the addresses that were tried."""
+    # A host with several addresses has several reasons, which are in the text alone.
+    known = re.search(r"\[Errno (\d+)\]", str(error))
+    number = getattr(error, "errno", None) or (known and int(known[1]))
+    if isinstance(number, int) and number in errno.errorcode:
+        return os.strerror(number)
     return reason_of_the_system(error) or type(error).__name__

@@ -79,7 +79,7 @@ class Limits(NamedTuple):
 class _CallState:
     """A call, and how far it has come."""
 
-    __slots__ = ("is_open", "limits", "request", "seconds", "where")
+    __slots__ = ("advice", "is_open", "limits", "request", "seconds", "where")
 
     def __init__(
         self,
@@ -96,6 +96,8 @@ class _CallState:
         """The region that is asked; None while it isn't known."""
         self.is_open = False
         """Whether a client was opened."""
+        self.advice: str | None = None
+        """What to do if the deadline passes; None if the client has no advice of its own."""
 
 
 def _bring_forward(deadline: asyncio.Timeout, state: _CallState, limits: Limits) -> None:
@@ -268,6 +270,7 @@ class Gateway:
                 where = request.region or opened.region
                 state.where = where
                 state.is_open = True
+                state.advice = getattr(type(opened.client), "advice_if_late", None)
                 if state.limits is not None:
                     _bring_forward(deadline, state, state.limits)
                 return self._noted(where, await call(opened, start))
@@ -339,7 +342,7 @@ class Gateway:
             f"No answer from Secrets Manager within {state.seconds:g} s, "
             "connecting and retrying included."
         )
-        return make_error(EndpointUnreachableError, what, **facts)
+        return make_error(EndpointUnreachableError, what, advice=state.advice, **facts)
 
     def _blamed_on_the_region(
         self,
