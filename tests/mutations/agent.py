@@ -37,8 +37,14 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "no other connection is waited for",
         "_agent/client.py",
-        "                has_shrunk = self._slots.shrink()",
-        "                has_shrunk = False",
+        "                if not has_others:",
+        "                if True:",
+    ),
+    (
+        "each refused connection costs a try of its own",
+        "_agent/slots.py",
+        "        size = min(self.size, max(1, others))",
+        "        size = max(1, self.size - 1)",
     ),
     (
         "refreshes under way fail when the agent is found to be old",

@@ -224,6 +224,31 @@ async def test_prefetch_beyond_the_agents_limit(stub: AgentStub) -> None:
         assert stub.connections <= 10
 
 
+@pytest.mark.parametrize(("allowed", "reads"), [(1, 2), (2, 3), (3, 8), (7, 8)])
+async def test_reads_beyond_the_agents_limit(stub: AgentStub, allowed: int, reads: int) -> None:
+    """A read over the limit waits for another connection, and only that one connection was made in vain."""
+    stub.max_conn = allowed
+    async with pool_of(stub) as pool:
+        await pool.manager(NAME).get()
+        stub.gate = asyncio.Event()
+        managers = []
+        for number in range(reads):
+            stub.set(f"name/{number}", VALUE)
+            managers.append(pool.manager(f"name/{number}"))
+        tasks = [asyncio.create_task(manager.secret()) for manager in managers]
+        while len(stub.asked) < 1 + reads:
+            stub.arrived.clear()
+            await stub.arrived.wait()
+        while stub.open > allowed:
+            stub.left.clear()
+            await stub.left.wait()
+        for _ in range(100):
+            await asyncio.sleep(0)
+        stub.gate.set()
+        assert [secret.reveal() for secret in await asyncio.gather(*tasks)] == [VALUE] * reads
+        assert stub.connections == reads
+
+
 async def test_no_connection_left(stub: AgentStub) -> None:
     """Where the agent accepts none, one more attempt is made on a new one; the error is transient."""
     stub.max_conn = 0
@@ -242,11 +267,30 @@ async def test_slots_grow_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slots, "_now", lambda: now)
     some = slots.Slots(2)
     async with some:
-        assert some.shrink()
-    assert (some.size, some.shrink()) == (1, False)
+        async with some:
+            assert some.shrink()
+        assert (some.size, some.shrink()) == (1, False)
     now = 31.0
     async with some, some:
         assert some.size == 2
+
+
+async def test_slots_that_are_left() -> None:
+    """After a refusal there are as many slots as other requests are under way, whatever was free before."""
+    some = slots.Slots(8)
+    async with some, some:
+        async with some:
+            assert some.shrink()
+        assert some.size == 2
+        waiting = asyncio.create_task(some.__aenter__())
+        given_up = asyncio.create_task(some.__aenter__())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        given_up.cancel()
+    await waiting
+    assert (some.size, some.shrink(), some.size) == (2, False, 1)
+    await some.__aexit__()
 
 
 async def test_an_end_of_the_connection(stub: AgentStub) -> None:
