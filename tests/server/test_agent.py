@@ -576,7 +576,21 @@ async def test_a_slow_agent(monkeypatch: pytest.MonkeyPatch) -> None:
         await server.break_with("slow first byte")
         error = await failure_of(pool)
     assert isinstance(error, EndpointUnreachableError)
-    assert "no answer within 0.05 s" in str(error)
+    assert "gave no answer: it sent nothing for 0.05 s." in str(error)
+
+
+async def test_an_agent_that_accepts_no_connection(stub: AgentStub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If no connection is made in time, the error says so, with the seconds that connecting may take."""
+
+    async def never(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(http, "CONNECT", 0.05)
+    monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", never)
+    async with pool_of(stub) as pool:
+        error = await failure_of(pool)
+    assert isinstance(error, EndpointUnreachableError)
+    assert "gave no answer: no connection within 0.05 s." in str(error)
 
 
 async def test_a_deadline(stub: AgentStub) -> None:
