@@ -272,6 +272,16 @@ async def test_a_token_is_forgotten(tmp_path: Path) -> None:
     assert await token.get() == "second"
 
 
+async def test_a_token_that_was_passed_stays() -> None:
+    """A token that was passed as text can't be found again, so it isn't dropped; the page on Lambda says so."""
+    token = Token(CANARY)
+    assert await token.get() == CANARY
+    forget_all()
+    assert await token.get() == CANARY
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "lambda.md"
+    assert "except a token that your code passed" in page.read_text()
+
+
 def test_a_token_file_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error names the group whose members may read it."""
 

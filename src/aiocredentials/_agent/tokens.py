@@ -34,7 +34,8 @@ class Token:
     """The token of one agent. It is found at the first request, and again when it is refused.
 
     Args:
-        given: The token itself, `file://` and a path, or a path. None: the environment says it.
+        given: The token itself, `file://` and a path, or a path. None: read it from the
+            environment.
 
     Raises:
         TypeError: It is neither a string nor a path.
@@ -53,7 +54,11 @@ class Token:
             _living.add(self)
 
     def forget(self) -> None:
-        """Drop the token that was found, so that no snapshot of the process has it."""
+        """Drop the token that was found, so that no snapshot of the process has it.
+
+        A token that was given as text stays: it belongs to the caller's configuration, and nothing
+        else has it.
+        """
         self._found = None
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
