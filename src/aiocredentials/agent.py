@@ -48,8 +48,9 @@ class LocalAgent:
     know since version 1.1.
 
     The agent asks one region. An answer from another one than was asked is an
-    `InvalidParameterError`, so `Secret.region` is always the region in the ARN. It has no batches:
-    `prefetch` asks singly, with `connections` at once. It can't describe a secret.
+    `InvalidParameterError`, so `Secret.region` is always the region in the ARN, and a pool's
+    `replica_regions` is of no use. It has no batches: `prefetch` asks singly, with `connections`
+    at once. It can't describe a secret.
 
     The role of the agent needs `secretsmanager:GetSecretValue` and `secretsmanager:DescribeSecret`.
 
@@ -75,7 +76,7 @@ class LocalAgent:
             for the agent itself.
         role_arn: A role that the agent assumes to fetch the secrets. It needs agent 2.1 or newer.
         connections: How many connections each client opens at most; there is one client per event
-            loop. The agent allows 800 for all processes, if its `max_conn` says nothing else.
+            loop. The agent allows 800 for all processes, unless its `max_conn` is changed.
         allow_remote: Whether the agent may be on another host.
 
     Raises:
@@ -108,7 +109,7 @@ class LocalAgent:
 
     @property
     def region_name(self) -> str:
-        """The region that the agent asks, as far as this process knows.
+        """The region that the agent asks, as configured in this process.
 
         Raises `InvalidRegionError` if neither the argument nor the environment says it.
         """

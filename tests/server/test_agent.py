@@ -314,7 +314,7 @@ async def test_a_wrong_token(stub: AgentStub) -> None:
 
 
 async def test_a_new_token(stub: AgentStub, tmp_path: Path) -> None:
-    """A file is read again when the agent was started anew with another token."""
+    """A file is read again when the agent was started again with another token."""
     file = tmp_path / "token"
     file.write_text(f"{TOKEN}\n")
     async with CredentialsPool(session=agent_of(stub, token=file), policy=None) as pool:
@@ -386,6 +386,16 @@ async def test_another_region(stub: AgentStub, monkeypatch: pytest.MonkeyPatch) 
         assert "region_name" in str(error)
 
 
+async def test_replica_regions(stub: AgentStub) -> None:
+    """They are of no use, as the page says: a call raises the error of the primary region."""
+    stub.errors[NAME] = ("InternalFailure", "", 500)
+    session = agent_of(stub)
+    async with CredentialsPool("us-east-1", session=session, replica_regions=["eu-west-1"]) as pool:
+        error = await failure_of(pool)
+    assert isinstance(error, InternalServiceError)
+    assert "eu-west-1 (InvalidParameterError)" in str(error)
+
+
 ERRORS = {
     ("ResourceNotFoundException", "Secrets Manager can't find it.", 400): SecretNotFoundError,
     ("com.amazonaws#AccessDeniedException", 'User "a" is\nnot {allowed}', 400): AccessDeniedError,
@@ -409,7 +419,7 @@ ADVICE = {
 async def test_errors_of_aws(
     version: tuple[int, int], error: tuple[str, str, int], cls: type[CredentialsError]
 ) -> None:
-    """AWS's errors have the classes that they have without an agent, and advice for whoever runs one."""
+    """AWS's errors have the classes that they have without an agent, and advice for the operator of one."""
     async with AgentStub(version) as stub, pool_of(stub) as pool:
         stub.set(NAME, VALUE)
         stub.errors[NAME] = error

@@ -114,7 +114,7 @@ class AgentClient:
         return result
 
     async def _asked(self, parameters: Parameters, *, refresh: bool) -> Answer | CredentialsError:
-        """Ask, and once more after each answer that says how to ask better."""
+        """Ask, and once more after each answer after which another request may succeed."""
         state = self._state
         own = state.region_name
         if own is not None and own != self._region_name:

@@ -50,7 +50,10 @@ class NoReply(NamedTuple):
 
 
 class _Response(aiohttp.ClientResponse):
-    """A response that ends its connection if its status is 429: each later one would be, too."""
+    """A response that ends its connection if its status is 429.
+
+    Otherwise every later answer on this connection would be 429 as well.
+    """
 
     async def start(self, connection: Any) -> Any:  # noqa: ANN401 (aiohttp's)
         protocol = connection.protocol
