@@ -52,6 +52,13 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "                if not attempts.refreshes:",
         "                if not state.knows_refresh:",
     ),
+    # _agent/state.py
+    (
+        "an agent that was upgraded counts as old for ever",
+        "_agent/state.py",
+        " or _now() - self._refused_at >= REFUSAL_SECONDS",
+        "",
+    ),
     # _agent/answers.py
     (
         "another region's secret is returned",

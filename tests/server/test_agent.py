@@ -30,7 +30,7 @@ from aiocredentials import (
     SecretNotFoundError,
     ThrottledError,
 )
-from aiocredentials._agent import client as agent_client, http, slots
+from aiocredentials._agent import client as agent_client, http, slots, state
 from aiocredentials._agent.client import AgentClient
 from aiocredentials.agent import LocalAgent
 from aiocredentials.testing import FakeSecretsManager
@@ -185,6 +185,28 @@ async def test_refreshes_at_once_of_an_agent_that_cannot(caplog: pytest.LogCaptu
         await stub.arrived.wait()
         stub.gate.set()
         assert [secret.reveal() for secret in await asyncio.gather(*refreshes)] == [VALUE] * 4
+    assert len([one for one in caplog.records if one.levelno == logging.WARNING]) == 1
+
+
+async def test_an_agent_that_is_upgraded(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """An old agent is asked past its cache again after an hour: it may have been upgraded meanwhile."""
+    now = 0.0
+    monkeypatch.setattr(state, "_now", lambda: now, raising=False)
+    async with AgentStub((1, 0)) as stub, pool_of(stub) as pool:
+        stub.set(NAME, "old")
+        manager = pool.manager(NAME, decode=str)
+        await manager.refresh()
+        now = 3600.0
+        await manager.refresh()
+        stub.version = (3, 0)
+        stub.set(NAME, "new")
+        now += 3599.0
+        assert (await manager.refresh()).reveal() == "old"
+        now += 1.0
+        assert (await manager.refresh()).reveal() == "new"
+        assert (await manager.refresh()).reveal() == "new"
+    asked = [query.get("refreshNow") for query in stub.gets()]
+    assert asked == ["true", None, "true", None, None, "true", "true"]
     assert len([one for one in caplog.records if one.levelno == logging.WARNING]) == 1
 
 
