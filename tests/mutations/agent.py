@@ -52,6 +52,13 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "                if not attempts.refreshes:",
         "                if not state.knows_refresh:",
     ),
+    # _agent/tokens.py
+    (
+        "each caller reads the token's file",
+        "_agent/tokens.py",
+        "            if self._found is not None:\n                return self._found\n",
+        "",
+    ),
     # _agent/state.py
     (
         "an agent that was upgraded counts as old for ever",
