@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 __all__ = ["LocalAgent"]
 
 _REGION_VARIABLES = ("AWS_REGION", "AWS_DEFAULT_REGION")
-# The agent's own check of a role (parse.rs).
+# The agent's own check of a role (parse.rs). It isn't the pattern of `_aws.roles`, which accepts
+# what STS and IAM accept: the agent refuses some of that, in a plain text without the ARN.
 _ROLE = re.compile(r"arn:[\w-]+:iam::[0-9]{12}:role/[\w+=,.@/-]+", re.ASCII)
 
 
@@ -212,6 +213,7 @@ def _host_of(url: str) -> str | None:
 
 
 def _is_loopback(host: str) -> bool:
+    # `_aws.transport` has the same for a URL, but imports aiobotocore and aiohttp.
     try:
         return ip_address(host).is_loopback
     except ValueError:

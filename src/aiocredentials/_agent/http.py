@@ -69,7 +69,12 @@ class _NotConnectedError(Exception):
 
 
 class _Connector(aiohttp.TCPConnector):
-    """A connector that can be closed without its loop."""
+    """A connector that can be closed without its loop.
+
+    The connector of `_aws.transport` has the same methods. That module imports aiobotocore, which a
+    process that only asks the agent doesn't need; and a module for both would be one more import on
+    the way to each first value from AWS.
+    """
 
     async def connect(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 (aiohttp's)
         """Drop idle connections that have received something unasked for.
