@@ -129,6 +129,8 @@ TESTS = {
     "_agent/answers.py": AGENT_TESTS,
     "_agent/tokens.py": ["test_agent.py"],
     "_agent/client.py": AGENT_TESTS,
+    "_agent/slots.py": ["../server/test_agent.py"],
+    "_agent/state.py": ["../server/test_agent.py"],
     "_agent/http.py": AGENT_TESTS,
     "_pool.py": ["test_events.py", "test_pool_life.py"],
     "_opening.py": ["test_pool_life.py"],

@@ -279,7 +279,9 @@ class CredentialsPool:
         Dropped are all values, also parsed and decoded ones that managers hold; remembered errors;
         the clients with their AWS credentials and signing keys; the default region. Fetches under
         way are cancelled: their callers get the value of a new fetch. Later calls fetch anew. What
-        `changes()` compares with is kept: the version's id.
+        `changes()` compares with is kept: the version's id. The tokens that local agents had from
+        files or the environment, and the versions that databases accepted, are dropped for all
+        pools of the process.
 
         It makes no call and needs no event loop. Sockets are closed when their loop runs next. A
         call of `describe()`, or of a manager with `policy=None`, that is under way keeps its client

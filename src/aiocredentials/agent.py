@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 __all__ = ["LocalAgent"]
 
 _REGION_VARIABLES = ("AWS_REGION", "AWS_DEFAULT_REGION")
-# The agent's own check of a role (parse.rs).
+# The agent's own check of a role (parse.rs). It isn't the pattern of `_aws.roles`, which accepts
+# what STS and IAM accept: the agent refuses some of that, in a plain text without the ARN.
 _ROLE = re.compile(r"arn:[\w-]+:iam::[0-9]{12}:role/[\w+=,.@/-]+", re.ASCII)
 
 
@@ -48,8 +49,9 @@ class LocalAgent:
     know since version 1.1.
 
     The agent asks one region. An answer from another one than was asked is an
-    `InvalidParameterError`, so `Secret.region` is always the region in the ARN. It has no batches:
-    `prefetch` asks singly, with `connections` at once. It can't describe a secret.
+    `InvalidParameterError`, so `Secret.region` is always the region in the ARN, and a pool's
+    `replica_regions` is of no use. It has no batches: `prefetch` asks singly, with `connections`
+    at once. It can't describe a secret.
 
     The role of the agent needs `secretsmanager:GetSecretValue` and `secretsmanager:DescribeSecret`.
 
@@ -75,7 +77,7 @@ class LocalAgent:
             for the agent itself.
         role_arn: A role that the agent assumes to fetch the secrets. It needs agent 2.1 or newer.
         connections: How many connections each client opens at most; there is one client per event
-            loop. The agent allows 800 for all processes, if its `max_conn` says nothing else.
+            loop. The agent allows 800 for all processes, unless its `max_conn` is changed.
         allow_remote: Whether the agent may be on another host.
 
     Raises:
@@ -108,7 +110,7 @@ class LocalAgent:
 
     @property
     def region_name(self) -> str:
-        """The region that the agent asks, as far as this process knows.
+        """The region that the agent asks, as configured in this process.
 
         Raises `InvalidRegionError` if neither the argument nor the environment says it.
         """
@@ -211,6 +213,7 @@ def _host_of(url: str) -> str | None:
 
 
 def _is_loopback(host: str) -> bool:
+    # `_aws.transport` has the same for a URL, but imports aiobotocore and aiohttp.
     try:
         return ip_address(host).is_loopback
     except ValueError:

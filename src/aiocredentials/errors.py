@@ -149,7 +149,7 @@ class ThrottledError(CredentialsError):
     """Too many requests: a quota of the account is used up."""
 
     transient = True
-    advice = "Fewer calls help: share one CredentialsPool among all callers; or raise the quota."
+    advice = "Make fewer calls: share one CredentialsPool among all callers; or raise the quota."
 
 
 class AccessDeniedError(CredentialsError):

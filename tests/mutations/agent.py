@@ -37,14 +37,34 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "no other connection is waited for",
         "_agent/client.py",
-        "                has_shrunk = self._slots.shrink()",
-        "                has_shrunk = False",
+        "                if not has_others:",
+        "                if True:",
+    ),
+    (
+        "each refused connection costs a try of its own",
+        "_agent/slots.py",
+        "        size = min(self.size, max(1, others))",
+        "        size = max(1, self.size - 1)",
     ),
     (
         "refreshes under way fail when the agent is found to be old",
         "_agent/client.py",
         "                if not attempts.refreshes:",
         "                if not state.knows_refresh:",
+    ),
+    # _agent/tokens.py
+    (
+        "each caller reads the token's file",
+        "_agent/tokens.py",
+        "            if self._found is not None:\n                return self._found\n",
+        "",
+    ),
+    # _agent/state.py
+    (
+        "an agent that was upgraded counts as old for ever",
+        "_agent/state.py",
+        " or _now() - self._refused_at >= REFUSAL_SECONDS",
+        "",
     ),
     # _agent/answers.py
     (

@@ -71,6 +71,11 @@ class AgentStub:
         """The address."""
         return f"http://localhost:{self.port}"
 
+    @property
+    def open(self) -> int:
+        """How many connections there are now."""
+        return self._open
+
     def set(self, name: str, value: str | bytes) -> None:
         """Give a secret a new version in AWS; what the agent has cached stays."""
         self.secrets[name] = value

@@ -30,7 +30,7 @@ from aiocredentials import (
     SecretNotFoundError,
     ThrottledError,
 )
-from aiocredentials._agent import client as agent_client, http, slots
+from aiocredentials._agent import client as agent_client, http, slots, state
 from aiocredentials._agent.client import AgentClient
 from aiocredentials.agent import LocalAgent
 from aiocredentials.testing import FakeSecretsManager
@@ -188,6 +188,28 @@ async def test_refreshes_at_once_of_an_agent_that_cannot(caplog: pytest.LogCaptu
     assert len([one for one in caplog.records if one.levelno == logging.WARNING]) == 1
 
 
+async def test_an_agent_that_is_upgraded(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """An old agent is asked past its cache again after an hour: it may have been upgraded meanwhile."""
+    now = 0.0
+    monkeypatch.setattr(state, "_now", lambda: now, raising=False)
+    async with AgentStub((1, 0)) as stub, pool_of(stub) as pool:
+        stub.set(NAME, "old")
+        manager = pool.manager(NAME, decode=str)
+        await manager.refresh()
+        now = 3600.0
+        await manager.refresh()
+        stub.version = (3, 0)
+        stub.set(NAME, "new")
+        now += 3599.0
+        assert (await manager.refresh()).reveal() == "old"
+        now += 1.0
+        assert (await manager.refresh()).reveal() == "new"
+        assert (await manager.refresh()).reveal() == "new"
+    asked = [query.get("refreshNow") for query in stub.gets()]
+    assert asked == ["true", None, "true", None, None, "true", "true"]
+    assert len([one for one in caplog.records if one.levelno == logging.WARNING]) == 1
+
+
 async def test_roles() -> None:
     """A role is sent since 2.1; an older agent is named by the error."""
     async with AgentStub() as stub, pool_of(stub, role_arn=ROLE) as pool:
@@ -224,6 +246,31 @@ async def test_prefetch_beyond_the_agents_limit(stub: AgentStub) -> None:
         assert stub.connections <= 10
 
 
+@pytest.mark.parametrize(("allowed", "reads"), [(1, 2), (2, 3), (3, 8), (7, 8)])
+async def test_reads_beyond_the_agents_limit(stub: AgentStub, allowed: int, reads: int) -> None:
+    """A read over the limit waits for another connection, and only that one connection was made in vain."""
+    stub.max_conn = allowed
+    async with pool_of(stub) as pool:
+        await pool.manager(NAME).get()
+        stub.gate = asyncio.Event()
+        managers = []
+        for number in range(reads):
+            stub.set(f"name/{number}", VALUE)
+            managers.append(pool.manager(f"name/{number}"))
+        tasks = [asyncio.create_task(manager.secret()) for manager in managers]
+        while len(stub.asked) < 1 + reads:
+            stub.arrived.clear()
+            await stub.arrived.wait()
+        while stub.open > allowed:
+            stub.left.clear()
+            await stub.left.wait()
+        for _ in range(100):
+            await asyncio.sleep(0)
+        stub.gate.set()
+        assert [secret.reveal() for secret in await asyncio.gather(*tasks)] == [VALUE] * reads
+        assert stub.connections == reads
+
+
 async def test_no_connection_left(stub: AgentStub) -> None:
     """Where the agent accepts none, one more attempt is made on a new one; the error is transient."""
     stub.max_conn = 0
@@ -242,11 +289,30 @@ async def test_slots_grow_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slots, "_now", lambda: now)
     some = slots.Slots(2)
     async with some:
-        assert some.shrink()
-    assert (some.size, some.shrink()) == (1, False)
+        async with some:
+            assert some.shrink()
+        assert (some.size, some.shrink()) == (1, False)
     now = 31.0
     async with some, some:
         assert some.size == 2
+
+
+async def test_slots_that_are_left() -> None:
+    """After a refusal there are as many slots as other requests are under way, whatever was free before."""
+    some = slots.Slots(8)
+    async with some, some:
+        async with some:
+            assert some.shrink()
+        assert some.size == 2
+        waiting = asyncio.create_task(some.__aenter__())
+        given_up = asyncio.create_task(some.__aenter__())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        given_up.cancel()
+    await waiting
+    assert (some.size, some.shrink(), some.size) == (2, False, 1)
+    await some.__aexit__()
 
 
 async def test_an_end_of_the_connection(stub: AgentStub) -> None:
@@ -270,7 +336,7 @@ async def test_a_wrong_token(stub: AgentStub) -> None:
 
 
 async def test_a_new_token(stub: AgentStub, tmp_path: Path) -> None:
-    """A file is read again when the agent was started anew with another token."""
+    """A file is read again when the agent was started again with another token."""
     file = tmp_path / "token"
     file.write_text(f"{TOKEN}\n")
     async with CredentialsPool(session=agent_of(stub, token=file), policy=None) as pool:
@@ -342,6 +408,16 @@ async def test_another_region(stub: AgentStub, monkeypatch: pytest.MonkeyPatch) 
         assert "region_name" in str(error)
 
 
+async def test_replica_regions(stub: AgentStub) -> None:
+    """They are of no use, as the page says: a call raises the error of the primary region."""
+    stub.errors[NAME] = ("InternalFailure", "", 500)
+    session = agent_of(stub)
+    async with CredentialsPool("us-east-1", session=session, replica_regions=["eu-west-1"]) as pool:
+        error = await failure_of(pool)
+    assert isinstance(error, InternalServiceError)
+    assert "eu-west-1 (InvalidParameterError)" in str(error)
+
+
 ERRORS = {
     ("ResourceNotFoundException", "Secrets Manager can't find it.", 400): SecretNotFoundError,
     ("com.amazonaws#AccessDeniedException", 'User "a" is\nnot {allowed}', 400): AccessDeniedError,
@@ -365,7 +441,7 @@ ADVICE = {
 async def test_errors_of_aws(
     version: tuple[int, int], error: tuple[str, str, int], cls: type[CredentialsError]
 ) -> None:
-    """AWS's errors have the classes that they have without an agent, and advice for whoever runs one."""
+    """AWS's errors have the classes that they have without an agent, and advice for the operator of one."""
     async with AgentStub(version) as stub, pool_of(stub) as pool:
         stub.set(NAME, VALUE)
         stub.errors[NAME] = error
@@ -532,7 +608,21 @@ async def test_a_slow_agent(monkeypatch: pytest.MonkeyPatch) -> None:
         await server.break_with("slow first byte")
         error = await failure_of(pool)
     assert isinstance(error, EndpointUnreachableError)
-    assert "no answer within 0.05 s" in str(error)
+    assert "gave no answer: it sent nothing for 0.05 s." in str(error)
+
+
+async def test_an_agent_that_accepts_no_connection(stub: AgentStub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If no connection is made in time, the error says so, with the seconds that connecting may take."""
+
+    async def never(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(http, "CONNECT", 0.05)
+    monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", never)
+    async with pool_of(stub) as pool:
+        error = await failure_of(pool)
+    assert isinstance(error, EndpointUnreachableError)
+    assert "gave no answer: no connection within 0.05 s." in str(error)
 
 
 async def test_a_deadline(stub: AgentStub) -> None:

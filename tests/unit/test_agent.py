@@ -27,7 +27,7 @@ from aiocredentials import (
     MalformedResponseError,
     forget_all,
 )
-from aiocredentials._agent import failures, http
+from aiocredentials._agent import failures, http, tokens
 from aiocredentials._agent.answers import Refusal, created_at, read_reply
 from aiocredentials._agent.client import AgentClient, _Attempts
 from aiocredentials._agent.tokens import Token
@@ -270,6 +270,37 @@ async def test_a_token_is_forgotten(tmp_path: Path) -> None:
     forget_all()
     assert token._found is None
     assert await token.get() == "second"
+
+
+async def test_a_token_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Callers that need the token at the same time share one read of its file, also after a refusal."""
+    file = tmp_path / "token"
+    file.write_text("first")
+    reads: list[str] = []
+    read_file = tokens._read
+
+    def counted(path: str) -> str:
+        reads.append(path)
+        return read_file(path)
+
+    monkeypatch.setattr(tokens, "_read", counted)
+    token = Token(file)
+    assert await asyncio.gather(*(token.get() for _ in range(8))) == ["first"] * 8
+    assert len(reads) == 1
+    file.write_text("second")
+    assert await asyncio.gather(*(token.is_renewed("first") for _ in range(8))) == [True] * 8
+    assert len(reads) == 2
+    assert await asyncio.to_thread(asyncio.run, token.get()) == "second"
+
+
+async def test_a_token_that_was_passed_stays() -> None:
+    """A token that was passed as text can't be found again, so it isn't dropped; the page on Lambda says so."""
+    token = Token(CANARY)
+    assert await token.get() == CANARY
+    forget_all()
+    assert await token.get() == CANARY
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "lambda.md"
+    assert "except a token that your code passed" in page.read_text()
 
 
 def test_a_token_file_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

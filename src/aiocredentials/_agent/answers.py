@@ -54,6 +54,8 @@ _ERROR = re.compile(
     rf'\s*\{{\s*"__type"\s*:\s*"({_CODE})"\s*(?:,\s*"[Mm]essage"\s*:\s*"(.*)"\s*)?\}}\s*',
     re.DOTALL,
 )
+# It decides whether an error shows a region that the other side sent. So it is narrower than the
+# patterns for regions that callers configure, which must accept each new form of a name.
 _REGION = re.compile(r"[a-z]{2}(-[a-z]{2,9}){1,3}-[0-9]{1,2}")
 _EPOCH = re.compile(r"-?\d{1,12}(\.\d{1,9})?")
 

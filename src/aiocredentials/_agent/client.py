@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
@@ -35,15 +36,15 @@ sleep = asyncio.sleep
 class _Attempts:
     """What one call has tried already, so that nothing is tried for ever."""
 
-    __slots__ = ("has_token", "is_crowded", "is_lost", "paused", "refreshes")
+    __slots__ = ("has_token", "is_lost", "paused", "refreshes", "refused_alone")
 
     def __init__(self) -> None:
         self.paused = 0.0
         """For how many seconds it has waited for an extension to be ready."""
         self.is_lost = False
         """Whether it has lost a connection."""
-        self.is_crowded = False
-        """Whether it had one connection too many."""
+        self.refused_alone = 0
+        """How often its connection was one too many while no other request had one."""
         self.has_token = False
         """Whether it has searched for the token again."""
         self.refreshes = False
@@ -99,7 +100,7 @@ class AgentClient:
 
     async def ping(self) -> CredentialsError | None:
         """Return what is wrong with the agent; None if it is healthy."""
-        result = await self._reply("/ping", None)
+        result = await self._opened().get("/ping")
         if isinstance(result, tuple):
             return self._without_reply(result)
         if result.status == 200 and result.body.strip() == b"healthy":  # noqa: PLR2004 (OK)
@@ -113,7 +114,7 @@ class AgentClient:
         return result
 
     async def _asked(self, parameters: Parameters, *, refresh: bool) -> Answer | CredentialsError:
-        """Ask, and once more after each answer that says how to ask better."""
+        """Ask, and once more after each answer after which another request may succeed."""
         state = self._state
         own = state.region_name
         if own is not None and own != self._region_name:
@@ -165,7 +166,7 @@ class AgentClient:
         attempts: _Attempts,
     ) -> Outcome | None:
         """Send one request. Return None if it must be sent once more."""
-        reply = await self._reply(target, token)
+        reply = await self._reply(target, token, attempts)
         if isinstance(reply, tuple):
             if reply.kind == "lost" and not attempts.is_lost:
                 # The agent ends each connection after a minute, also while a request is sent.
@@ -182,10 +183,16 @@ class AgentClient:
             url=self._state.url,
         )
 
-    async def _reply(self, target: str, token: str | None) -> Reply | NoReply:
+    async def _reply(self, target: str, token: str, attempts: _Attempts) -> Reply | NoReply:
         connections = self._opened()
         async with self._slots:
-            return await connections.get(target, token)
+            reply = await connections.get(target, token)
+            if not isinstance(reply, tuple) and reply.status == HTTPStatus.TOO_MANY_REQUESTS:
+                # This is noted before the slot is free, or the next attempt would take it at once.
+                has_others = self._slots.shrink()
+                if not has_others:
+                    attempts.refused_alone += 1
+            return reply
 
     def _opened(self) -> Connections:
         if self._connections is None:
@@ -214,10 +221,8 @@ class AgentClient:
                     return failures.bad_token(state.url, state.token.origin)
                 attempts.has_token = True
             case Refusal.CONNECTIONS:
-                has_shrunk = self._slots.shrink()
-                if attempts.is_crowded and not has_shrunk:
+                if attempts.refused_alone > 1:
                     return failures.crowded(state.url)
-                attempts.is_crowded = True
             case Refusal.REFRESH_NOW:
                 if not attempts.refreshes:
                     return failures.refused_parameter(state.url)

@@ -1,4 +1,4 @@
-"""The errors of the agent and of the way to it, in words for whoever runs an agent."""
+"""The errors of the agent and of the way to it, in words for the operator of an agent."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _ADVICE: dict[type[CredentialsError], str] = {
         "The agent got no usable answer from Secrets Manager: check its log, its AWS credentials, "
         "and the network where it runs."
     ),
-    ThrottledError: "Fewer calls help: raise ttl_seconds of the agent; or raise the quota.",
+    ThrottledError: "Make fewer calls: raise ttl_seconds of the agent; or raise the quota.",
 }
 _TOO_MANY_ROLES = "Raise max_roles in the configuration of the agent, or use fewer roles."
 

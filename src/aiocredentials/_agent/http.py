@@ -23,9 +23,10 @@ LONGEST_BODY = 1 << 20
 # In seconds. The agent ends each connection after 61 s. It closes idle ones no sooner, and counts
 # them, so that ours don't stay long.
 _KEEP_ALIVE = 15.0
-_CONNECT = 2.0
+CONNECT = 2.0
+"""How long making a connection may take."""
 READ = 5.0
-"""How long the agent may take to answer: it may have to ask AWS."""
+"""How long the agent may send nothing: it may have to ask AWS."""
 
 TOO_MANY = 429
 
@@ -49,7 +50,10 @@ class NoReply(NamedTuple):
 
 
 class _Response(aiohttp.ClientResponse):
-    """A response that ends its connection if its status is 429: each later one would be, too."""
+    """A response that ends its connection if its status is 429.
+
+    Otherwise every later answer on this connection would be 429 as well.
+    """
 
     async def start(self, connection: Any) -> Any:  # noqa: ANN401 (aiohttp's)
         protocol = connection.protocol
@@ -60,8 +64,17 @@ class _Response(aiohttp.ClientResponse):
         return self
 
 
+class _NotConnectedError(Exception):
+    """Making a connection took too long. aiohttp before 3.10 has no error of its own for that."""
+
+
 class _Connector(aiohttp.TCPConnector):
-    """A connector that can be closed without its loop."""
+    """A connector that can be closed without its loop.
+
+    The connector of `_aws.transport` has the same methods. That module imports aiobotocore, which a
+    process that only asks the agent doesn't need; and a module for both would be one more import on
+    the way to each first value from AWS.
+    """
 
     async def connect(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 (aiohttp's)
         """Drop idle connections that have received something unasked for.
@@ -71,7 +84,10 @@ class _Connector(aiohttp.TCPConnector):
         for protocol in self._idle():
             if protocol.should_close:
                 protocol.close()
-        return await super().connect(*args, **kwargs)
+        try:
+            return await super().connect(*args, **kwargs)
+        except TimeoutError:
+            raise _NotConnectedError from None
 
     def abandon(self) -> None:
         """Close the sockets of an event loop that is closed; aiohttp would only complain."""
@@ -97,7 +113,7 @@ class Connections:
             connector=self._connector,
             response_class=_Response,
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=READ),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT, sock_read=READ),
             trust_env=False,
             auto_decompress=False,
             headers={"Accept-Encoding": "identity", "User-Agent": "aiocredentials"},
@@ -118,8 +134,8 @@ class Connections:
                 return await _read(response)
         except aiohttp.ClientConnectorError as error:
             return NoReply("unreachable", _words(error))
-        except TimeoutError:
-            return NoReply("silent", f"no answer within {READ:g} s")
+        except (_NotConnectedError, TimeoutError) as error:
+            return NoReply("silent", _words_if_late(error))
         except aiohttp.ClientPayloadError:
             return NoReply("malformed", "its answer is incomplete")
         except (aiohttp.ServerDisconnectedError, OSError) as error:
@@ -147,6 +163,12 @@ async def _read(response: aiohttp.ClientResponse) -> Reply | NoReply:
             mebibytes = LONGEST_BODY >> 20
             return NoReply("malformed", f"its answer is longer than {mebibytes} MiB")
     return Reply(response.status, bytes(body))
+
+
+def _words_if_late(error: Exception) -> str:
+    if isinstance(error, _NotConnectedError):
+        return f"no connection within {CONNECT:g} s"
+    return f"it sent nothing for {READ:g} s"
 
 
 def _words(error: Exception) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from aiocredentials._agent.tokens import Token
+
+REFUSAL_SECONDS = 3600.0
+"""For how long an agent counts as older than `refreshNow`."""
 
 logger = logging.getLogger("aiocredentials")
 
@@ -29,17 +33,30 @@ class AgentState:
         """The region that the caller gave; None if the environment decides."""
         self.role_arn = role_arn
         self.connections = connections
-        self.knows_refresh = True
-        """Whether the agent can be asked past its own cache."""
+        self._refused_at: float | None = None
+        """When the agent was last found to be older than `refreshNow`."""
+
+    @property
+    def knows_refresh(self) -> bool:
+        """Whether the agent is asked past its own cache: not if it refused that in the last hour.
+
+        After that it is asked again, because it may have been upgraded.
+        """
+        return self._refused_at is None or _now() - self._refused_at >= REFUSAL_SECONDS
 
     def note_no_refresh(self) -> None:
-        """Note that the agent is older than `refreshNow`, and log it once."""
-        if not self.knows_refresh:
+        """Note that the agent is older than `refreshNow`, and log it the first time."""
+        is_first = self._refused_at is None
+        self._refused_at = _now()
+        if not is_first:
             return
-        self.knows_refresh = False
         logger.warning(
             "The local agent at %s is older than 1.1: it can't be asked past its own cache. "
             "refresh(), and the first fetch after invalidate(), may return the value that it has "
             "cached. Install a newer agent, or shorten its ttl_seconds.",
             self.url,
         )
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 from weakref import WeakSet
 
-from aiocredentials._loops import bookkeeping, forgetting
+from aiocredentials._loops import PerLoop, bookkeeping, forgetting
 from aiocredentials.errors import (
     AuthenticationError,
     CredentialsError,
@@ -34,7 +34,8 @@ class Token:
     """The token of one agent. It is found at the first request, and again when it is refused.
 
     Args:
-        given: The token itself, `file://` and a path, or a path. None: the environment says it.
+        given: The token itself, `file://` and a path, or a path. None: read it from the
+            environment.
 
     Raises:
         TypeError: It is neither a string nor a path.
@@ -42,18 +43,24 @@ class Token:
     """
 
     # Without a dict, so that nothing prints the token by looking for all attributes.
-    __slots__ = ("__weakref__", "_found", "_given", "origin")
+    __slots__ = ("__weakref__", "_found", "_given", "_searching", "origin")
 
     def __init__(self, given: str | Path | None) -> None:
         self._given = _checked_argument(given)
         self._found: str | None = None
+        # One caller of each loop reads the file; the others wait for it.
+        self._searching = PerLoop(asyncio.Lock)
         self.origin = "the token argument"
         """Where the token was found, in words for a message."""
         with bookkeeping:
             _living.add(self)
 
     def forget(self) -> None:
-        """Drop the token that was found, so that no snapshot of the process has it."""
+        """Drop the token that was found, so that no snapshot of the process has it.
+
+        A token that was given as text stays: it belongs to the caller's configuration, and nothing
+        else has it.
+        """
         self._found = None
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
@@ -76,12 +83,16 @@ class Token:
         found = self._found
         if found is not None:
             return found
-        return await self._search()
+        async with self._searching.get():
+            if self._found is not None:
+                return self._found
+            return await self._search()
 
     async def is_renewed(self, refused: str) -> bool:
         """Search again after the agent has refused a token, and return whether there is another."""
-        if self._found in {None, refused}:
-            await self._search()
+        async with self._searching.get():
+            if self._found in {None, refused}:
+                await self._search()
         return self._found not in {None, refused}
 
     async def _search(self) -> str | CredentialsError:

@@ -35,7 +35,7 @@ def forget_before_snapshots() -> bool:
     managers have fetched: see `aiocredentials.forget_all`. So the first read after a restore
     fetches. The second time is for what other hooks or threads fetch after the first one.
 
-    After a restore, Python's `random` is seeded anew as well, because all copies of a snapshot
+    After a restore, Python's `random` is seeded again as well, because all copies of a snapshot
     have it in the same state: botocore would make all of them retry at the same moments.
 
     Call it as the first statement of the module that has the handler. AWS runs the hooks before a
