@@ -174,9 +174,14 @@ def _check_connections(connections: object) -> None:
         raise ValueError(f"connections is {connections}: give 1 or more.")
 
 
-def _checked_url(url: str, *, allow_remote: bool) -> str:
+def _checked_url(url: object, *, allow_remote: object) -> str:
     """Return the address without a slash at its end."""
-    check_name("url", url, "give the address of the agent, such as 'http://localhost:2773'")
+    what_to_do = "give the address of the agent, such as 'http://localhost:2773'"
+    if not isinstance(url, str):
+        raise TypeError(f"url is a {type(url).__name__}: {what_to_do}.")
+    if not isinstance(allow_remote, bool):
+        raise TypeError(f"allow_remote is a {type(allow_remote).__name__}: give True or False.")
+    check_name("url", url, what_to_do)
     safe_url = without_password(url)
     host = _host_of(url)
     if host is None:

@@ -31,8 +31,8 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "a new token of the agent isn't read",
         "_agent/client.py",
-        "attempts.has_token or not await state.token.is_renewed(token)",
-        "True",
+        "None if attempts.has_token else await token.another_than(refused)",
+        "None",
     ),
     (
         "no other connection is waited for",

@@ -349,6 +349,10 @@ async def test_a_new_token(stub: AgentStub, tmp_path: Path) -> None:
         error = await failure_of(pool)
         assert type(error) is AuthenticationError
         assert str(file) in str(error)
+        file.unlink()
+        error = await failure_of(pool)
+        assert type(error) is CredentialSourceError
+        assert error.transient
 
 
 @pytest.mark.parametrize("variable", ["AWS_TOKEN", "AWS_SESSION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN"])

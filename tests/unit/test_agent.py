@@ -210,6 +210,8 @@ def test_good_addresses() -> None:
         ({"connections": 1.5}, TypeError),
         ({"role_arn": "reader"}, ValueError),
         ({"role_arn": 7}, TypeError),
+        ({"url": None}, TypeError),
+        ({"allow_remote": "false"}, TypeError),
         ({"region_name": ""}, ValueError),
     ],
 )
@@ -246,8 +248,8 @@ async def test_a_token_in_a_repr(tmp_path: Path) -> None:
         assert await token.get() == CANARY
         assert await token.get() == CANARY
         assert CANARY not in repr(token)
-        assert await token.is_renewed(CANARY) is False
-        assert await token.is_renewed("older") is True
+        assert await token.another_than(CANARY) is None
+        assert await token.another_than("older") == CANARY
 
 
 def test_no_pickle() -> None:
@@ -288,9 +290,18 @@ async def test_a_token_file_is_read_once(tmp_path: Path, monkeypatch: pytest.Mon
     assert await asyncio.gather(*(token.get() for _ in range(8))) == ["first"] * 8
     assert len(reads) == 1
     file.write_text("second")
-    assert await asyncio.gather(*(token.is_renewed("first") for _ in range(8))) == [True] * 8
+    assert await asyncio.gather(*(token.another_than("first") for _ in range(8))) == ["second"] * 8
     assert len(reads) == 2
     assert await asyncio.to_thread(asyncio.run, token.get()) == "second"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
+async def test_a_pipe_as_the_file_of_the_token(tmp_path: Path) -> None:
+    """A pipe isn't read, because a thread that waits for its end would keep the process from ending."""
+    os.mkfifo(tmp_path / "token")
+    error = await Token(tmp_path / "token").get()
+    assert isinstance(error, CredentialsError)
+    assert "isn't a regular file" in str(error)
 
 
 async def test_a_token_that_was_passed_stays() -> None:

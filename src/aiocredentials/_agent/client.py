@@ -207,6 +207,21 @@ class AgentClient:
             return failures.malformed(self._state.url, reply.words)
         return failures.unreachable(self._state.url, reply.words)
 
+    async def _find_another_token(
+        self,
+        attempts: _Attempts,
+        refused: str,
+    ) -> CredentialsError | None:
+        """Search for another token, once per call; return the error if there is none."""
+        token = self._state.token
+        other = None if attempts.has_token else await token.another_than(refused)
+        if other is None:
+            return failures.bad_token(self._state.url, token.origin)
+        if isinstance(other, CredentialsError):
+            return other
+        attempts.has_token = True
+        return None
+
     async def _handled(
         self,
         refusal: Refusal,
@@ -217,9 +232,7 @@ class AgentClient:
         state = self._state
         match refusal:
             case Refusal.TOKEN:
-                if attempts.has_token or not await state.token.is_renewed(token):
-                    return failures.bad_token(state.url, state.token.origin)
-                attempts.has_token = True
+                return await self._find_another_token(attempts, token)
             case Refusal.CONNECTIONS:
                 if attempts.refused_alone > 1:
                     return failures.crowded(state.url)

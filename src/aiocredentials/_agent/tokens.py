@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import re
 from pathlib import Path
@@ -88,12 +89,21 @@ class Token:
                 return self._found
             return await self._search()
 
-    async def is_renewed(self, refused: str) -> bool:
-        """Search again after the agent has refused a token, and return whether there is another."""
+    async def another_than(self, refused: str) -> str | CredentialsError | None:
+        """Search again after the agent has refused a token.
+
+        Returns:
+            Another token; None if there is only the one that was refused; or the error that says
+            why the search failed, such as a file that isn't there while the agent starts.
+        """
         async with self._searching.get():
-            if self._found in {None, refused}:
-                await self._search()
-        return self._found not in {None, refused}
+            found = self._found
+            if found in {None, refused}:
+                search = await self._search()
+                if isinstance(search, CredentialsError):
+                    return search
+                found = search
+        return None if found == refused else found
 
     async def _search(self) -> str | CredentialsError:
         text = self._configured()
@@ -185,5 +195,8 @@ def _checked_argument(given: object) -> str | None:
 
 def _read(path: str) -> str:
     """Return the text of a file, as far as a token can be long."""
+    # Reading from a pipe may never end, and then neither would the process.
+    if Path(path).exists() and not Path(path).is_file():
+        raise OSError(errno.EINVAL, "it isn't a regular file")
     with Path(path).open(encoding="ascii") as file:
         return file.read(_LONGEST + 1).strip()
