@@ -30,8 +30,8 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "a renewal takes the time of its call",
         "_aws/assuming.py",
-        "        patience = min(PATIENCE, PATIENT_SHARE * self._longest_call)",
-        "        patience = PATIENCE",
+        "        return min(PATIENCE, PATIENT_SHARE * self._longest_call)",
+        "        return PATIENCE",
     ),
     (
         "credentials of a role are used until their last second",
@@ -48,8 +48,14 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "a region whose STS hangs keeps all others waiting",
         "_aws/assuming.py",
-        "                async with asyncio.timeout(PATIENCE):\n",
+        "                async with asyncio.timeout(self._patience()):\n",
         "                async with asyncio.timeout(None):\n",
+    ),
+    (
+        "a permanent error of one region's STS is another region's",
+        "_aws/assuming.py",
+        "            except (TimeoutError, CredentialsError):",
+        "            except TimeoutError:",
     ),
     (
         "regions assume a role one by one",

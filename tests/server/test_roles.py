@@ -214,11 +214,11 @@ class TestRegionalEndpoint:
             await pool.manager("a", "ap-south-1").get()
         assert [one.region for one in sts.asked] == ["ap-south-1"]
 
-    @pytest.mark.parametrize("fault", ["hangs", "fails"])
+    @pytest.mark.parametrize("fault", ["hangs", "fails", "refuses"])
     async def test_another_region(
         self, stub: StubSecretsManager, sts: RoleStub, monkeypatch: pytest.MonkeyPatch, fault: str
     ) -> None:
-        """A region whose STS hangs or fails doesn't keep another region from assuming the role by its own STS."""
+        """A region whose STS hangs, fails or refuses keeps no other region from assuming the role by its own STS."""
         if fault == "hangs":
             monkeypatch.setattr(assuming, "PATIENCE", 0.05)
         sts.gate.clear()
@@ -227,24 +227,27 @@ class TestRegionalEndpoint:
             first = asyncio.create_task(pool.manager("a").get())
             await sts.arrival()
             second = asyncio.create_task(pool.manager("a", "us-east-1").get())
-            if fault == "fails":
+            if fault != "hangs":
                 clients = pool._session._loops.get().of(pool._role).current
                 while clients._assumed is None or sum(clients._assumed._callers.values()) < 2:  # noqa: ASYNC110
                     await asyncio.sleep(0)
-                sts.refuse("ServiceUnavailable", "down", status=503)
+                if fault == "fails":
+                    sts.refuse("ServiceUnavailable", "down", status=503)
+                else:
+                    sts.refuse("RegionDisabledException", "STS is not activated in this region.")
                 sts.gate.set()
             assert await second == EXPECTED
             # An STS that hangs is given up after a while, but nobody has waited for that.
-            assert fault == "fails" or not first.done()
+            assert fault != "hangs" or not first.done()
             assert [one.region for one in sts.asked] == ["eu-west-1", "us-east-1"]
             first.cancel()
             await asyncio.gather(first, return_exceptions=True)
             sts.gate.set()
 
-    async def test_a_refusal_holds_for_all_regions(self, stub: StubSecretsManager, sts: RoleStub) -> None:
-        """A refusal by the STS of another region is final: no second one is asked."""
+    async def test_a_refusal_in_each_region(self, stub: StubSecretsManager, sts: RoleStub) -> None:
+        """Each region asks its own STS once, because a refusal may be about the region."""
         sts.gate.clear()
-        sts.refuse()
+        sts.refuse(times=2)
         async with pool_of(stub) as pool:
             reads = [asyncio.create_task(pool.manager("a", region).get()) for region in ("eu-west-1", "us-east-1")]
             clients = pool._session._loops.get().of(pool._role)
@@ -253,7 +256,7 @@ class TestRegionalEndpoint:
             sts.gate.set()
             errors = await asyncio.gather(*reads, return_exceptions=True)
         assert [type(error).__name__ for error in errors] == ["AuthenticationError"] * 2
-        assert len(sts.asked) == 1
+        assert sorted(one.region for one in sts.asked) == ["eu-west-1", "us-east-1"]
 
     @pytest.mark.parametrize("region", ["eu_west_1", "eu-wst"])
     async def test_no_region(self, stub: StubSecretsManager, monkeypatch: pytest.MonkeyPatch, region: str) -> None:

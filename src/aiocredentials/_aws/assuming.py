@@ -193,7 +193,7 @@ class AssumedRole:
 
     async def _renewed_if_quick(self, region: Region, present: _Assumed) -> _Assumed:
         """Return new credentials, or the present ones if these can't be renewed soon."""
-        patience = min(PATIENCE, PATIENT_SHARE * self._longest_call)
+        patience = self._patience()
         try:
             async with asyncio.timeout(patience):
                 renewed = await self._renewed(region)
@@ -204,6 +204,10 @@ class AssumedRole:
             self._warn(type(error).__name__, what_of(error) or str(error))
             return present
         return renewed
+
+    def _patience(self) -> float:
+        """Return how long a call waits for what it may not need, in seconds."""
+        return min(PATIENCE, PATIENT_SHARE * self._longest_call)
 
     def _warn(self, kind: str, reason: str) -> None:
         """Warn once per kind of failure, until a renewal succeeds."""
@@ -220,18 +224,16 @@ class AssumedRole:
     async def _renewed(self, region: Region) -> _Assumed:
         """Assume the role, or wait for another caller that does, perhaps in another region.
 
-        If the STS of that region fails or hangs, this caller asks its own one.
+        If the STS of that region fails or hangs, this caller asks its own one. That holds for a
+        permanent error, too: the region may not exist, or STS may not be activated there.
         """
         elsewhere = next((other for other in self._callers if other != region), None)
         if elsewhere is not None and region not in self._callers:
             try:
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(self._patience()):
                     return await self._renewed_in(elsewhere)
-            except TimeoutError:
+            except (TimeoutError, CredentialsError):
                 pass
-            except CredentialsError as error:
-                if not error.transient:
-                    raise
         return await self._renewed_in(region)
 
     async def _renewed_in(self, region: Region) -> _Assumed:
