@@ -136,8 +136,26 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "a permanent error fails over",
         "_aws/replica_reads.py",
-        "            if not _is_the_regions_fault(failure):\n                raise failure",
+        "            if not self._may_differ_elsewhere(failure):\n                raise failure",
         "            pass",
+    ),
+    (
+        "AWS credentials that can't be loaded fail over",
+        "_aws/replica_reads.py",
+        "        if isinstance(failure, CredentialSourceError) and self._request.role is None:",
+        "        if False:",
+    ),
+    (
+        "a region's STS that fails leaves no other region to ask",
+        "_aws/replica_reads.py",
+        "        if isinstance(failure, CredentialSourceError) and self._request.role is None:",
+        "        if isinstance(failure, CredentialSourceError):",
+    ),
+    (
+        "a region's STS that hangs leaves no time for another region",
+        "_aws/gateway.py",
+        "        if limits is not None and request.role is not None:",
+        "        if False:",
     ),
     (
         "AWS credentials are a region's fault",

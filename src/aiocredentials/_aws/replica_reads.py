@@ -112,7 +112,7 @@ class Read:
 
         self._note_failure(place, attempt, failure)
         if place.is_primary:
-            if not _is_the_regions_fault(failure):
+            if not self._may_differ_elsewhere(failure):
                 raise failure
             self._error = failure
         elif isinstance(failure, PoolClosedError):
@@ -120,6 +120,15 @@ class Read:
         else:
             self._replies[place.region.name] = type(failure).__name__
         return None
+
+    def _may_differ_elsewhere(self, failure: CredentialsError) -> bool:
+        """Return whether another region may answer where the primary region failed.
+
+        AWS credentials are the same in all regions, but a role is assumed by the region's own STS.
+        """
+        if isinstance(failure, CredentialSourceError) and self._request.role is None:
+            return False
+        return failure.transient
 
     def _note_failure(self, place: Place, attempt: Attempt, failure: CredentialsError) -> None:
         if _is_the_regions_fault(failure):
@@ -166,7 +175,11 @@ def unanswered(
 
 
 def _is_the_regions_fault(error: CredentialsError) -> bool:
-    """Return whether another region may answer. AWS credentials are no region's fault."""
+    """Return whether Secrets Manager fails in a region, so that other reads would fail there, too.
+
+    A region's STS doesn't count. It is asked once per role and hour, and other reads don't need it:
+    once another region's STS has answered, reads through the role don't need it either.
+    """
     return error.transient and not isinstance(error, CredentialSourceError)
 
 
