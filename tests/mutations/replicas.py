@@ -100,7 +100,7 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "a replica's answer has its own ARN",
         "_aws/replicas.py",
-        "        put_arn(secret, self._primary_arn(secret))\n",
+        "        put_arn(secret, _primary_arn(place, secret))\n",
         "",
     ),
     (
@@ -124,8 +124,20 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "secrets of other regions are replicated",
         "_aws/replicas.py",
-        "        return request.region in {None, self._places[0].region}",
-        "        return True",
+        "        if request.region in {None, places[0].region}:",
+        "        if True:",
+    ),
+    (
+        "the regions outlive forget()",
+        "_aws/replicas.py",
+        "            self._places = ()\n",
+        "",
+    ),
+    (
+        "a region that was found before forget() is kept",
+        "_aws/replicas.py",
+        "            if before == self._times_forgotten:",
+        "            if True:",
     ),
     (
         "a replica's refusal in a batch is the secret's",

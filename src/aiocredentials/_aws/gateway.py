@@ -138,6 +138,10 @@ class Gateway:
         """The deadline of each call, in seconds."""
         return self._timeout
 
+    def forget(self) -> None:
+        """Forget which regions have answered."""
+        self._answered.clear()
+
     async def get(
         self,
         request: SecretRequest,

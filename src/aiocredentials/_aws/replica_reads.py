@@ -40,12 +40,18 @@ class Reports(Protocol):
 
 
 class Place:
-    """A region that a secret can be read from."""
+    """A region that a secret can be read from. Without a `primary`, it is the primary region."""
 
-    def __init__(self, region: Region, health: RegionHealth, *, is_primary: bool) -> None:
+    def __init__(self, region: Region, health: RegionHealth, primary: Place | None = None) -> None:
         self.region = region
         self.health = health
-        self.is_primary = is_primary
+        self.is_primary = primary is None
+        self._primary = primary
+
+    @property
+    def primary(self) -> Place:
+        """The primary region."""
+        return self._primary or self
 
     def request(self, request: SecretRequest) -> SecretRequest:
         """Return a request as this region understands it."""
