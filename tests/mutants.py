@@ -91,7 +91,11 @@ TESTS = {
     ],
     "_aws/known_versions.py": ["test_known_versions.py"],
     "_aws/region_health.py": ["test_region_health.py", "test_replicas.py"],
-    "_aws/replica_reads.py": ["test_replicas.py", "test_roles_in_regions.py"],
+    "_aws/replica_reads.py": [
+        "test_replicas.py",
+        "test_replica_batches.py",
+        "test_roles_in_regions.py",
+    ],
     "_aws/replicas.py": ["test_replicas.py", "test_replica_batches.py", "test_replicas_forgotten.py"],
     "_loops.py": [*CACHE_TESTS, "test_cancelled_inside.py", "../server/test_fork.py"],
     "_aws/pooled.py": ["../server/test_healing.py"],

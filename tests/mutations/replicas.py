@@ -170,6 +170,18 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "        if False:",
     ),
     (
+        "a throttled batch is an outage of its region",
+        "_aws/replica_reads.py",
+        "        if self._is_throttled_batch(failure):\n            place.health.unknown(attempt)\n        elif",
+        "        if",
+    ),
+    (
+        "a throttled batch fails over",
+        "_aws/replica_reads.py",
+        "        return failure.transient and not self._is_throttled_batch(failure)",
+        "        return failure.transient",
+    ),
+    (
         "AWS credentials are a region's fault",
         "_aws/replica_reads.py",
         "    return error.transient and not isinstance(error, CredentialSourceError)",

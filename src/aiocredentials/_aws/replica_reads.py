@@ -10,6 +10,7 @@ from aiocredentials.errors import (
     CredentialsError,
     CredentialSourceError,
     PoolClosedError,
+    ThrottledError,
     for_caller,
     set_what,
     what_of,
@@ -121,7 +122,7 @@ class Read:
             if not self._may_differ_elsewhere(failure):
                 raise failure
             self._error = failure
-        elif isinstance(failure, PoolClosedError):
+        elif isinstance(failure, PoolClosedError) or self._is_throttled_batch(failure):
             raise for_caller(failure, **self._request.facts())
         else:
             self._replies[place.region.name] = type(failure).__name__
@@ -134,10 +135,22 @@ class Read:
         """
         if isinstance(failure, CredentialSourceError) and self._request.role is None:
             return False
-        return failure.transient
+        return failure.transient and not self._is_throttled_batch(failure)
+
+    def _is_throttled_batch(self, failure: CredentialsError) -> bool:
+        """Return whether the quota of batches is exceeded, which says nothing about single reads.
+
+        The quota of single reads is 100 times as large, and each region has its own. So the error
+        is raised, and `prefetch` reads the secrets singly. Batches in the replica region instead
+        would soon exceed its quota, because a whole fleet is throttled at the same time.
+        """
+        is_batch = not self._request.secret_name
+        return is_batch and isinstance(failure, ThrottledError)
 
     def _note_failure(self, place: Place, attempt: Attempt, failure: CredentialsError) -> None:
-        if _is_the_regions_fault(failure):
+        if self._is_throttled_batch(failure):
+            place.health.unknown(attempt)
+        elif _is_the_regions_fault(failure):
             place.health.failed(attempt, failure)
         elif _is_an_answer(failure):
             self._note_answer(place, attempt)
