@@ -58,6 +58,18 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "            self._is_reported = True\n",
         "",
     ),
+    (
+        "a region that refuses our credentials is asked at each read",
+        "_aws/region_health.py",
+        "            self._refused_until[role] = end",
+        "            pass",
+    ),
+    (
+        "a refusal of our credentials holds for ever",
+        "_aws/region_health.py",
+        "        return end is not None and self._clock() < end",
+        "        return end is not None",
+    ),
     # _aws/known_versions.py
     (
         "a version that the primary replaced is accepted",

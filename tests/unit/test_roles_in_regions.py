@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiocredentials import CredentialSourceError
+from aiocredentials import CredentialSourceError, InternalServiceError
 from aiocredentials._aws.gateway import Gateway
 from aiocredentials._aws.regions import Region
 from aiocredentials._aws.replicas import ReplicatedGateway
@@ -81,6 +81,20 @@ async def test_sts_fails_in_the_primary_region() -> None:
     source.failing.clear()
     assert (await gateway.get(AS_ITSELF)).region == PRIMARY
     assert (await gateway.get(AS_ROLE)).region == PRIMARY
+
+
+async def test_a_replica_that_refuses_a_roles_credentials() -> None:
+    """It is still asked with other credentials."""
+    source = Source()
+    gateway = gateway_of(source)
+    source.aws.primary.fail()
+    source.aws.replica.fail("InvalidClientTokenId")
+    with pytest.raises(InternalServiceError):
+        await gateway.get(AS_ROLE)
+    source.aws.replica.heal()
+    with pytest.raises(InternalServiceError):
+        await gateway.get(AS_ROLE)
+    assert (await gateway.get(AS_ITSELF)).region == REPLICA
 
 
 async def test_sts_fails_in_all_regions() -> None:

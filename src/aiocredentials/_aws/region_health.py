@@ -9,13 +9,16 @@ from aiocredentials._random import random_share
 from aiocredentials.errors import CredentialsError, for_caller
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
 FIRST_PAUSE = 2.0
 """Seconds. Each failed probe doubles the pause."""
 
 LONGEST_PAUSE = 60.0
 """Seconds."""
+
+REFUSAL_PAUSE = 30.0
+"""Seconds for which a region isn't asked with AWS credentials that it doesn't accept."""
 
 # A pause is shortened by a random part of up to this share, so a fleet doesn't probe at once.
 _JITTER = 0.2
@@ -40,8 +43,8 @@ class RegionHealth:
 
     Args:
         clock: The pool's clock, by which pauses end.
-        longest_call: How long a probe is waited for, in seconds. A probe whose loop was closed, or
-            that a fork left behind, never ends.
+        longest_call: How long a call takes at most, in seconds. After this time another probe may
+            begin, because a probe whose loop was closed, or that a fork left behind, never ends.
         rng: Returns a random number from 0 to 1, for the jitter.
     """
 
@@ -61,6 +64,8 @@ class RegionHealth:
         """When the next probe may begin."""
         self._probe: Attempt | None = None
         self._is_reported = False
+        self._refused_until: dict[Hashable, float] = {}
+        """By role: when it may be tried again. None stands for no role."""
         self.error: CredentialsError | None = None
         """The last failure that began a pause."""
 
@@ -119,6 +124,20 @@ class RegionHealth:
         with bookkeeping:
             if attempt is self._probe:
                 self._begin_pause()
+
+    def refused(self, role: Hashable) -> None:
+        """Note that the region doesn't accept the AWS credentials of a role.
+
+        The region isn't in an outage, because it may accept those of other roles.
+        """
+        end = self._clock() + REFUSAL_PAUSE
+        with bookkeeping:
+            self._refused_until[role] = end
+
+    def refuses(self, role: Hashable) -> bool:
+        """Return whether the region has refused the AWS credentials of a role not long ago."""
+        end = self._refused_until.get(role)
+        return end is not None and self._clock() < end
 
     def outage_to_report(self) -> CredentialsError | None:
         """Return the failure if there is an outage, once per outage."""

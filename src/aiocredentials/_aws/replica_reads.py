@@ -125,8 +125,25 @@ class Read:
         elif isinstance(failure, PoolClosedError) or self._is_throttled_batch(failure):
             raise for_caller(failure, **self._request.facts())
         else:
-            self._replies[place.region.name] = type(failure).__name__
+            self._note_reply(place, failure)
         return None
+
+    def refuses(self, place: Place) -> bool:
+        """Return whether a replica region has refused our AWS credentials not long ago.
+
+        Asking it again would drop the clients of all regions, so that AWS credentials are loaded
+        again. A region that the account hasn't enabled refuses them for ever.
+        """
+        refuses = place.health.refuses(self._request.role)
+        if refuses:
+            self._replies[place.region.name] = AuthenticationError.__name__
+        return refuses
+
+    def _note_reply(self, place: Place, failure: CredentialsError) -> None:
+        """Note why a replica region has no answer."""
+        self._replies[place.region.name] = type(failure).__name__
+        if isinstance(failure, AuthenticationError) and _is_an_answer(failure):
+            place.health.refused(self._request.role)
 
     def _may_differ_elsewhere(self, failure: CredentialsError) -> bool:
         """Return whether another region may answer where the primary region failed.

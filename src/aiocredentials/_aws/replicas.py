@@ -304,6 +304,8 @@ class ReplicatedGateway:
         postponed: list[Place] = []
         while queue:
             place = queue.popleft()
+            if read.refuses(place):
+                continue
             attempt = place.health.admit()
             if attempt is None and place not in postponed:
                 postponed.append(place)
