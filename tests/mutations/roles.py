@@ -66,8 +66,20 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "an assumption that nobody waits for goes on",
         "_aws/assuming.py",
-        "                self._work.give_up(key)",
-        "                pass",
+        "        if self._assumed is None or self._is_dropped:",
+        "        if self._is_dropped:",
+    ),
+    (
+        "a renewal that outlasts its caller's patience is lost",
+        "_aws/assuming.py",
+        "                self._end_unless_needed(region)\n\n",
+        "                self._work.give_up(key)\n\n",
+    ),
+    (
+        "a renewal outlives the role that was forgotten",
+        "_aws/assuming.py",
+        "        if self._assumed is None or self._is_dropped:",
+        "        if self._assumed is None:",
     ),
     (
         "a session that failed assumes the role again",

@@ -36,7 +36,7 @@ from server.sts import DENIED, EXTERNAL_ID, HOUR, OTHER_ROLE, ROLE, RoleStub
 from unit.lending import error_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from server.stub import StubSecretsManager
 
@@ -500,6 +500,47 @@ class TestRenewal:
             sts.gate.set()
         assert "can't be renewed yet" in caplog.text
 
+    @pytest.mark.parametrize("way", ["pooled", "per call"])
+    async def test_a_slow_sts(
+        self, stub: StubSecretsManager, sts: RoleStub, time: Time, monkeypatch: pytest.MonkeyPatch, way: str
+    ) -> None:
+        """A renewal that takes longer than the patience goes on, and the calls after it use its result."""
+        manager = AsyncCredentialsManager("a", endpoint_url=stub.url, policy=None, role_arn=ROLE)
+        async with pool_of(stub) as pool:
+            read = pool.manager("a").get if way == "pooled" else manager.get
+            await leave_a_renewal(read, sts, time, monkeypatch)
+            renewals = renewals_of(asyncio.all_tasks())
+            assert len(renewals) == 1
+            sts.gate.set()
+            await asyncio.wait(renewals)
+            await read()
+        assert signed_with(stub) == ["ASIA0001", "ASIA0001", "ASIA0002"]
+        assert len(sts.asked) == 2
+
+    @pytest.mark.parametrize("end", ["close", "forget", "forget without a pool", "refused"])
+    async def test_a_renewal_that_is_not_needed(
+        self, stub: StubSecretsManager, sts: RoleStub, time: Time, monkeypatch: pytest.MonkeyPatch, end: str
+    ) -> None:
+        """A renewal that goes on alone ends with its pool, and when the role's credentials are dropped."""
+        manager = AsyncCredentialsManager("a", endpoint_url=stub.url, policy=None, role_arn=ROLE)
+        async with pool_of(stub) as pool:
+            read = manager.get if end in {"forget without a pool", "refused"} else pool.manager("a").get
+            await leave_a_renewal(read, sts, time, monkeypatch)
+            renewals = renewals_of(asyncio.all_tasks())
+            if end.startswith("forget"):
+                forget_all()
+            elif end == "refused":
+                # The second attempt waits for the STS that hangs.
+                stub.error("ExpiredTokenException")
+                again = asyncio.create_task(read())
+                await sts.arrival(3)
+                again.cancel()
+            else:
+                await pool.aclose()
+            await asyncio.wait(renewals)
+            assert all(task.cancelled() for task in renewals)
+            sts.gate.set()
+
     async def test_a_late_opening(self, stub: StubSecretsManager, sts: RoleStub, time: Time) -> None:
         """A renewal has the time of a whole call, also if the last client was opened at the end of one."""
         async with pool_of(stub) as pool:
@@ -561,6 +602,24 @@ class TestRenewal:
             await sts.arrival()
         with pytest.raises(PoolClosedError):
             await reading
+
+
+def renewals_of(tasks: set[asyncio.Task[Any]]) -> set[asyncio.Task[Any]]:
+    """Return the tasks of shared work."""
+    return {task for task in tasks if "_in_time" in repr(task)}
+
+
+async def leave_a_renewal(
+    read: Callable[[], Awaitable[object]], sts: RoleStub, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read twice, so that the second read leaves a renewal whose STS hangs."""
+    await read()
+    time.now += HOUR - 10 * 60
+    sts.gate.clear()
+    # STS has been asked when the patience ends.
+    monkeypatch.setattr(assuming, "PATIENCE", 0.1)
+    await read()
+    await sts.arrival(2)
 
 
 async def never(*_: object) -> Any:  # noqa: ANN401 - it returns nothing

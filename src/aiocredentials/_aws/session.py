@@ -25,7 +25,7 @@ from aiocredentials._aws.regions import (
 )
 from aiocredentials._aws.settings import ClientSettings, core_of, is_custom
 from aiocredentials._aws.shared_work import SharedWork
-from aiocredentials._loops import PerLoop, bookkeeping, turn
+from aiocredentials._loops import PerLoop, bookkeeping, call_for_each_loop, turn
 from aiocredentials.errors import (
     CredentialsError,
     InvalidParameterError,
@@ -108,7 +108,10 @@ class SessionPerCall:
     def forget(self) -> None:
         """Let AWS credentials be loaded and roles be assumed anew; each call has its own client."""
         with bookkeeping:
+            kept = self._roles
             self._roles = None
+        if kept is not None:
+            call_for_each_loop(kept.living(), _drop_all)
         forget_credentials(self._settings)
 
     async def region(self) -> Region:
@@ -178,6 +181,13 @@ class SessionPerCall:
         # Of many calls that fail together, the first one lets the next call assume the role anew.
         if roles.get(assumed.role) is assumed:
             del roles[assumed.role]
+            assumed.drop()
+
+
+def _drop_all(_: object, roles: dict[Role, AssumedRole]) -> None:
+    """Drop the roles of one event loop."""
+    for assumed in roles.values():
+        assumed.drop()
 
 
 async def new_role(
