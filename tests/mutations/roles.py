@@ -176,6 +176,13 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "            and self._external_id == other._external_id\n",
         "",
     ),
+    # _reports.py
+    (
+        "a refresh by another role is a recovery",
+        "_reports.py",
+        "        key = (report.secret_name, report.region_name, role)",
+        "        key = (report.secret_name, report.region_name, None)",
+    ),
     # _prefetch.py
     (
         "a pool prefetches as itself",
