@@ -101,6 +101,18 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "            if secret._born >= known.born:",
         "            if True:",
     ),
+    (
+        "a late answer of the primary is lost",
+        "_aws/known_versions.py",
+        "                known.add_earlier(secret)",
+        "                pass",
+    ),
+    (
+        "a late answer of the primary undoes a rollback",
+        "_aws/known_versions.py",
+        "        if self.is_from_replica and self.created_at",
+        "        if self.created_at",
+    ),
     # doctor/replicas.py
     (
         "a replica that lags looks like the primary",
