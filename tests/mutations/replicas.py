@@ -19,7 +19,7 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "each call of a herd that fails lengthens the pause",
         "_aws/region_health.py",
-        "            if attempt.epoch != self._epoch:\n                return\n            if self._pauses and",
+        "            if admission.epoch != self._epoch:\n                return\n            if self._pauses and",
         "            if self._pauses and",
     ),
     (
@@ -31,7 +31,7 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "a cancelled probe is never given up",
         "_aws/region_health.py",
-        "            if attempt is self._probe:\n                self._begin_pause()",
+        "            if admission is self._probe:\n                self._begin_pause()",
         "            pass",
     ),
     (
@@ -49,7 +49,7 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "an answer from before the outage ends it",
         "_aws/region_health.py",
-        "            if not self._pauses or attempt.epoch != self._epoch:",
+        "            if not self._pauses or admission.epoch != self._epoch:",
         "            if not self._pauses:",
     ),
     (
@@ -196,7 +196,7 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "a throttled batch is an outage of its region",
         "_aws/replica_reads.py",
-        "        if self._is_throttled_batch(failure):\n            place.health.unknown(attempt)\n        elif",
+        "        if self._is_throttled_batch(failure):\n            place.health.unknown(admission)\n        elif",
         "        if",
     ),
     (
@@ -212,9 +212,9 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "    return error.transient",
     ),
     (
-        "a cancelled attempt says nothing",
+        "a cancelled call says nothing",
         "_aws/replica_reads.py",
-        "            place.health.unknown(attempt)\n            raise",
+        "            place.health.unknown(admission)\n            raise",
         "            raise",
     ),
 ]

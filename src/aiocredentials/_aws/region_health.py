@@ -26,8 +26,8 @@ _JITTER = 0.2
 _MOST_DOUBLINGS = 10
 
 
-class Attempt:
-    """A call to a region. It knows in which epoch of the region's health it began."""
+class Admission:
+    """What a call to a region needs to begin. It knows the epoch of the region's health."""
 
     __slots__ = ("epoch",)
 
@@ -62,38 +62,38 @@ class RegionHealth:
         """How many pauses have begun since the last answer. If it is 0, the region answers."""
         self._resumes_at = 0.0
         """When the next probe may begin."""
-        self._probe: Attempt | None = None
+        self._probe: Admission | None = None
         self._is_reported = False
         self._refused_until: dict[Hashable, float] = {}
         """By role: when it may be tried again. None stands for no role."""
         self.error: CredentialsError | None = None
         """The last failure that began a pause."""
 
-    def admit(self) -> Attempt | None:
-        """Return an attempt if the region may be asked now; None if it is left alone.
+    def admit(self) -> Admission | None:
+        """Return an admission if the region may be asked now; None if it is left alone.
 
-        After a pause, the first caller gets the attempt that probes the region.
+        After a pause, the first caller gets the admission that probes the region.
         """
         now = self._clock()
         with bookkeeping:
             if not self._pauses:
-                return Attempt(self._epoch)
+                return Admission(self._epoch)
             if now < self._resumes_at:
                 return None
             # Until the probe has ended, all others are still refused.
             self._resumes_at = now + self._longest_call
-            self._probe = Attempt(self._epoch)
+            self._probe = Admission(self._epoch)
             return self._probe
 
-    def admit_anyway(self) -> Attempt:
-        """Return an attempt for a caller that has no other region left to ask."""
+    def admit_anyway(self) -> Admission:
+        """Return an admission for a caller that has no other region left to ask."""
         with bookkeeping:
-            return Attempt(self._epoch)
+            return Admission(self._epoch)
 
-    def answered(self, attempt: Attempt) -> bool:
+    def answered(self, admission: Admission) -> bool:
         """Note an answer. Return whether it ends an outage that was reported."""
         with bookkeeping:
-            if not self._pauses or attempt.epoch != self._epoch:
+            if not self._pauses or admission.epoch != self._epoch:
                 return False
             self._pauses = 0
             self._epoch += 1
@@ -102,12 +102,12 @@ class RegionHealth:
             self._is_reported = False
             return was_reported
 
-    def failed(self, attempt: Attempt, error: CredentialsError) -> None:
-        """Note a failure of the region. A longer pause begins if the attempt was the probe."""
+    def failed(self, admission: Admission, error: CredentialsError) -> None:
+        """Note a failure of the region. A longer pause begins if the call was the probe."""
         with bookkeeping:
-            if attempt.epoch != self._epoch:
+            if admission.epoch != self._epoch:
                 return
-            if self._pauses and attempt is not self._probe:
+            if self._pauses and admission is not self._probe:
                 return
             self._pauses += 1
             self._epoch += 1
@@ -115,14 +115,14 @@ class RegionHealth:
             self.error = for_caller(error)
             self._begin_pause()
 
-    def unknown(self, attempt: Attempt) -> None:
-        """Note that an attempt proved nothing about the region: it was cancelled, for instance.
+    def unknown(self, admission: Admission) -> None:
+        """Note that a call proved nothing about the region: it was cancelled, for instance.
 
         If it was the probe, the pause begins again. Otherwise, callers with less patience than a
         region that hangs would probe it one after the other.
         """
         with bookkeeping:
-            if attempt is self._probe:
+            if admission is self._probe:
                 self._begin_pause()
 
     def refused(self, role: Hashable) -> None:

@@ -19,7 +19,7 @@ from aiocredentials.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from aiocredentials._aws.region_health import Attempt, RegionHealth
+    from aiocredentials._aws.region_health import Admission, RegionHealth
     from aiocredentials._aws.regions import Region
     from aiocredentials._aws.requests import SecretRequest
 
@@ -62,7 +62,7 @@ class Place:
 
 
 class NoAnswer(NamedTuple):
-    """A replica's answer that can't be used. It says nothing bad about the region's health."""
+    """A replica's answer that can't be used. It doesn't count as a failure of the region."""
 
     reason: str
 
@@ -91,10 +91,10 @@ class Read:
         """Return the error of a read that no region answered."""
         return unanswered(self._primary, self._request, self._replies, self._error)
 
-    async def attempt(
+    async def answer_from(
         self,
         place: Place,
-        attempt: Attempt,
+        admission: Admission,
         call: Coroutine[Any, Any, R | NoAnswer],
     ) -> R | None:
         """Make a call to a region; return None if the next region is to be asked.
@@ -107,17 +107,17 @@ class Read:
             failure = error
         except BaseException:
             # The call was cancelled, or its loop was closed.
-            place.health.unknown(attempt)
+            place.health.unknown(admission)
             raise
         else:
-            self._note_answer(place, attempt)
+            self._note_answer(place, admission)
             if isinstance(answer, NoAnswer):
                 self._replies[place.region.name] = answer.reason
                 return None
             self._report_failover(place)
             return answer
 
-        self._note_failure(place, attempt, failure)
+        self._note_failure(place, admission, failure)
         if place.is_primary:
             if not self._may_differ_elsewhere(failure):
                 raise failure
@@ -164,18 +164,18 @@ class Read:
         is_batch = not self._request.secret_name
         return is_batch and isinstance(failure, ThrottledError)
 
-    def _note_failure(self, place: Place, attempt: Attempt, failure: CredentialsError) -> None:
+    def _note_failure(self, place: Place, admission: Admission, failure: CredentialsError) -> None:
         if self._is_throttled_batch(failure):
-            place.health.unknown(attempt)
+            place.health.unknown(admission)
         elif _is_the_regions_fault(failure):
-            place.health.failed(attempt, failure)
+            place.health.failed(admission, failure)
         elif _is_an_answer(failure):
-            self._note_answer(place, attempt)
+            self._note_answer(place, admission)
         else:
-            place.health.unknown(attempt)
+            place.health.unknown(admission)
 
-    def _note_answer(self, place: Place, attempt: Attempt) -> None:
-        is_news = place.health.answered(attempt)
+    def _note_answer(self, place: Place, admission: Admission) -> None:
+        is_news = place.health.answered(admission)
         if is_news and place.is_primary:
             self._report(self._reports.failed_back, self._request)
 

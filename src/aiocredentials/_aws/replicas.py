@@ -109,8 +109,8 @@ class ReplicatedGateway:
     Args:
         gateway: Makes the calls.
         replica_regions: The other regions, in the order in which they are asked.
-        warn: Called with a hint for each region that botocore doesn't list, at the first read. A
-            wrong name must not be noticed at the first outage. None gives no hints.
+        warn: Called with a hint for each region that botocore doesn't list, at the first read, so a
+            wrong name is noticed before the first outage. None gives no hints.
         timeout: For a whole read, in all regions, in seconds.
         clock: By which pauses end.
         most_versions: For how many secrets and labels the newest version is remembered.
@@ -292,8 +292,8 @@ class ReplicatedGateway:
     ) -> R:
         """Ask one region after the other, the primary one first, until one answers.
 
-        Regions that are left alone are asked last, if no other region has answered. An attempt has
-        its part of the time that is left: as large as that of each region that may follow.
+        Regions that are left alone are asked last, if no other region has answered. When a region
+        is asked, the time that is left is divided equally among it and the regions that may follow.
 
         Raises the error of the primary region.
         """
@@ -306,8 +306,8 @@ class ReplicatedGateway:
             place = queue.popleft()
             if read.refuses(place):
                 continue
-            attempt = place.health.admit()
-            if attempt is None and place not in postponed:
+            admission = place.health.admit()
+            if admission is None and place not in postponed:
                 postponed.append(place)
                 queue.append(place)
                 continue
@@ -317,7 +317,7 @@ class ReplicatedGateway:
                 break
             limits = Limits(seconds, share=1 / (1 + len(queue)))
             call = ask(place, limits)
-            answer = await read.attempt(place, attempt or place.health.admit_anyway(), call)
+            answer = await read.answer_from(place, admission or place.health.admit_anyway(), call)
             if answer is not None:
                 return answer
         raise read.error()

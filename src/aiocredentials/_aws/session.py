@@ -78,12 +78,12 @@ class ClientSource(Protocol):
         Its requests are signed as the role, if there is one.
 
         Closing brings the deadline forward. If AWS refuses the credentials or the signature, the
-        next client has credentials that are loaded anew.
+        next client has credentials that are loaded again.
         """
         ...
 
     def forget(self) -> None:
-        """Drop the clients that no call uses, and let AWS credentials be loaded anew."""
+        """Drop the clients that no call uses, and let AWS credentials be loaded again."""
         ...
 
 
@@ -106,7 +106,7 @@ class SessionPerCall:
         return self._settings.profile
 
     def forget(self) -> None:
-        """Let AWS credentials be loaded and roles be assumed anew; each call has its own client."""
+        """Let AWS credentials be loaded and roles assumed again; each call has its own client."""
         with bookkeeping:
             kept = self._roles
             self._roles = None
@@ -178,7 +178,7 @@ class SessionPerCall:
         if assumed is None or kept is None or not signs_again(error):
             return
         roles = kept.get()
-        # Of many calls that fail together, the first one lets the next call assume the role anew.
+        # Of many calls that fail together, the first one lets the next call assume the role again.
         if roles.get(assumed.role) is assumed:
             del roles[assumed.role]
             assumed.drop()
@@ -216,7 +216,7 @@ def seconds_left(deadline: asyncio.Timeout) -> float | None:
 
 
 def note_refusal(settings: ClientSettings, error: Exception) -> None:
-    """Have later copies of a caller's session load credentials anew, if AWS refused these."""
+    """Have later copies of a caller's session load credentials again, if AWS refused these."""
     session = settings.session
     if session is None or is_custom(session) or not signs_again(error):
         return
@@ -227,7 +227,7 @@ def note_refusal(settings: ClientSettings, error: Exception) -> None:
 
 
 def forget_credentials(settings: ClientSettings) -> None:
-    """Drop the TLS contexts that have a private key, and load a session's credentials anew.
+    """Drop the TLS contexts that have a private key, and load a session's credentials again.
 
     The caller's own session keeps its credentials; later copies of it search for their own.
     """
