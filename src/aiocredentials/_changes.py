@@ -39,7 +39,8 @@ async def changes(store: SecretStore, reader: Reader[Secret]) -> AsyncGenerator[
             except PoolClosedError as error:
                 closed = copy.copy(error)
             except CredentialsError as error:
-                store.reporter.warn(request.secret_name, request.region_name or "", error)
+                region_name = request.region_name or ""
+                store.reporter.warn(request.secret_name, region_name, error, role=request.role)
                 await versions.wait(back_off, for_failures=False)
                 back_off = min(2 * back_off, LONGEST_BACKOFF)
             else:
@@ -76,7 +77,7 @@ async def reader_at_last(
                 raise
             except CredentialsError as error:
                 store.reporter("failed", request, error=error)
-                store.reporter.warn(request.secret_name, "", error)
+                store.reporter.warn(request.secret_name, "", error, role=request.role)
             # The end of the pool ends the pause.
             await versions.wait(back_off, for_failures=False)
             back_off = min(2 * back_off, LONGEST_BACKOFF)

@@ -10,10 +10,15 @@ from aiocredentials._listeners import tell
 from aiocredentials._loops import bookkeeping
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from aiocredentials._aws.requests import SecretRequest
+    from aiocredentials._aws.roles import Role
     from aiocredentials._secret import Secret
     from aiocredentials.errors import CredentialsError
     from aiocredentials.events import FetchFailed, Listener, RefreshFailed, SecretEvent
+
+    _Subject: TypeAlias = tuple[str, str, Role | None]
 
 logger = logging.getLogger("aiocredentials")
 
@@ -36,8 +41,8 @@ class Reporter:
             # Most pools have no listener, and then nobody needs the classes of the events. An
             # import at the first event could be half done in a child that another thread forks.
             importlib.import_module("aiocredentials.events")
-        self._failing: dict[tuple[str, str], set[type[CredentialsError]]] = {}
-        """By secret and region: the kinds of error since the last success."""
+        self._failing: dict[_Subject, set[type[CredentialsError]]] = {}
+        """By secret, region and role: the kinds of error since the last success."""
 
     def __call__(
         self,
@@ -50,9 +55,9 @@ class Reporter:
 
         if word == "failed" and report.refresh:
             error = cast("CredentialsError", report.error)
-            self.warn(report.secret_name, report.region_name, error)
+            self.warn(report.secret_name, report.region_name, error, role=report.request.role)
         elif word in _RECOVERED:
-            self._log_recovery(report.secret_name, report.region_name)
+            self._log_recovery(report)
 
         if self._listener is not None:
             tell(self._listener, report.event(word))
@@ -62,9 +67,11 @@ class Reporter:
         secret_name: str,
         region_name: str,
         error: CredentialsError,
+        *,
+        role: Role | None = None,
     ) -> None:
         """Log that a refresh failed, once per kind of error until the next success."""
-        key = (secret_name, region_name)
+        key = (secret_name, region_name, role)
         kind = type(error)
         with bookkeeping:
             is_full = len(self._failing) >= _MOST_FAILING
@@ -80,9 +87,10 @@ class Reporter:
             # The region isn't known if finding it has failed.
             where = f" in {region_name!r}" if region_name else ""
             logger.warning(
-                "Secret %r%s: a refresh failed (%s): %s",
+                "Secret %r%s%s: a refresh failed (%s): %s",
                 secret_name,
                 where,
+                _as(role),
                 kind.__name__,
                 error,
             )
@@ -117,13 +125,21 @@ class Reporter:
             subject = _Report(request).subject()
             tell(self._listener, events.FailedBack(**subject))
 
-    def _log_recovery(self, secret_name: str, region_name: str) -> None:
-        key = (secret_name, region_name)
+    def _log_recovery(self, report: _Report) -> None:
+        role = report.request.role
+        key = (report.secret_name, report.region_name, role)
         with bookkeeping:
             kinds = self._failing.pop(key, None)
 
         if kinds is not None:
-            logger.info("Secret %r in %r: refreshed again", secret_name, region_name)
+            logger.info("Secret %r in %r%s: refreshed again", key[0], key[1], _as(role))
+
+
+def _as(role: Role | None) -> str:
+    """Return the words that name a role in a log line; none without a role."""
+    if role is None:
+        return ""
+    return f" as {role.role_arn}"
 
 
 class _Report(NamedTuple):

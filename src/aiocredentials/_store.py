@@ -234,7 +234,7 @@ class SecretStore:
             self._reading.add(manager)
 
     def forget_everything(self) -> None:
-        """Forget all values, failures, clients, AWS credentials and the default region.
+        """Forget all values, failures, clients, AWS credentials and the regions.
 
         It works in any thread, and without an event loop.
         """
@@ -247,6 +247,7 @@ class SecretStore:
             if manager._store is self:  # noqa: SLF001 (managers are ours)
                 manager._read_from(self)  # noqa: SLF001
         self._source.forget()
+        self.gateway.forget()
         _forget_elsewhere()
 
     def _located_if_known(self, request: SecretRequest) -> SecretRequest | None:

@@ -19,7 +19,7 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "each call of a herd that fails lengthens the pause",
         "_aws/region_health.py",
-        "            if attempt.epoch != self._epoch:\n                return\n            if self._pauses and",
+        "            if admission.epoch != self._epoch:\n                return\n            if self._pauses and",
         "            if self._pauses and",
     ),
     (
@@ -31,7 +31,7 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "a cancelled probe is never given up",
         "_aws/region_health.py",
-        "            if attempt is self._probe:\n                self._begin_pause()",
+        "            if admission is self._probe:\n                self._begin_pause()",
         "            pass",
     ),
     (
@@ -49,7 +49,7 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "an answer from before the outage ends it",
         "_aws/region_health.py",
-        "            if not self._pauses or attempt.epoch != self._epoch:",
+        "            if not self._pauses or admission.epoch != self._epoch:",
         "            if not self._pauses:",
     ),
     (
@@ -57,6 +57,18 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "_aws/region_health.py",
         "            self._is_reported = True\n",
         "",
+    ),
+    (
+        "a region that refuses our credentials is asked at each read",
+        "_aws/region_health.py",
+        "            self._refused_until[role] = end",
+        "            pass",
+    ),
+    (
+        "a refusal of our credentials holds for ever",
+        "_aws/region_health.py",
+        "        return end is not None and self._clock() < end",
+        "        return end is not None",
     ),
     # _aws/known_versions.py
     (
@@ -89,6 +101,18 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "            if secret._born >= known.born:",
         "            if True:",
     ),
+    (
+        "a late answer of the primary is lost",
+        "_aws/known_versions.py",
+        "                known.add_earlier(secret)",
+        "                pass",
+    ),
+    (
+        "a late answer of the primary undoes a rollback",
+        "_aws/known_versions.py",
+        "        if self.is_from_replica and self.created_at",
+        "        if self.created_at",
+    ),
     # doctor/replicas.py
     (
         "a replica that lags looks like the primary",
@@ -100,7 +124,7 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "a replica's answer has its own ARN",
         "_aws/replicas.py",
-        "        put_arn(secret, self._primary_arn(secret))\n",
+        "        put_arn(secret, _primary_arn(place, secret))\n",
         "",
     ),
     (
@@ -124,8 +148,20 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "secrets of other regions are replicated",
         "_aws/replicas.py",
-        "        return request.region in {None, self._places[0].region}",
-        "        return True",
+        "        if request.region in {None, places[0].region}:",
+        "        if True:",
+    ),
+    (
+        "the regions outlive forget()",
+        "_aws/replicas.py",
+        "            self._places = ()\n",
+        "",
+    ),
+    (
+        "a region that was found before forget() is kept",
+        "_aws/replicas.py",
+        "            if before == self._times_forgotten:",
+        "            if True:",
     ),
     (
         "a replica's refusal in a batch is the secret's",
@@ -136,8 +172,38 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "a permanent error fails over",
         "_aws/replica_reads.py",
-        "            if not _is_the_regions_fault(failure):\n                raise failure",
+        "            if not self._may_differ_elsewhere(failure):\n                raise failure",
         "            pass",
+    ),
+    (
+        "AWS credentials that can't be loaded fail over",
+        "_aws/replica_reads.py",
+        "        if isinstance(failure, CredentialSourceError) and self._request.role is None:",
+        "        if False:",
+    ),
+    (
+        "a region's STS that fails leaves no other region to ask",
+        "_aws/replica_reads.py",
+        "        if isinstance(failure, CredentialSourceError) and self._request.role is None:",
+        "        if isinstance(failure, CredentialSourceError):",
+    ),
+    (
+        "a region's STS that hangs leaves no time for another region",
+        "_aws/gateway.py",
+        "        if limits is not None and request.role is not None:",
+        "        if False:",
+    ),
+    (
+        "a throttled batch is an outage of its region",
+        "_aws/replica_reads.py",
+        "        if self._is_throttled_batch(failure):\n            place.health.unknown(admission)\n        elif",
+        "        if",
+    ),
+    (
+        "a throttled batch fails over",
+        "_aws/replica_reads.py",
+        "        return failure.transient and not self._is_throttled_batch(failure)",
+        "        return failure.transient",
     ),
     (
         "AWS credentials are a region's fault",
@@ -146,9 +212,9 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "    return error.transient",
     ),
     (
-        "a cancelled attempt says nothing",
+        "a cancelled call says nothing",
         "_aws/replica_reads.py",
-        "            place.health.unknown(attempt)\n            raise",
+        "            place.health.unknown(admission)\n            raise",
         "            raise",
     ),
 ]

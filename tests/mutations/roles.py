@@ -30,8 +30,8 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "a renewal takes the time of its call",
         "_aws/assuming.py",
-        "        patience = min(PATIENCE, PATIENT_SHARE * self._longest_call)",
-        "        patience = PATIENCE",
+        "        return min(PATIENCE, PATIENT_SHARE * self._longest_call)",
+        "        return PATIENCE",
     ),
     (
         "credentials of a role are used until their last second",
@@ -48,8 +48,14 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "a region whose STS hangs keeps all others waiting",
         "_aws/assuming.py",
-        "                async with asyncio.timeout(PATIENCE):\n",
+        "                async with asyncio.timeout(self._patience()):\n",
         "                async with asyncio.timeout(None):\n",
+    ),
+    (
+        "a permanent error of one region's STS is another region's",
+        "_aws/assuming.py",
+        "            except (TimeoutError, CredentialsError):",
+        "            except TimeoutError:",
     ),
     (
         "regions assume a role one by one",
@@ -60,8 +66,20 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "an assumption that nobody waits for goes on",
         "_aws/assuming.py",
-        "                self._work.give_up(key)",
-        "                pass",
+        "        if self._assumed is None or self._is_dropped:",
+        "        if self._is_dropped:",
+    ),
+    (
+        "a renewal that outlasts its caller's patience is lost",
+        "_aws/assuming.py",
+        "                self._end_unless_needed(region)\n\n",
+        "                self._work.give_up(key)\n\n",
+    ),
+    (
+        "a renewal outlives the role that was forgotten",
+        "_aws/assuming.py",
+        "        if self._assumed is None or self._is_dropped:",
+        "        if self._assumed is None:",
     ),
     (
         "a session that failed assumes the role again",
@@ -157,6 +175,13 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "_aws/roles.py",
         "            and self._external_id == other._external_id\n",
         "",
+    ),
+    # _reports.py
+    (
+        "a refresh by another role is a recovery",
+        "_reports.py",
+        "        key = (report.secret_name, report.region_name, role)",
+        "        key = (report.secret_name, report.region_name, None)",
     ),
     # _prefetch.py
     (

@@ -36,7 +36,7 @@ from server.sts import DENIED, EXTERNAL_ID, HOUR, OTHER_ROLE, ROLE, RoleStub
 from unit.lending import error_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from server.stub import StubSecretsManager
 
@@ -214,11 +214,11 @@ class TestRegionalEndpoint:
             await pool.manager("a", "ap-south-1").get()
         assert [one.region for one in sts.asked] == ["ap-south-1"]
 
-    @pytest.mark.parametrize("fault", ["hangs", "fails"])
+    @pytest.mark.parametrize("fault", ["hangs", "fails", "refuses"])
     async def test_another_region(
         self, stub: StubSecretsManager, sts: RoleStub, monkeypatch: pytest.MonkeyPatch, fault: str
     ) -> None:
-        """A region whose STS hangs or fails doesn't keep another region from assuming the role by its own STS."""
+        """A region whose STS hangs, fails or refuses keeps no other region from assuming the role by its own STS."""
         if fault == "hangs":
             monkeypatch.setattr(assuming, "PATIENCE", 0.05)
         sts.gate.clear()
@@ -227,24 +227,27 @@ class TestRegionalEndpoint:
             first = asyncio.create_task(pool.manager("a").get())
             await sts.arrival()
             second = asyncio.create_task(pool.manager("a", "us-east-1").get())
-            if fault == "fails":
+            if fault != "hangs":
                 clients = pool._session._loops.get().of(pool._role).current
                 while clients._assumed is None or sum(clients._assumed._callers.values()) < 2:  # noqa: ASYNC110
                     await asyncio.sleep(0)
-                sts.refuse("ServiceUnavailable", "down", status=503)
+                if fault == "fails":
+                    sts.refuse("ServiceUnavailable", "down", status=503)
+                else:
+                    sts.refuse("RegionDisabledException", "STS is not activated in this region.")
                 sts.gate.set()
             assert await second == EXPECTED
             # An STS that hangs is given up after a while, but nobody has waited for that.
-            assert fault == "fails" or not first.done()
+            assert fault != "hangs" or not first.done()
             assert [one.region for one in sts.asked] == ["eu-west-1", "us-east-1"]
             first.cancel()
             await asyncio.gather(first, return_exceptions=True)
             sts.gate.set()
 
-    async def test_a_refusal_holds_for_all_regions(self, stub: StubSecretsManager, sts: RoleStub) -> None:
-        """A refusal by the STS of another region is final: no second one is asked."""
+    async def test_a_refusal_in_each_region(self, stub: StubSecretsManager, sts: RoleStub) -> None:
+        """Each region asks its own STS once, because a refusal may be about the region."""
         sts.gate.clear()
-        sts.refuse()
+        sts.refuse(times=2)
         async with pool_of(stub) as pool:
             reads = [asyncio.create_task(pool.manager("a", region).get()) for region in ("eu-west-1", "us-east-1")]
             clients = pool._session._loops.get().of(pool._role)
@@ -253,7 +256,7 @@ class TestRegionalEndpoint:
             sts.gate.set()
             errors = await asyncio.gather(*reads, return_exceptions=True)
         assert [type(error).__name__ for error in errors] == ["AuthenticationError"] * 2
-        assert len(sts.asked) == 1
+        assert sorted(one.region for one in sts.asked) == ["eu-west-1", "us-east-1"]
 
     @pytest.mark.parametrize("region", ["eu_west_1", "eu-wst"])
     async def test_no_region(self, stub: StubSecretsManager, monkeypatch: pytest.MonkeyPatch, region: str) -> None:
@@ -497,6 +500,47 @@ class TestRenewal:
             sts.gate.set()
         assert "can't be renewed yet" in caplog.text
 
+    @pytest.mark.parametrize("way", ["pooled", "per call"])
+    async def test_a_slow_sts(
+        self, stub: StubSecretsManager, sts: RoleStub, time: Time, monkeypatch: pytest.MonkeyPatch, way: str
+    ) -> None:
+        """A renewal that takes longer than the patience goes on, and the calls after it use its result."""
+        manager = AsyncCredentialsManager("a", endpoint_url=stub.url, policy=None, role_arn=ROLE)
+        async with pool_of(stub) as pool:
+            read = pool.manager("a").get if way == "pooled" else manager.get
+            await leave_a_renewal(read, sts, time, monkeypatch)
+            renewals = renewals_of(asyncio.all_tasks())
+            assert len(renewals) == 1
+            sts.gate.set()
+            await asyncio.wait(renewals)
+            await read()
+        assert signed_with(stub) == ["ASIA0001", "ASIA0001", "ASIA0002"]
+        assert len(sts.asked) == 2
+
+    @pytest.mark.parametrize("end", ["close", "forget", "forget without a pool", "refused"])
+    async def test_a_renewal_that_is_not_needed(
+        self, stub: StubSecretsManager, sts: RoleStub, time: Time, monkeypatch: pytest.MonkeyPatch, end: str
+    ) -> None:
+        """A renewal that goes on alone ends with its pool, and when the role's credentials are dropped."""
+        manager = AsyncCredentialsManager("a", endpoint_url=stub.url, policy=None, role_arn=ROLE)
+        async with pool_of(stub) as pool:
+            read = manager.get if end in {"forget without a pool", "refused"} else pool.manager("a").get
+            await leave_a_renewal(read, sts, time, monkeypatch)
+            renewals = renewals_of(asyncio.all_tasks())
+            if end.startswith("forget"):
+                forget_all()
+            elif end == "refused":
+                # The second attempt waits for the STS that hangs.
+                stub.error("ExpiredTokenException")
+                again = asyncio.create_task(read())
+                await sts.arrival(3)
+                again.cancel()
+            else:
+                await pool.aclose()
+            await asyncio.wait(renewals)
+            assert all(task.cancelled() for task in renewals)
+            sts.gate.set()
+
     async def test_a_late_opening(self, stub: StubSecretsManager, sts: RoleStub, time: Time) -> None:
         """A renewal has the time of a whole call, also if the last client was opened at the end of one."""
         async with pool_of(stub) as pool:
@@ -558,6 +602,24 @@ class TestRenewal:
             await sts.arrival()
         with pytest.raises(PoolClosedError):
             await reading
+
+
+def renewals_of(tasks: set[asyncio.Task[Any]]) -> set[asyncio.Task[Any]]:
+    """Return the tasks of shared work."""
+    return {task for task in tasks if "_in_time" in repr(task)}
+
+
+async def leave_a_renewal(
+    read: Callable[[], Awaitable[object]], sts: RoleStub, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read twice, so that the second read leaves a renewal whose STS hangs."""
+    await read()
+    time.now += HOUR - 10 * 60
+    sts.gate.clear()
+    # STS has been asked when the patience ends.
+    monkeypatch.setattr(assuming, "PATIENCE", 0.1)
+    await read()
+    await sts.arrival(2)
 
 
 async def never(*_: object) -> Any:  # noqa: ANN401 - it returns nothing

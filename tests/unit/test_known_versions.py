@@ -96,6 +96,42 @@ def test_answers_in_another_order() -> None:
     assert known.accept(ASKED, secret(version(2)))
 
 
+def test_a_late_answer_after_a_replicas() -> None:
+    """The primary's answer to an earlier fetch is noted: the replica's older version isn't accepted again."""
+    known = KnownVersions(10)
+    assert known.accept(ASKED, secret(version(1), born=2))
+    known.note(ASKED, secret(version(2), born=1))
+    assert not known.accept(ASKED, secret(version(1), born=3))
+    assert known.accept(ASKED, secret(version(2), born=3))
+    assert known.accept(ASKED, secret(version(3), born=4))
+    # This one was superseded meanwhile.
+    known.note(ASKED, secret(version(2), born=1))
+    assert known.accept(ASKED, secret(version(3), born=5))
+
+
+@pytest.mark.parametrize("make", [version, undated])
+def test_a_late_answer_after_a_rollback(make: type[Version]) -> None:
+    """The primary's earlier answer is superseded by its later one, also if its version is newer or has no date."""
+    known = KnownVersions(10)
+    known.note(ASKED, secret(make(1), born=2))  # type: ignore[call-arg]
+    for _ in range(2):
+        known.note(ASKED, secret(make(2), born=1))  # type: ignore[call-arg]
+    assert not known.accept(ASKED, secret(make(2), born=3))  # type: ignore[call-arg]
+    assert known.accept(ASKED, secret(make(1), born=3))  # type: ignore[call-arg]
+    known.note(ASKED, secret(make(1), born=1))  # type: ignore[call-arg]
+    known.note(ASKED, secret(make(2), born=4))  # type: ignore[call-arg]
+    assert known.accept(ASKED, secret(make(2), born=5))  # type: ignore[call-arg]
+
+
+def test_a_replica_confirms_the_primary() -> None:
+    """A version that the primary has answered stays the primary's when a replica answers it, too."""
+    known = KnownVersions(10)
+    known.note(ASKED, secret(version(1), born=2))
+    assert known.accept(ASKED, secret(version(1), born=3))
+    known.note(ASKED, secret(version(2), born=1))
+    assert known.accept(ASKED, secret(version(1), born=4))
+
+
 def test_without_dates() -> None:
     """If one version has no date, only ids are compared."""
     known = KnownVersions(10)

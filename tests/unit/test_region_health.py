@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from aiocredentials import InternalServiceError, ThrottledError
-from aiocredentials._aws.region_health import FIRST_PAUSE, LONGEST_PAUSE, Attempt, RegionHealth
+from aiocredentials._aws.region_health import FIRST_PAUSE, LONGEST_PAUSE, Admission, RegionHealth
 from aiocredentials.errors import make_error
 from aiocredentials.testing import FakeClock
 from unit.fake_regions import PRIMARY, REPLICA, FakeRegions, pool_of
@@ -25,11 +25,11 @@ class Region:
         self.clock = FakeClock()
         self.health = RegionHealth(self.clock, LONGEST_CALL, lambda: jitter)
 
-    def admitted(self) -> Attempt:
+    def admitted(self) -> Admission:
         """Begin a call that is admitted."""
-        attempt = self.health.admit()
-        assert attempt is not None
-        return attempt
+        admission = self.health.admit()
+        assert admission is not None
+        return admission
 
     def pause(self) -> float:
         """Measure how long the region is left alone from now on, and begin a probe."""
@@ -44,18 +44,18 @@ def test_pauses_grow() -> None:
     """Each failed probe doubles the pause, up to the longest one; an answer begins again with the first."""
     one = Region()
     pauses: list[float] = []
-    attempt = one.admitted()
+    admission = one.admitted()
     for _ in range(8):
-        one.health.failed(attempt, ERROR)
+        one.health.failed(admission, ERROR)
         seconds = 0.0
         while (probe := one.health.admit()) is None:
             one.clock.advance(1)
             seconds += 1
         pauses.append(seconds)
-        attempt = probe
+        admission = probe
     assert pauses == [2, 4, 8, 16, 32, 60, 60, 60]
     assert (pauses[0], pauses[-1]) == (FIRST_PAUSE, LONGEST_PAUSE)
-    one.health.answered(attempt)
+    one.health.answered(admission)
     one.health.failed(one.admitted(), ERROR)
     assert one.pause() == FIRST_PAUSE
 
@@ -63,11 +63,11 @@ def test_pauses_grow() -> None:
 def test_a_year_of_failures() -> None:
     """A region that never comes back is probed once per longest pause for ever."""
     one = Region()
-    attempt = one.admitted()
+    admission = one.admitted()
     for _ in range(2000):
-        one.health.failed(attempt, ERROR)
+        one.health.failed(admission, ERROR)
         one.clock.advance(LONGEST_PAUSE)
-        attempt = one.admitted()
+        admission = one.admitted()
 
 
 def test_jitter() -> None:
@@ -84,12 +84,12 @@ def test_calls_that_fail_together() -> None:
     """Of many calls that were under way when a region died, only one counts, however late the others fail."""
     one = Region()
     herd = [one.admitted() for _ in range(200)]
-    for attempt in herd[:100]:
-        one.health.failed(attempt, ERROR)
+    for admission in herd[:100]:
+        one.health.failed(admission, ERROR)
     one.clock.advance(FIRST_PAUSE)
     probe = one.admitted()
-    for attempt in herd[100:]:
-        one.health.failed(attempt, ERROR)
+    for admission in herd[100:]:
+        one.health.failed(admission, ERROR)
         assert one.health.admit() is None
     one.health.answered(probe)
     one.health.failed(herd[0], ERROR)
@@ -174,7 +174,7 @@ def test_threads(threads: int) -> None:
     one.clock.advance(FIRST_PAUSE)
     start = threading.Barrier(threads)
 
-    def ask() -> Attempt | None:
+    def ask() -> Admission | None:
         start.wait()
         return one.health.admit()
 

@@ -12,6 +12,7 @@ from aiocredentials import (
     InternalServiceError,
 )
 from aiocredentials.testing import FakeClock
+from unit.cache_model import virtual
 from unit.fake_regions import PRIMARY, REPLICA, THIRD, FakeRegions, arn_of, error_of, pool_of
 
 POLICY = CachePolicy(ttl=10, jitter=0, refresh_ahead=None, max_stale=1000)
@@ -111,3 +112,41 @@ async def test_a_batch_that_leaves_a_secret_out() -> None:
     async with pool_of(aws, policy=POLICY) as pool:
         await pool.prefetch("prod/db")
     assert aws.primary.calls == ["get"]
+
+
+@virtual
+@pytest.mark.parametrize("where", [PRIMARY, REPLICA])
+async def test_a_throttled_batch(where: str) -> None:
+    """It says nothing about single reads: its secrets are read singly in the same region, which isn't left alone."""
+    aws = FakeRegions()
+    region = aws.regions[where]
+    if where == REPLICA:
+        aws.primary.fail()
+    batch = region.batch_get_secret_value
+
+    async def throttled(**parameters: Any) -> dict[str, Any]:  # noqa: ANN401 - botocore's arguments
+        await batch(**parameters)
+        raise error_of("ThrottlingException")
+
+    region.batch_get_secret_value = throttled  # type: ignore[method-assign]
+    aws.store("prod/other", 1)
+    aws.replicate()
+    async with pool_of(aws, policy=POLICY, clock=FakeClock()) as pool:
+        await pool.prefetch("prod/db")
+        assert (await pool.manager("prod/db").secret()).region == where
+        assert (await pool.manager("prod/other").secret()).region == where
+    assert region.calls == ["batch", "get", "get"]
+
+
+@virtual
+async def test_a_batch_that_is_throttled_for_ever() -> None:
+    """If single reads fail as well, the failure is the primary region's."""
+    aws = FakeRegions()
+    aws.primary.fail()
+    aws.replica.fail("ThrottlingException")
+    async with pool_of(aws, policy=POLICY, clock=FakeClock()) as pool:
+        with pytest.raises(ExceptionGroup) as info:
+            await pool.prefetch("prod/db")
+    (error,) = info.value.exceptions
+    assert isinstance(error, InternalServiceError)
+    assert f"{REPLICA} (ThrottledError)" in str(error)

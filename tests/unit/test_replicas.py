@@ -21,6 +21,7 @@ from aiocredentials import (
     Secret,
     ThrottledError,
 )
+from aiocredentials._aws.region_health import REFUSAL_PAUSE
 from aiocredentials.events import FailedBack, FailedOver, Rotated, SecretEvent
 from aiocredentials.testing import FakeClock
 from unit.cache_model import virtual
@@ -296,6 +297,25 @@ async def test_credentials_are_no_regions_fault() -> None:
         error = await error_from(pool)
     assert isinstance(error, InternalServiceError)
     assert f"{REPLICA} (CredentialSourceError)" in str(error)
+
+
+async def test_a_replica_that_refuses_our_credentials() -> None:
+    """It isn't asked at each read, because each refusal drops the clients of all regions; later it is tried again."""
+    aws, clock = FakeRegions(), FakeClock()
+    aws.primary.fail()
+    aws.replica.fail("InvalidClientTokenId")
+    async with pool_of(aws, clock=clock) as pool:
+        refused = await error_from(pool)
+        asked = len(aws.replica.calls)
+        clock.advance(REFUSAL_PAUSE - 1)
+        for _ in range(3):
+            again = await error_from(pool)
+        assert len(aws.replica.calls) == asked
+        assert str(refused) == str(again)
+        assert f"{REPLICA} (AuthenticationError)" in str(again)
+        aws.replica.heal()
+        clock.advance(1)
+        assert (await pool.manager("prod/db").secret()).region == REPLICA
 
 
 @pytest.mark.parametrize("where", [PRIMARY, REPLICA])

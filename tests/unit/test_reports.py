@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from aiocredentials import AccessDeniedError, CredentialsPool, ThrottledError, _reports
 from aiocredentials._aws.regions import Region
 from aiocredentials._aws.requests import SecretRequest
+from aiocredentials._aws.roles import Role
 from aiocredentials._reports import Reporter
 from aiocredentials.testing import FakeSecretsManager
 
@@ -47,6 +48,24 @@ async def test_each_kind_once_until_it_recovers(caplog: pytest.LogCaptureFixture
         "WARNING Secret 'prod/db' in 'eu-west-1': a refresh failed (ThrottledError): Busy.",
     ]
     assert len(events) == 7
+
+
+async def test_one_of_two_roles_fails(caplog: pytest.LogCaptureFixture) -> None:
+    """A refresh by another role is no recovery: each role has log lines of its own, which name it."""
+    caplog.set_level("INFO")
+    report, value = Reporter(None), await secret()
+    denied = KEY._replace(role=Role("arn:aws:iam::123456789012:role/denied"))
+    allowed = KEY._replace(role=Role("arn:aws:iam::123456789012:role/allowed"))
+    for _ in range(3):
+        report("failed", denied, error=AccessDeniedError("No."), refresh=True)
+        report("refreshed", allowed, value=value)
+        report("refreshed", KEY, value=value)
+    report("refreshed", denied, value=value)
+    subject = f"Secret 'prod/db' in 'eu-west-1' as {denied.role.role_arn}"
+    assert lines(caplog) == [
+        f"WARNING {subject}: a refresh failed (AccessDeniedError): No.",
+        f"INFO {subject}: refreshed again",
+    ]
 
 
 async def test_what_is_raised_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:

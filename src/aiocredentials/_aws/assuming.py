@@ -1,12 +1,13 @@
 """AssumeRole: the credentials of a role, which all clients of one event loop share.
 
-They live for an hour, in general. What a call sees, by the time that they still have:
+They live for an hour, in general. The effect on a call depends on the time until they expire:
 
 * More than a quarter of their life: nothing, because they are current.
 * Less: they are renewed before they end. One call renews them, and waits for STS for at most
   `PATIENCE` seconds, or a quarter of a call's time if that is less. The others use the present
   credentials meanwhile. If STS doesn't answer, this call uses them as well, and another one tries
-  again after `PAUSE` seconds.
+  again after `PAUSE` seconds, unless STS has answered meanwhile: a renewal isn't given up when no
+  call waits for it.
 * Less than a sixtieth (the last minute), or none: all calls share one renewal and wait for it,
   each of them inside its own deadline. If it fails, they fail.
 
@@ -147,6 +148,9 @@ class AssumedRole:
         self._work = work
         # How many callers wait for the work, by the region whose STS is asked.
         self._callers: dict[Region, int] = {}
+        # The regions whose STS was left to go on without a caller.
+        self._renewed_alone: set[Region] = set()
+        self._is_dropped = False
         self._longest_call = 0.0
         # The session by whose credentials the role is assumed. A new one is opened after a failure,
         # because a session remembers what the configuration files said.
@@ -193,7 +197,7 @@ class AssumedRole:
 
     async def _renewed_if_quick(self, region: Region, present: _Assumed) -> _Assumed:
         """Return new credentials, or the present ones if these can't be renewed soon."""
-        patience = min(PATIENCE, PATIENT_SHARE * self._longest_call)
+        patience = self._patience()
         try:
             async with asyncio.timeout(patience):
                 renewed = await self._renewed(region)
@@ -204,6 +208,10 @@ class AssumedRole:
             self._warn(type(error).__name__, what_of(error) or str(error))
             return present
         return renewed
+
+    def _patience(self) -> float:
+        """Return how long a call waits for what it may not need, in seconds."""
+        return min(PATIENCE, PATIENT_SHARE * self._longest_call)
 
     def _warn(self, kind: str, reason: str) -> None:
         """Warn once per kind of failure, until a renewal succeeds."""
@@ -220,24 +228,24 @@ class AssumedRole:
     async def _renewed(self, region: Region) -> _Assumed:
         """Assume the role, or wait for another caller that does, perhaps in another region.
 
-        If the STS of that region fails or hangs, this caller asks its own one.
+        If the STS of that region fails or hangs, this caller asks its own one. That holds for a
+        permanent error, too: the region may not exist, or STS may not be activated there.
         """
         elsewhere = next((other for other in self._callers if other != region), None)
         if elsewhere is not None and region not in self._callers:
             try:
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(self._patience()):
                     return await self._renewed_in(elsewhere)
-            except TimeoutError:
+            except (TimeoutError, CredentialsError):
                 pass
-            except CredentialsError as error:
-                if not error.transient:
-                    raise
         return await self._renewed_in(region)
 
     async def _renewed_in(self, region: Region) -> _Assumed:
         """Assume the role in a region, or wait for the same work that another caller began.
 
-        The last caller that leaves ends the work.
+        A renewal goes on when its last caller leaves, for as long as a whole call may take:
+        otherwise an STS that is slower than `PATIENCE` would never renew anything. A first
+        assumption ends with its last caller.
         """
         self._callers[region] = self._callers.get(region, 0) + 1
         self._work.seconds = self._longest_call or None
@@ -252,8 +260,21 @@ class AssumedRole:
             self._callers[region] -= 1
             if not self._callers[region]:
                 del self._callers[region]
-                self._work.give_up(key)
+                self._end_unless_needed(region)
         raise failure
+
+    def _end_unless_needed(self, region: Region) -> None:
+        """End the work that nobody waits for, except a renewal."""
+        if self._assumed is None or self._is_dropped:
+            self._work.give_up((_ASSUMING, region))
+        else:
+            self._renewed_alone.add(region)
+
+    def drop(self) -> None:
+        """End the renewals that nobody waits for: later calls don't use this role any more."""
+        self._is_dropped = True
+        for region in self._renewed_alone.difference(self._callers):
+            self._end_unless_needed(region)
 
     async def _assume(self, region: Region) -> _Assumed:
         """Assume the role, and keep its credentials."""

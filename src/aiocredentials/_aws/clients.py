@@ -110,7 +110,7 @@ class Clients:
 
     async def _new_session(self) -> AnySession:
         session = await open_session(self._settings)
-        # The credentials of a role are loaded by another session, which is its own.
+        # The credentials of a role are loaded by the role's own session.
         if is_custom(session) or self._role is not None:
             return session
         core = core_of(session)
@@ -266,7 +266,7 @@ class Clients:
     def detached(self) -> list[TrustedSession] | None:
         """Drop the session and its clients with their AWS credentials; return their transports.
 
-        Nobody uses the transports any more, and the caller closes them. It returns None, and drops
+        No call uses the transports any more, and the caller closes them. It returns None, and drops
         nothing, if a call or an opening is under way, or if the caller's own session made the
         clients: then only `aclose` can end them.
         """

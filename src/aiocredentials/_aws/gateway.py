@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 if TYPE_CHECKING:
-    Attempt = Callable[[], Coroutine[Any, Any, R]]
+    SignedCall = Callable[[], Coroutine[Any, Any, R]]
     Call = Callable[[Opened, FetchStart], Coroutine[Any, Any, R]]
 
 # The name in a request that is about several secrets.
@@ -73,7 +73,8 @@ class Limits(NamedTuple):
     seconds: float
     """How long the call may take, opening a client included."""
     share: float
-    """The part of the time that is left for it once a client is open."""
+    """The part of the time that is left for it once a client is open; if a role is assumed, opening
+    included."""
 
 
 class _CallState:
@@ -103,7 +104,8 @@ class _CallState:
 def _bring_forward(deadline: asyncio.Timeout, state: _CallState, limits: Limits) -> None:
     """Limit a call to its share of the time, now that its client is open.
 
-    Opening may take all of the time, because it needs AWS credentials, which are no region's.
+    Opening may take all of the time, because it needs AWS credentials, which don't depend on a
+    region.
     """
     # If the call is made a second time, this isn't done again.
     state.limits = None
@@ -135,6 +137,10 @@ class Gateway:
     def timeout(self) -> float:
         """The deadline of each call, in seconds."""
         return self._timeout
+
+    def forget(self) -> None:
+        """Forget which regions have answered."""
+        self._answered.clear()
 
     async def get(
         self,
@@ -254,6 +260,10 @@ class Gateway:
         """Make a call inside one deadline, and raise one of our errors if it fails."""
         running_loop()
         seconds = self._timeout if limits is None else limits.seconds
+        if limits is not None and request.role is not None:
+            # Opening asks the region's own STS, so it must leave time for another region, too.
+            seconds *= limits.share
+            limits = None
         start = FetchStart(
             born=self._clock(),
             fetched_at=datetime.now(UTC),
@@ -263,7 +273,7 @@ class Gateway:
         state = _CallState(request, round(seconds, 2), request.region)
         state.limits = limits
 
-        async def attempt() -> R:
+        async def signed_call() -> R:
             client = self._source.client(request.region, deadline, request.role)
             async with client as opened:
                 # If another caller opened a shared client, its region may have another source.
@@ -277,7 +287,7 @@ class Gateway:
 
         try:
             async with deadline:
-                return await self._repeated(attempt, state)
+                return await self._repeated(signed_call, state)
         except asyncio.CancelledError as cancelled:
             # The frames of its traceback hold the answer as far as it was read. So do the errors
             # that it was raised from.
@@ -291,19 +301,19 @@ class Gateway:
             failure = self._mapped(error, state, late=late)
         raise failure
 
-    async def _repeated(self, attempt: Attempt[R], state: _CallState) -> R:
+    async def _repeated(self, signed_call: SignedCall[R], state: _CallState) -> R:
         """Make a call, and once more if AWS doesn't accept the credentials or the signature.
 
         The second attempt has a client whose credentials were searched for again.
         """
         try:
-            return await attempt()
+            return await signed_call()
         except Exception as error:
             if not signs_again(error):
                 raise
         state.is_open = False
         # Outside of the `except`, so that AWS's first answer isn't the context of the second.
-        return await attempt()
+        return await signed_call()
 
     def _noted(self, where: Region, outcome: R) -> R:
         """Note that a region has answered.

@@ -25,18 +25,20 @@ _MOST_SUPERSEDED = 8
 class _Known:
     """The newest version that is known for one secret and staging label."""
 
-    __slots__ = ("born", "created_at", "superseded", "version_id")
+    __slots__ = ("born", "created_at", "is_from_replica", "superseded", "version_id")
 
-    def __init__(self, secret: Secret) -> None:
+    def __init__(self, secret: Secret, *, is_from_replica: bool) -> None:
+        self.is_from_replica = is_from_replica
         self.version_id = secret.version_id
         self.created_at = _creation_of(secret)
         """When the newest of all known versions was created, also after a rollback."""
         self.born = secret._born  # noqa: SLF001 (ours to read)
         self.superseded: deque[str] = deque(maxlen=_MOST_SUPERSEDED)
 
-    def replace_by(self, secret: Secret) -> None:
+    def replace_by(self, secret: Secret, *, is_from_replica: bool) -> None:
         """Let a version take the place of the one that was known."""
-        self.born = secret._born  # noqa: SLF001 (ours to read)
+        self.is_from_replica = is_from_replica
+        self.born = max(self.born, secret._born)  # noqa: SLF001 (ours to read)
         if secret.version_id == self.version_id:
             return
 
@@ -44,6 +46,25 @@ class _Known:
         if secret.version_id in self.superseded:
             self.superseded.remove(secret.version_id)
         self.version_id = secret.version_id
+        self._note_creation(secret)
+
+    def add_earlier(self, secret: Secret) -> None:
+        """Note what the primary region answered to a fetch that began before the known one.
+
+        The known version is the current one, except if a replica that lags answered it.
+        """
+        if secret.version_id == self.version_id:
+            return
+        created_at = _creation_of(secret)
+        is_newest = created_at is not None and not self.is_newer_than(created_at)
+        if self.is_from_replica and self.created_at is not None and is_newest:
+            self.replace_by(secret, is_from_replica=False)
+            return
+        if secret.version_id not in self.superseded:
+            self.superseded.append(secret.version_id)
+        self._note_creation(secret)
+
+    def _note_creation(self, secret: Secret) -> None:
         created_at = _creation_of(secret)
         if created_at is not None and not self.is_newer_than(created_at):
             self.created_at = created_at
@@ -74,14 +95,16 @@ class KnownVersions:
         self._by_question: dict[tuple[str, str | None], _Known] = {}
 
     def note(self, request: SecretRequest, secret: Secret) -> None:
-        """Note what the primary region answered. It is right, also if the version is older."""
+        """Note what the primary region answered. It is accepted even if its version is older."""
         if request.version_id is not None:
             return
         with bookkeeping:
-            known = self._known(request, secret)
+            known = self._known(request, secret, is_from_replica=False)
             # The answer to an earlier fetch may come later.
             if secret._born >= known.born:  # noqa: SLF001 (ours to read)
-                known.replace_by(secret)
+                known.replace_by(secret, is_from_replica=False)
+            else:
+                known.add_earlier(secret)
 
     def accept(self, request: SecretRequest, secret: Secret) -> bool:
         """Return whether a replica's answer isn't older than what is known, and note it then.
@@ -91,18 +114,19 @@ class KnownVersions:
         if request.version_id is not None:
             return True
         with bookkeeping:
-            known = self._known(request, secret)
+            known = self._known(request, secret, is_from_replica=True)
             if known.supersedes(secret):
                 return False
-            known.replace_by(secret)
+            if secret.version_id != known.version_id:
+                known.replace_by(secret, is_from_replica=True)
             return True
 
-    def _known(self, request: SecretRequest, secret: Secret) -> _Known:
-        """Return what is known: at least this secret itself."""
+    def _known(self, request: SecretRequest, secret: Secret, *, is_from_replica: bool) -> _Known:
+        """Return what is known; at first, this secret."""
         question = (secret.arn, request.version_stage)
         known = self._by_question.pop(question, None)
         if known is None:
-            known = _Known(secret)
+            known = _Known(secret, is_from_replica=is_from_replica)
         # It moves to the end, where the most recently used are.
         self._by_question[question] = known
         if len(self._by_question) > self._most:

@@ -9,7 +9,7 @@ from aiocredentials._random import random_share
 from aiocredentials.errors import CredentialsError, for_caller
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
 FIRST_PAUSE = 2.0
 """Seconds. Each failed probe doubles the pause."""
@@ -17,14 +17,17 @@ FIRST_PAUSE = 2.0
 LONGEST_PAUSE = 60.0
 """Seconds."""
 
+REFUSAL_PAUSE = 30.0
+"""Seconds for which a region isn't asked with AWS credentials that it doesn't accept."""
+
 # A pause is shortened by a random part of up to this share, so a fleet doesn't probe at once.
 _JITTER = 0.2
 # From here on the pause is the longest one. A larger exponent would overflow one day.
 _MOST_DOUBLINGS = 10
 
 
-class Attempt:
-    """A call to a region. It knows in which epoch of the region's health it began."""
+class Admission:
+    """What a call to a region needs to begin. It knows the epoch of the region's health."""
 
     __slots__ = ("epoch",)
 
@@ -40,8 +43,8 @@ class RegionHealth:
 
     Args:
         clock: The pool's clock, by which pauses end.
-        longest_call: How long a probe is waited for, in seconds. A probe whose loop was closed, or
-            that a fork left behind, never ends.
+        longest_call: How long a call takes at most, in seconds. After this time another probe may
+            begin, because a probe whose loop was closed, or that a fork left behind, never ends.
         rng: Returns a random number from 0 to 1, for the jitter.
     """
 
@@ -59,36 +62,38 @@ class RegionHealth:
         """How many pauses have begun since the last answer. If it is 0, the region answers."""
         self._resumes_at = 0.0
         """When the next probe may begin."""
-        self._probe: Attempt | None = None
+        self._probe: Admission | None = None
         self._is_reported = False
+        self._refused_until: dict[Hashable, float] = {}
+        """By role: when it may be tried again. None stands for no role."""
         self.error: CredentialsError | None = None
         """The last failure that began a pause."""
 
-    def admit(self) -> Attempt | None:
-        """Return an attempt if the region may be asked now; None if it is left alone.
+    def admit(self) -> Admission | None:
+        """Return an admission if the region may be asked now; None if it is left alone.
 
-        After a pause, the first caller gets the attempt that probes the region.
+        After a pause, the first caller gets the admission that probes the region.
         """
         now = self._clock()
         with bookkeeping:
             if not self._pauses:
-                return Attempt(self._epoch)
+                return Admission(self._epoch)
             if now < self._resumes_at:
                 return None
             # Until the probe has ended, all others are still refused.
             self._resumes_at = now + self._longest_call
-            self._probe = Attempt(self._epoch)
+            self._probe = Admission(self._epoch)
             return self._probe
 
-    def admit_anyway(self) -> Attempt:
-        """Return an attempt for a caller that has no other region left to ask."""
+    def admit_anyway(self) -> Admission:
+        """Return an admission for a caller that has no other region left to ask."""
         with bookkeeping:
-            return Attempt(self._epoch)
+            return Admission(self._epoch)
 
-    def answered(self, attempt: Attempt) -> bool:
+    def answered(self, admission: Admission) -> bool:
         """Note an answer. Return whether it ends an outage that was reported."""
         with bookkeeping:
-            if not self._pauses or attempt.epoch != self._epoch:
+            if not self._pauses or admission.epoch != self._epoch:
                 return False
             self._pauses = 0
             self._epoch += 1
@@ -97,12 +102,12 @@ class RegionHealth:
             self._is_reported = False
             return was_reported
 
-    def failed(self, attempt: Attempt, error: CredentialsError) -> None:
-        """Note a failure of the region. A longer pause begins if the attempt was the probe."""
+    def failed(self, admission: Admission, error: CredentialsError) -> None:
+        """Note a failure of the region. A longer pause begins if the call was the probe."""
         with bookkeeping:
-            if attempt.epoch != self._epoch:
+            if admission.epoch != self._epoch:
                 return
-            if self._pauses and attempt is not self._probe:
+            if self._pauses and admission is not self._probe:
                 return
             self._pauses += 1
             self._epoch += 1
@@ -110,15 +115,29 @@ class RegionHealth:
             self.error = for_caller(error)
             self._begin_pause()
 
-    def unknown(self, attempt: Attempt) -> None:
-        """Note that an attempt proved nothing about the region: it was cancelled, for instance.
+    def unknown(self, admission: Admission) -> None:
+        """Note that a call proved nothing about the region: it was cancelled, for instance.
 
         If it was the probe, the pause begins again. Otherwise, callers with less patience than a
         region that hangs would probe it one after the other.
         """
         with bookkeeping:
-            if attempt is self._probe:
+            if admission is self._probe:
                 self._begin_pause()
+
+    def refused(self, role: Hashable) -> None:
+        """Note that the region doesn't accept the AWS credentials of a role.
+
+        The region isn't in an outage, because it may accept those of other roles.
+        """
+        end = self._clock() + REFUSAL_PAUSE
+        with bookkeeping:
+            self._refused_until[role] = end
+
+    def refuses(self, role: Hashable) -> bool:
+        """Return whether the region has refused the AWS credentials of a role not long ago."""
+        end = self._refused_until.get(role)
+        return end is not None and self._clock() < end
 
     def outage_to_report(self) -> CredentialsError | None:
         """Return the failure if there is an outage, once per outage."""

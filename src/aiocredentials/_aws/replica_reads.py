@@ -10,6 +10,7 @@ from aiocredentials.errors import (
     CredentialsError,
     CredentialSourceError,
     PoolClosedError,
+    ThrottledError,
     for_caller,
     set_what,
     what_of,
@@ -18,7 +19,7 @@ from aiocredentials.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from aiocredentials._aws.region_health import Attempt, RegionHealth
+    from aiocredentials._aws.region_health import Admission, RegionHealth
     from aiocredentials._aws.regions import Region
     from aiocredentials._aws.requests import SecretRequest
 
@@ -40,12 +41,18 @@ class Reports(Protocol):
 
 
 class Place:
-    """A region that a secret can be read from."""
+    """A region that a secret can be read from. Without a `primary`, it is the primary region."""
 
-    def __init__(self, region: Region, health: RegionHealth, *, is_primary: bool) -> None:
+    def __init__(self, region: Region, health: RegionHealth, primary: Place | None = None) -> None:
         self.region = region
         self.health = health
-        self.is_primary = is_primary
+        self.is_primary = primary is None
+        self._primary = primary
+
+    @property
+    def primary(self) -> Place:
+        """The primary region."""
+        return self._primary or self
 
     def request(self, request: SecretRequest) -> SecretRequest:
         """Return a request as this region understands it."""
@@ -55,7 +62,7 @@ class Place:
 
 
 class NoAnswer(NamedTuple):
-    """A replica's answer that can't be used. It says nothing bad about the region's health."""
+    """A replica's answer that can't be used. It doesn't count as a failure of the region."""
 
     reason: str
 
@@ -84,10 +91,10 @@ class Read:
         """Return the error of a read that no region answered."""
         return unanswered(self._primary, self._request, self._replies, self._error)
 
-    async def attempt(
+    async def answer_from(
         self,
         place: Place,
-        attempt: Attempt,
+        admission: Admission,
         call: Coroutine[Any, Any, R | NoAnswer],
     ) -> R | None:
         """Make a call to a region; return None if the next region is to be asked.
@@ -100,37 +107,75 @@ class Read:
             failure = error
         except BaseException:
             # The call was cancelled, or its loop was closed.
-            place.health.unknown(attempt)
+            place.health.unknown(admission)
             raise
         else:
-            self._note_answer(place, attempt)
+            self._note_answer(place, admission)
             if isinstance(answer, NoAnswer):
                 self._replies[place.region.name] = answer.reason
                 return None
             self._report_failover(place)
             return answer
 
-        self._note_failure(place, attempt, failure)
+        self._note_failure(place, admission, failure)
         if place.is_primary:
-            if not _is_the_regions_fault(failure):
+            if not self._may_differ_elsewhere(failure):
                 raise failure
             self._error = failure
-        elif isinstance(failure, PoolClosedError):
+        elif isinstance(failure, PoolClosedError) or self._is_throttled_batch(failure):
             raise for_caller(failure, **self._request.facts())
         else:
-            self._replies[place.region.name] = type(failure).__name__
+            self._note_reply(place, failure)
         return None
 
-    def _note_failure(self, place: Place, attempt: Attempt, failure: CredentialsError) -> None:
-        if _is_the_regions_fault(failure):
-            place.health.failed(attempt, failure)
-        elif _is_an_answer(failure):
-            self._note_answer(place, attempt)
-        else:
-            place.health.unknown(attempt)
+    def refuses(self, place: Place) -> bool:
+        """Return whether a replica region has refused our AWS credentials not long ago.
 
-    def _note_answer(self, place: Place, attempt: Attempt) -> None:
-        is_news = place.health.answered(attempt)
+        Asking it again would drop the clients of all regions, so that AWS credentials are loaded
+        again. A region that the account hasn't enabled refuses them for ever.
+        """
+        refuses = place.health.refuses(self._request.role)
+        if refuses:
+            self._replies[place.region.name] = AuthenticationError.__name__
+        return refuses
+
+    def _note_reply(self, place: Place, failure: CredentialsError) -> None:
+        """Note why a replica region has no answer."""
+        self._replies[place.region.name] = type(failure).__name__
+        if isinstance(failure, AuthenticationError) and _is_an_answer(failure):
+            place.health.refused(self._request.role)
+
+    def _may_differ_elsewhere(self, failure: CredentialsError) -> bool:
+        """Return whether another region may answer where the primary region failed.
+
+        AWS credentials are the same in all regions, but a role is assumed by the region's own STS.
+        """
+        if isinstance(failure, CredentialSourceError) and self._request.role is None:
+            return False
+        return failure.transient and not self._is_throttled_batch(failure)
+
+    def _is_throttled_batch(self, failure: CredentialsError) -> bool:
+        """Return whether the quota of batches is exceeded, which says nothing about single reads.
+
+        The quota of single reads is 100 times as large, and each region has its own. So the error
+        is raised, and `prefetch` reads the secrets singly. Batches in the replica region instead
+        would soon exceed its quota, because a whole fleet is throttled at the same time.
+        """
+        is_batch = not self._request.secret_name
+        return is_batch and isinstance(failure, ThrottledError)
+
+    def _note_failure(self, place: Place, admission: Admission, failure: CredentialsError) -> None:
+        if self._is_throttled_batch(failure):
+            place.health.unknown(admission)
+        elif _is_the_regions_fault(failure):
+            place.health.failed(admission, failure)
+        elif _is_an_answer(failure):
+            self._note_answer(place, admission)
+        else:
+            place.health.unknown(admission)
+
+    def _note_answer(self, place: Place, admission: Admission) -> None:
+        is_news = place.health.answered(admission)
         if is_news and place.is_primary:
             self._report(self._reports.failed_back, self._request)
 
@@ -166,7 +211,11 @@ def unanswered(
 
 
 def _is_the_regions_fault(error: CredentialsError) -> bool:
-    """Return whether another region may answer. AWS credentials are no region's fault."""
+    """Return whether Secrets Manager fails in a region, so that other reads would fail there, too.
+
+    A region's STS doesn't count. It is asked once per role and hour, and other reads don't need it:
+    once another region's STS has answered, reads through the role don't need it either.
+    """
     return error.transient and not isinstance(error, CredentialSourceError)
 
 

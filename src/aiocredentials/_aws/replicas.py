@@ -109,8 +109,8 @@ class ReplicatedGateway:
     Args:
         gateway: Makes the calls.
         replica_regions: The other regions, in the order in which they are asked.
-        warn: Called with a hint for each region that botocore doesn't list, at the first read. A
-            wrong name must not be noticed at the first outage. None gives no hints.
+        warn: Called with a hint for each region that botocore doesn't list, at the first read, so a
+            wrong name is noticed before the first outage. None gives no hints.
         timeout: For a whole read, in all regions, in seconds.
         clock: By which pauses end.
         most_versions: For how many secrets and labels the newest version is remembered.
@@ -135,8 +135,18 @@ class ReplicatedGateway:
         self._clock = clock
         self._versions = KnownVersions(most_versions)
         self._reports = reports
-        self._places: list[Place] = []
+        self._places: tuple[Place, ...] = ()
         """The primary region and the replica regions, once the primary region is known."""
+        self._times_forgotten = 0
+
+    def forget(self) -> None:
+        """Forget which region is the primary one, and which regions have failed.
+
+        Which versions are known is kept: it is no value, and no version becomes newer by it.
+        """
+        with bookkeeping:
+            self._places = ()
+            self._times_forgotten += 1
 
     @property
     def timeout(self) -> float:
@@ -158,7 +168,8 @@ class ReplicatedGateway:
         The error is the primary region's, and says what the replica regions answered.
         """
         get = self._gateway.get
-        if not await self._is_replicated(request):
+        places = await self._places_for(request)
+        if not places:
             return await get(request, lifetime, **options)
 
         async def ask(place: Place, limits: Limits) -> Secret | NoAnswer:
@@ -170,7 +181,7 @@ class ReplicatedGateway:
                 await get(asked, lifetime, **options, limits=limits),
             )
 
-        return await self._first_answer(request, ask)
+        return await self._first_answer(places, request, ask)
 
     async def get_many(
         self,
@@ -180,7 +191,8 @@ class ReplicatedGateway:
     ) -> dict[str, Secret | CredentialsError]:
         """Call BatchGetSecretValue, as `Gateway.get_many` does. A batch fails over as a whole."""
         get_many = self._gateway.get_many
-        if not await self._is_replicated(requests[0]):
+        places = await self._places_for(requests[0])
+        if not places:
             return await get_many(requests, lifetime, **options)
 
         async def ask(place: Place, limits: Limits) -> dict[str, Secret | CredentialsError]:
@@ -198,7 +210,7 @@ class ReplicatedGateway:
             return {}
 
         whole_batch = requests[0]._replace(secret_name=UNNAMED)
-        return await self._first_answer(whole_batch, ask)
+        return await self._first_answer(places, whole_batch, ask)
 
     async def describe(
         self,
@@ -207,7 +219,8 @@ class ReplicatedGateway:
     ) -> SecretDescription:
         """Call DescribeSecret, as `Gateway.describe` does."""
         describe = self._gateway.describe
-        if not await self._is_replicated(request):
+        places = await self._places_for(request)
+        if not places:
             return await describe(request, **options)
 
         async def ask(place: Place, limits: Limits) -> SecretDescription:
@@ -215,36 +228,52 @@ class ReplicatedGateway:
             description = await describe(asked, **options, limits=limits)
             if place.is_primary:
                 return description
-            arn = self._primary_arn(description)
+            arn = _primary_arn(place, description)
             return dataclasses.replace(description, arn=arn)
 
-        return await self._first_answer(request, ask)
+        return await self._first_answer(places, request, ask)
 
     # Regions
 
-    async def _is_replicated(self, request: SecretRequest) -> bool:
-        """Return whether a request is for the primary region, which is found first."""
-        if not self._places:
-            default = await self._gateway.region(request._replace(region=None))
-            places = self._places_from(default)
-            with bookkeeping:
-                is_first = not self._places
-                if is_first:
-                    # All threads share the health of the regions.
-                    self._places = places
-            if is_first and self._warn is not None:
-                self._warn_of_unlisted(self._warn)
-        return request.region in {None, self._places[0].region}
+    async def _places_for(self, request: SecretRequest) -> tuple[Place, ...]:
+        """Return the regions that a request can be read from; none if it isn't replicated.
 
-    def _places_from(self, primary: Region) -> list[Place]:
-        places: list[Place] = []
-        for region in (primary, *self._replica_regions):
-            # A service that runs in several regions can have the same list in each of them.
-            is_primary = not places
-            if is_primary or region != primary:
-                health = RegionHealth(self._clock, self._timeout)
-                places.append(Place(region, health, is_primary=is_primary))
+        Other threads may forget the regions at any time, so a call keeps those that it has got.
+        """
+        places = self._places or await self._found_places(request)
+        if request.region in {None, places[0].region}:
+            return places
+        return ()
+
+    async def _found_places(self, request: SecretRequest) -> tuple[Place, ...]:
+        """Find the primary region, and keep it with the replica regions for all calls."""
+        before = self._times_forgotten
+        default = await self._gateway.region(request._replace(region=None))
+        places = self._places_from(default)
+        with bookkeeping:
+            # All threads share the health of the regions.
+            places = self._places or places
+            # What was found before `forget` may be old.
+            if before == self._times_forgotten:
+                self._places = places
+            warn = self._warn
+            self._warn = None
+        if warn is not None:
+            self._warn_of_unlisted(warn)
         return places
+
+    def _places_from(self, primary_region: Region) -> tuple[Place, ...]:
+        primary = Place(primary_region, self._new_health())
+        replicas = [
+            Place(region, self._new_health(), primary)
+            for region in self._replica_regions
+            # A service that runs in several regions can have the same list in each of them.
+            if region != primary_region
+        ]
+        return (primary, *replicas)
+
+    def _new_health(self) -> RegionHealth:
+        return RegionHealth(self._clock, self._timeout)
 
     def _warn_of_unlisted(self, warn: Callable[[str], None]) -> None:
         for region in self._replica_regions:
@@ -255,23 +284,30 @@ class ReplicatedGateway:
             if hint:
                 warn(f"replica_regions: {hint}")
 
-    async def _first_answer(self, request: SecretRequest, ask: Ask[R]) -> R:
+    async def _first_answer(
+        self,
+        places: tuple[Place, ...],
+        request: SecretRequest,
+        ask: Ask[R],
+    ) -> R:
         """Ask one region after the other, the primary one first, until one answers.
 
-        Regions that are left alone are asked last, if no other region has answered. An attempt has
-        its part of the time that is left: as large as that of each region that may follow.
+        Regions that are left alone are asked last, if no other region has answered. When a region
+        is asked, the time that is left is divided equally among it and the regions that may follow.
 
         Raises the error of the primary region.
         """
         loop = running_loop()
         end = loop.time() + self._timeout
-        read = Read(self._places[0], request, self._reports)
-        queue = deque(self._places)
+        read = Read(places[0], request, self._reports)
+        queue = deque(places)
         postponed: list[Place] = []
         while queue:
             place = queue.popleft()
-            attempt = place.health.admit()
-            if attempt is None and place not in postponed:
+            if read.refuses(place):
+                continue
+            admission = place.health.admit()
+            if admission is None and place not in postponed:
                 postponed.append(place)
                 queue.append(place)
                 continue
@@ -281,7 +317,7 @@ class ReplicatedGateway:
                 break
             limits = Limits(seconds, share=1 / (1 + len(queue)))
             call = ask(place, limits)
-            answer = await read.attempt(place, attempt or place.health.admit_anyway(), call)
+            answer = await read.answer_from(place, admission or place.health.admit_anyway(), call)
             if answer is not None:
                 return answer
         raise read.error()
@@ -293,7 +329,7 @@ class ReplicatedGateway:
         if place.is_primary:
             self._versions.note(request, secret)
             return secret
-        put_arn(secret, self._primary_arn(secret))
+        put_arn(secret, _primary_arn(place, secret))
         if self._versions.accept(request, secret):
             return secret
         return NoAnswer(_AN_OLDER_VERSION)
@@ -329,10 +365,11 @@ class ReplicatedGateway:
             return outcome
         else:
             reason = type(outcome).__name__
-        return unanswered(self._places[0], request, {place.region.name: reason})
+        return unanswered(place.primary, request, {place.region.name: reason})
 
-    def _primary_arn(self, answer: Secret | SecretDescription) -> str:
-        """Return the ARN of the primary. An emulator's ARN may name another region."""
-        if region_in(answer.arn) != answer.region:
-            return answer.arn
-        return in_region(answer.arn, self._places[0].region.name)
+
+def _primary_arn(place: Place, answer: Secret | SecretDescription) -> str:
+    """Return the ARN of the primary. An emulator's ARN may name another region."""
+    if region_in(answer.arn) != answer.region:
+        return answer.arn
+    return in_region(answer.arn, place.primary.region.name)

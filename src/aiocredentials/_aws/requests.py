@@ -142,7 +142,7 @@ def role_for(
 
     Raises:
         TypeError: An argument isn't a string.
-        ValueError: An argument can't work, or the session can't be signed in by a role.
+        ValueError: An argument can't work, or the session can't assume a role.
     """
     role = default
     if (role_arn, external_id, role_session_name) != (None, None, None):

@@ -25,7 +25,7 @@ from aiocredentials._aws.regions import (
 )
 from aiocredentials._aws.settings import ClientSettings, core_of, is_custom
 from aiocredentials._aws.shared_work import SharedWork
-from aiocredentials._loops import PerLoop, bookkeeping, turn
+from aiocredentials._loops import PerLoop, bookkeeping, call_for_each_loop, turn
 from aiocredentials.errors import (
     CredentialsError,
     InvalidParameterError,
@@ -78,12 +78,12 @@ class ClientSource(Protocol):
         Its requests are signed as the role, if there is one.
 
         Closing brings the deadline forward. If AWS refuses the credentials or the signature, the
-        next client has credentials that are loaded anew.
+        next client has credentials that are loaded again.
         """
         ...
 
     def forget(self) -> None:
-        """Drop the clients that no call uses, and let AWS credentials be loaded anew."""
+        """Drop the clients that no call uses, and let AWS credentials be loaded again."""
         ...
 
 
@@ -106,9 +106,12 @@ class SessionPerCall:
         return self._settings.profile
 
     def forget(self) -> None:
-        """Let AWS credentials be loaded and roles be assumed anew; each call has its own client."""
+        """Let AWS credentials be loaded and roles assumed again; each call has its own client."""
         with bookkeeping:
+            kept = self._roles
             self._roles = None
+        if kept is not None:
+            call_for_each_loop(kept.living(), _drop_all)
         forget_credentials(self._settings)
 
     async def region(self) -> Region:
@@ -175,9 +178,16 @@ class SessionPerCall:
         if assumed is None or kept is None or not signs_again(error):
             return
         roles = kept.get()
-        # Of many calls that fail together, the first one lets the next call assume the role anew.
+        # Of many calls that fail together, the first one lets the next call assume the role again.
         if roles.get(assumed.role) is assumed:
             del roles[assumed.role]
+            assumed.drop()
+
+
+def _drop_all(_: object, roles: dict[Role, AssumedRole]) -> None:
+    """Drop the roles of one event loop."""
+    for assumed in roles.values():
+        assumed.drop()
 
 
 async def new_role(
@@ -206,7 +216,7 @@ def seconds_left(deadline: asyncio.Timeout) -> float | None:
 
 
 def note_refusal(settings: ClientSettings, error: Exception) -> None:
-    """Have later copies of a caller's session load credentials anew, if AWS refused these."""
+    """Have later copies of a caller's session load credentials again, if AWS refused these."""
     session = settings.session
     if session is None or is_custom(session) or not signs_again(error):
         return
@@ -217,7 +227,7 @@ def note_refusal(settings: ClientSettings, error: Exception) -> None:
 
 
 def forget_credentials(settings: ClientSettings) -> None:
-    """Drop the TLS contexts that have a private key, and load a session's credentials anew.
+    """Drop the TLS contexts that have a private key, and load a session's credentials again.
 
     The caller's own session keeps its credentials; later copies of it search for their own.
     """
