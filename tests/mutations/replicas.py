@@ -89,6 +89,18 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "            if secret._born >= known.born:",
         "            if True:",
     ),
+    (
+        "another secret of the same name is taken for a replica",
+        "_aws/replicas.py",
+        "        if self._versions.is_another(secret):",
+        "        if False:",
+    ),
+    (
+        "the memory of ARNs grows without end",
+        "_aws/known_versions.py",
+        "        if len(self._arns) > self._most:",
+        "        if False:",
+    ),
     # doctor/replicas.py
     (
         "a replica that lags looks like the primary",
