@@ -113,12 +113,30 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "        if self.is_from_replica and self.created_at",
         "        if self.created_at",
     ),
+    (
+        "another secret of the same name is taken for a replica",
+        "_aws/replicas.py",
+        "        if self._versions.is_another(secret):",
+        "        if False:",
+    ),
+    (
+        "the memory of ARNs grows without end",
+        "_aws/known_versions.py",
+        "        if len(self._arns) > self._most:",
+        "        if False:",
+    ),
     # doctor/replicas.py
     (
         "a replica that lags looks like the primary",
         "doctor/replicas.py",
         "            is_same = version_id == primary.version_id",
         "            is_same = True",
+    ),
+    (
+        "the doctor takes another secret for a replica",
+        "doctor/replicas.py",
+        "    return in_region(got.arn, primary_region) != primary.arn",
+        "    return False",
     ),
     # _aws/replicas.py and _aws/replica_reads.py
     (

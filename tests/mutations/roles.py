@@ -10,6 +10,12 @@ if TYPE_CHECKING:
 MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     # _aws/assuming.py
     (
+        "a page of a proxy is a refusal of STS",
+        "_aws/assuming.py",
+        "        if not isinstance(error, ClientError) and _is_about_the_answer(error):",
+        "        if False:",
+    ),
+    (
         "a role is renewed only when its credentials are about to end",
         "_aws/assuming.py",
         "        elif now() >= assumed.renewed_from and now() >= self._renewed_at + PAUSE:",

@@ -376,6 +376,27 @@ class TestRefused:
         assert caught.value.role_arn == ROLE
         assert not stub.requests
 
+    @pytest.mark.parametrize("expiration", ["soon", "0001-01-01T00:00:00", None])
+    async def test_an_answer_of_another_server(
+        self, stub: StubSecretsManager, sts: RoleStub, expiration: str | None
+    ) -> None:
+        """A page of a proxy, or an answer that can't be read, is transient, and blames no profile."""
+        body = "<html><head><title>Sign in</title></head><body>canary</body></html>"
+        if expiration:
+            keys = "<AccessKeyId>A</AccessKeyId><SecretAccessKey>B</SecretAccessKey><SessionToken>C</SessionToken>"
+            credentials = f"<Credentials>{keys}<Expiration>{expiration}</Expiration></Credentials>"
+            body = f"<AssumeRoleResponse><AssumeRoleResult>{credentials}</AssumeRoleResult></AssumeRoleResponse>"
+        sts.send(body)
+        async with pool_of(stub) as pool:
+            manager = pool.manager("a")
+            with pytest.raises(CredentialSourceError, match="the answer in region 'eu-west-1' isn't STS's") as caught:
+                await manager.get()
+            assert await manager.get() == EXPECTED
+        error = caught.value
+        assert (error.transient, error.asked, error.role_arn) == (True, False, ROLE)
+        assert "profile" not in str(error)
+        assert "canary" not in f"{error!r} {error} {vars(error)}"
+
 
 class TestNothingIsShown:
     """Neither the external id nor the role's keys are in an error, in all that hangs on it, or in a log."""

@@ -39,9 +39,9 @@ def version(number: int) -> Version:
     return Version(number, EPOCH + timedelta(minutes=number))
 
 
-def arn_of(name: str, region: str = PRIMARY) -> str:
+def arn_of(name: str, region: str = PRIMARY, *, suffix: str = "AbCdEf") -> str:
     """Return the ARN of a secret in a region: a replica's has the same suffix."""
-    return f"arn:aws:secretsmanager:{region}:123456789012:secret:{name}-AbCdEf"
+    return f"arn:aws:secretsmanager:{region}:123456789012:secret:{name}-{suffix}"
 
 
 class FakeRegion:
@@ -51,6 +51,8 @@ class FakeRegion:
         self.name = name
         self.arn_region = name
         """The region in its ARNs."""
+        self.suffix = "AbCdEf"
+        """The random end of its ARNs: another one for secrets that aren't replicas."""
         self.secrets: dict[str, Version] = {}
         self.failure: Exception | None = None
         self.refused: dict[str, str] = {}
@@ -109,12 +111,13 @@ class FakeRegion:
 
     def _value(self, secret_id: str, parameters: dict[str, str]) -> dict[str, Any]:
         for name, current in self.secrets.items():
-            if not same_secret(secret_id, name, arn_of(name, self.arn_region)):
+            arn = arn_of(name, self.arn_region, suffix=self.suffix)
+            if not same_secret(secret_id, name, arn):
                 continue
             if name in self.refused:
                 raise error_of(self.refused[name])
             return {
-                "ARN": arn_of(name, self.arn_region),
+                "ARN": arn,
                 "Name": name,
                 "VersionId": parameters.get("VersionId", current.version_id),
                 "SecretString": f'{{"number": {current.number}}}',

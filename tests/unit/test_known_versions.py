@@ -12,6 +12,7 @@ from hypothesis import example, given, settings, strategies as st
 from aiocredentials import CachePolicy, CredentialsPool, InternalServiceError, Secret
 from aiocredentials._aws.known_versions import KnownVersions
 from aiocredentials._aws.requests import SecretRequest
+from aiocredentials.events import Rotated, SecretEvent
 from aiocredentials.testing import FakeClock
 from unit.fake_regions import REPLICA, THIRD, FakeRegions, Version, arn_of, pool_of, version
 
@@ -22,12 +23,12 @@ ASKED = SecretRequest("prod/db")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def secret(one: Version, *, born: float = 0.0, name: str = "prod/db") -> Secret:
+def secret(one: Version, *, born: float = 0.0, name: str = "prod/db", arn: str | None = None) -> Secret:
     """Make a secret as the gateway does."""
     return Secret(
         "mock",
         name=name,
-        arn=arn_of(name),
+        arn=arn or arn_of(name),
         region=REPLICA,
         version_id=one.version_id,
         version_stages=("AWSCURRENT",),
@@ -169,6 +170,73 @@ def test_memory() -> None:
     assert len(kept.superseded) < 10
     held = [getattr(kept, name) for name in kept.__slots__]
     assert not [one for one in held if isinstance(one, Secret)]
+
+
+def test_another_secret() -> None:
+    """Once the ARN of a name is known, another one is another secret; the primary region is always right."""
+    known = KnownVersions(10)
+    first = secret(version(1))
+    created_anew = secret(version(2), arn=arn_of("prod/db", suffix="QqQqQq"))
+    assert not known.is_another(first)
+    assert not known.is_another(created_anew)
+    assert known.accept(ASKED, first)
+    assert known.is_another(created_anew)
+    known.note(ASKED, created_anew)
+    assert known.is_another(first)
+    assert not known.is_another(created_anew)
+
+
+def test_another_account() -> None:
+    """Two accounts may have secrets of the same name: each of them is itself. So may two names."""
+    known = KnownVersions(10)
+    known.note(ASKED, secret(version(1)))
+    theirs = arn_of("prod/db", suffix="QqQqQq").replace("123456789012", "210987654321")
+    assert not known.is_another(secret(version(1), arn=theirs))
+    assert not known.is_another(secret(version(1), name="prod/db2", arn=arn_of("prod/db2", suffix="QqQqQq")))
+    odd = secret(version(1), name="odd", arn="odd")
+    known.note(ASKED, odd)
+    assert not known.is_another(odd)
+
+
+def test_memory_of_arns() -> None:
+    """It remembers the ARNs of so many secrets, the most recently used ones, and never a value."""
+    known = KnownVersions(2)
+    by_id = ASKED._replace(version_id="version-1")
+    for name in ("a", "b", "a", "c"):
+        known.note(by_id, secret(version(5), name=name))
+    for name, is_known in (("a", True), ("b", False), ("c", True)):
+        other = secret(version(5), name=name, arn=arn_of(name, suffix="QqQqQq"))
+        assert known.is_another(other) is is_known
+    assert {type(arn) for arn in known._arns.values()} == {str}
+    assert len(known._arns) == 2
+
+
+async def test_a_replica_that_is_another_secret() -> None:
+    """Another secret of the same name is no answer, and no failure of its region; the next region is asked."""
+    aws, clock = FakeRegions(), FakeClock()
+    events: list[SecretEvent] = []
+    policy = CachePolicy(ttl=10, jitter=0, max_stale=1000)
+    async with pool_of(aws, clock=clock, policy=policy, listener=events.append) as pool:
+        manager = pool.manager("prod/db")
+        await manager.secret()
+        aws.primary.fail()
+        aws.replica.suffix = "QqQqQq"
+        aws.replica.secrets["prod/db"] = version(7)
+        aws.replica.secrets["prod/new"] = version(7)
+        clock.advance(20)
+        stale = await manager.secret()
+        assert (stale.version_id, stale.is_stale, stale.arn) == ("version-1", True, arn_of("prod/db"))
+        with pytest.raises(InternalServiceError, match=rf"{REPLICA} \(another secret of the same name\)"):
+            await manager.refresh()
+        asked = len(aws.replica.calls)
+        assert (await pool.manager("prod/new").secret()).region == REPLICA
+        assert len(aws.replica.calls) == asked + 1
+    assert not [event for event in events if isinstance(event, Rotated)]
+    async with pool_of(aws, REPLICA, THIRD, clock=clock) as pool:
+        aws.primary.heal()
+        await pool.manager("prod/db").secret()
+        aws.primary.fail()
+        assert (await pool.manager("prod/db").secret()).region == THIRD
 
 
 async def test_a_replica_that_lags() -> None:

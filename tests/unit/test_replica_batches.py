@@ -58,6 +58,26 @@ async def test_prefetch() -> None:
     assert aws.replica.calls == ["batch"]
 
 
+async def test_another_secret_of_the_same_name() -> None:
+    """In a batch, too, another secret that only has the same name is no answer; a replica beside it is one."""
+    aws = FakeRegions()
+    aws.store("prod/other", 1)
+    aws.replicate()
+    async with pool_of(aws, policy=POLICY, clock=FakeClock()) as pool:
+        await pool.prefetch("prod/db")
+        pool.manager("prod/db").invalidate()
+        aws.primary.fail("InternalServiceError")
+        aws.replica.suffix = "QqQqQq"
+        with pytest.raises(ExceptionGroup) as info:
+            await pool.prefetch("prod/db", "prod/other")
+        assert (await pool.manager("prod/other").secret()).region == REPLICA
+    (error,) = info.value.exceptions
+    assert isinstance(error, InternalServiceError)
+    assert error.secret_name == "prod/db"
+    assert f"{REPLICA} (another secret of the same name)" in str(error)
+    assert aws.replica.calls == ["batch"]
+
+
 async def test_prefetch_from_the_primary() -> None:
     """As long as the primary region answers, its outcomes are those of the batch."""
     aws = FakeRegions()

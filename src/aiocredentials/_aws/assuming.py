@@ -40,6 +40,7 @@ from botocore.exceptions import ClientError, NoCredentialsError
 from aiocredentials._aws import chain, transport
 from aiocredentials._aws.answered_errors import NOT_LOADED
 from aiocredentials._aws.mapping import map_opening_error, unresolved_host
+from aiocredentials._aws.origins import raising_module, was_raised_while_reading
 from aiocredentials._aws.redact import our_call, wire_logs_redacted
 from aiocredentials._aws.regions import is_host_label, may_be_a_region, wrong_region_error
 from aiocredentials._aws.settings import core_of
@@ -96,6 +97,10 @@ _ADVICE_BY_CODE = {
     ),
 }
 _ADVICE_ON_KEYS = "Renew the AWS credentials of this process, by which the role is assumed."
+_ADVICE_ON_FOREIGN_ANSWERS = (
+    "A proxy or a sign-in page may have sent it. Check the proxy, and the endpoint in "
+    "AWS_ENDPOINT_URL_STS."
+)
 _CLOCK_ADVICE = "Check the clock of this host, and the endpoint in AWS_ENDPOINT_URL_STS."
 
 
@@ -346,6 +351,14 @@ class AssumedRole:
 
     def _refusal(self, error: Exception, region: Region) -> CredentialsError:
         """Return our error for an error of the call to STS."""
+        if not isinstance(error, ClientError) and _is_about_the_answer(error):
+            kind = type(error).__name__
+            return make_error(
+                CredentialSourceError,
+                f"{NOT_LOADED}: the answer in region {region.name!r} isn't STS's ({kind}).",
+                advice=_ADVICE_ON_FOREIGN_ANSWERS,
+                role_arn=self.role.role_arn,
+            )
         failure = self._mapped(error)
         is_answer = isinstance(error, ClientError) and not failure.transient
         if is_answer:
@@ -354,6 +367,11 @@ class AssumedRole:
         elif _names_no_region(error, region):
             failure = wrong_region_error(region)
         return failure
+
+
+def _is_about_the_answer(error: Exception) -> bool:
+    """Return whether there was an answer, which botocore or `_read` can't read."""
+    return was_raised_while_reading(error) or raising_module(error) == __name__
 
 
 def _names_no_region(error: Exception, region: Region) -> bool:

@@ -1,6 +1,7 @@
 """`KnownVersions`: which versions a pool has seen, so that a replica that lags is noticed.
 
-It holds ids and times, and no value.
+It also knows the ARN of each name, so that another secret of this name isn't taken for a replica.
+It holds ids, times, names and ARNs, and no value.
 """
 
 from __future__ import annotations
@@ -93,9 +94,13 @@ class KnownVersions:
     def __init__(self, most: int) -> None:
         self._most = most
         self._by_question: dict[tuple[str, str | None], _Known] = {}
+        # The ARNs by the part before the name, which has the account, and the name.
+        self._arns: dict[tuple[str, str], str] = {}
 
     def note(self, request: SecretRequest, secret: Secret) -> None:
         """Note what the primary region answered. It is accepted even if its version is older."""
+        with bookkeeping:
+            self._learn_arn(secret)
         if request.version_id is not None:
             return
         with bookkeeping:
@@ -106,11 +111,22 @@ class KnownVersions:
             else:
                 known.add_earlier(secret)
 
+    def is_another(self, secret: Secret) -> bool:
+        """Return whether a replica's answer is another secret, which only has the same name.
+
+        A replica has the ARN of its primary, except for the region. As long as the ARN isn't known,
+        each answer is accepted.
+        """
+        with bookkeeping:
+            return self._arns.get(_place_of(secret), secret.arn) != secret.arn
+
     def accept(self, request: SecretRequest, secret: Secret) -> bool:
         """Return whether a replica's answer isn't older than what is known, and note it then.
 
-        A version that was asked by its id is always accepted.
+        A version that was asked by its id is always accepted. Ask `is_another` before.
         """
+        with bookkeeping:
+            self._learn_arn(secret)
         if request.version_id is not None:
             return True
         with bookkeeping:
@@ -120,6 +136,15 @@ class KnownVersions:
             if secret.version_id != known.version_id:
                 known.replace_by(secret, is_from_replica=True)
             return True
+
+    def _learn_arn(self, secret: Secret) -> None:
+        place = _place_of(secret)
+        # It moves to the end, where the most recently used are.
+        self._arns.pop(place, None)
+        self._arns[place] = secret.arn
+        if len(self._arns) > self._most:
+            oldest = next(iter(self._arns))
+            del self._arns[oldest]
 
     def _known(self, request: SecretRequest, secret: Secret, *, is_from_replica: bool) -> _Known:
         """Return what is known; at first, this secret."""
@@ -133,6 +158,15 @@ class KnownVersions:
             oldest = next(iter(self._by_question))
             del self._by_question[oldest]
         return known
+
+
+def _place_of(secret: Secret) -> tuple[str, str]:
+    """Return the account and the name, as the beginning of the ARN and the name.
+
+    Two roles may be of two accounts, which may have secrets of the same name.
+    """
+    before_the_name = secret.arn.rpartition(f":{secret.name}")[0]
+    return (before_the_name, secret.name)
 
 
 def _creation_of(secret: Secret) -> datetime | None:

@@ -26,6 +26,8 @@ _MODULES_BEFORE_SENDING = (
     "botocore.signers",
     "aiocredentials._aws.transport",
 )
+# The modules that read an answer.
+_READING_MODULES = ("botocore.parsers", "aiobotocore.parsers")
 
 
 def field_of(error: object, name: str, default: object = None) -> object:
@@ -92,6 +94,11 @@ def was_raised_before_sending(error: BaseException) -> bool:
     aiobotocore wraps the errors that aiohttp raises while it sends and receives.
     """
     return _passed_through(error, _MODULES_BEFORE_SENDING)
+
+
+def was_raised_while_reading(error: BaseException) -> bool:
+    """Return whether an error was raised by botocore's parsers, so there was an answer."""
+    return _passed_through(error, _READING_MODULES)
 
 
 def _passed_through(error: BaseException, modules: tuple[str, ...]) -> bool:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 _AN_OLDER_VERSION = "an older version"
+_ANOTHER_ONE = "another secret of the same name"
 # What all names of regions look like: "eu-west-1", "us-gov-east-1".
 _SHAPE = re.compile(r"[a-z]{2,}(-[a-z]+)+-[0-9]+")
 
@@ -325,11 +326,13 @@ class ReplicatedGateway:
     # Answers
 
     def _checked(self, place: Place, request: SecretRequest, secret: Secret) -> Secret | NoAnswer:
-        """Return the secret that a region answered, unless it is older than what is known."""
+        """Return the secret that a region answered, unless it is older or another one."""
         if place.is_primary:
             self._versions.note(request, secret)
             return secret
         put_arn(secret, _primary_arn(place, secret))
+        if self._versions.is_another(secret):
+            return NoAnswer(_ANOTHER_ONE)
         if self._versions.accept(request, secret):
             return secret
         return NoAnswer(_AN_OLDER_VERSION)
