@@ -128,6 +128,13 @@ async def test_a_transport_without_checks(monkeypatch: pytest.MonkeyPatch) -> No
             pytest.fail("it was lent")
 
 
+def said(sentence: str) -> ClientError:
+    """Return an answer of AWS with this sentence."""
+    error = refusal("AccessDenied")
+    error.response["Error"]["Message"] = sentence
+    return error
+
+
 def page(content_type: str, code: str = "502") -> ClientError:
     """Return what botocore makes of an answer that has no code, or isn't AWS's."""
     metadata = {"HTTPStatusCode": 502, "HTTPHeaders": {"content-type": content_type}}
@@ -139,6 +146,8 @@ def page(content_type: str, code: str = "502") -> ClientError:
     ("error", "explanation"),
     [
         (refusal("AccessDenied"), Explanation("AccessDenied", "SQS answered AccessDenied: AWS says no.")),
+        (said("no Allow on this"), Explanation("AccessDenied", "SQS answered AccessDenied: no Allow on this.")),
+        (said(""), Explanation("AccessDenied", "SQS answered AccessDenied.")),
         (page("text/html", "AccessDenied"), "HTTP status 502, and a body that isn't AWS's"),
         (page("application/json"), "HTTP status 502, and a body that isn't AWS's"),
         (page("application/json", "a b"), "HTTP status 502, and a body that isn't AWS's"),
@@ -148,7 +157,7 @@ def page(content_type: str, code: str = "502") -> ClientError:
             "SQS gave no usable answer: ConnectionResetError: Conn",
         ),
     ],
-    ids=["answered", "page", "status", "no code", "credentials", "reset"],
+    ids=["answered", "without an end", "without a word", "page", "status", "no code", "credentials", "reset"],
 )
 def test_explained(error: Exception, explanation: Explanation | str) -> None:
     """An error is explained by AWS's code and sentence, or by what failed, and never by another server's page."""

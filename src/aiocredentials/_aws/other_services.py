@@ -147,6 +147,22 @@ def _check(client: Any, settings: ClientSettings) -> None:  # noqa: ANN401 (any 
         )
 
 
+def refusal_in(
+    answer: dict[str, Any],
+    operation: str,
+    *,
+    code: str = "",
+    sentence: str = "",
+) -> ClientError:
+    """Return the error that botocore would raise for the same answer with an error's status.
+
+    Without a code, it says that the answer isn't of AWS.
+    """
+    error = {"Code": code, "Message": sentence}
+    response: Any = {"Error": error, "ResponseMetadata": answer.get("ResponseMetadata", {})}
+    return ClientError(response, operation)
+
+
 def explained(
     error: Exception,
     service: Service,
@@ -170,10 +186,17 @@ def _answered(error: ClientError, service: Service) -> Explanation:
     is_json = "json" in headers.get("content-type", "json")
     if is_json and re.fullmatch(_CODE, code):
         sentence = one_line(str(answer.get("Message") or ""), LONGEST_SENTENCE)
-        return Explanation(code, f"{service.title} answered {code}: {sentence}")
+        reason = f": {sentence}" if sentence else ""
+        return Explanation(code, _ended(f"{service.title} answered {code}{reason}"))
 
     status = metadata.get("HTTPStatusCode")
     text = (
-        f"{service.title} gave no usable answer: HTTP status {status}, and a body that isn't AWS's"
+        f"{service.title} gave no usable answer: HTTP status {status}, and a body that isn't AWS's."
     )
     return Explanation("MalformedResponseError", text)
+
+
+def _ended(text: str) -> str:
+    """Return a text that ends a sentence, because another one may follow: AWS's may have no end."""
+    is_ended = text.endswith((".", "!", "?"))
+    return text if is_ended else f"{text}."

@@ -7,7 +7,13 @@ import math
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
-from aiocredentials._aws.other_services import Explanation, Service, explained, opened_client
+from aiocredentials._aws.other_services import (
+    Explanation,
+    Service,
+    explained,
+    opened_client,
+    refusal_in,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -38,6 +44,9 @@ _ADVICE = {
         "kms:Decrypt on the queue's key, if it has one of your own."
     ),
     "NoQueue": "Create the queue, or correct its URL.",
+    "MalformedResponseError": (
+        "Look at what answers the queue's URL: a proxy or a login page, for example."
+    ),
 }
 
 
@@ -98,7 +107,7 @@ def _explained(service: Service, settings: ClientSettings, error: Exception) -> 
 async def received(client: Client, queue_url: str, *, longest_delay: float) -> list[Message]:
     """Wait for messages, at most `LONG_POLL` seconds. Needs sqs:ReceiveMessage.
 
-    Raises what botocore raises, and `TimeoutError`.
+    Raises what botocore raises, `TimeoutError`, and `ClientError` for an answer that isn't of SQS.
 
     Args:
         client: A client of SQS.
@@ -113,7 +122,25 @@ async def received(client: Client, queue_url: str, *, longest_delay: float) -> l
             WaitTimeSeconds=LONG_POLL,
             VisibilityTimeout=_VISIBILITY + math.ceil(longest_delay),
         )
+    if "Messages" not in answer:
+        _check_empty(answer)
     return list(_messages_in(answer))
+
+
+def _check_empty(answer: Answer) -> None:
+    """Raise `ClientError` if an answer without messages isn't of SQS, which answers `{}`.
+
+    botocore makes the same of a page of HTML, and of no body at all, so the headers decide. Those
+    of emulators differ: JSON is enough, unless it is longer than `{}` and no header is AWS's.
+    """
+    metadata: Answer = answer.get("ResponseMetadata", {})
+    headers: dict[str, str] = metadata.get("HTTPHeaders", {})
+    content_type = headers.get("content-type", "")
+    is_of_aws = "x-amz-json" in content_type or "x-amzn-requestid" in headers
+    is_brief = headers.get("content-length", "2") == "2"
+    if "json" in content_type and (is_of_aws or is_brief):
+        return
+    raise refusal_in(answer, "ReceiveMessage")
 
 
 def _messages_in(answer: Answer) -> Iterator[Message]:
@@ -124,7 +151,8 @@ def _messages_in(answer: Answer) -> Iterator[Message]:
 async def delete(client: Client, queue_url: str, receipts: Sequence[str]) -> None:
     """Delete messages. Needs sqs:DeleteMessage.
 
-    A message that SQS doesn't delete comes again. Raises what botocore raises, and `TimeoutError`.
+    A message that SQS doesn't delete comes again. Raises what botocore raises, `TimeoutError`, and
+    `ClientError` for an answer that isn't of SQS.
     """
     for first in range(0, len(receipts), MOST_MESSAGES):
         batch = receipts[first : first + MOST_MESSAGES]
@@ -132,4 +160,7 @@ async def delete(client: Client, queue_url: str, receipts: Sequence[str]) -> Non
             {"Id": str(number), "ReceiptHandle": receipt} for number, receipt in enumerate(batch)
         ]
         async with asyncio.timeout(CALL_SECONDS):
-            await client.delete_message_batch(QueueUrl=queue_url, Entries=entries)
+            answer = await client.delete_message_batch(QueueUrl=queue_url, Entries=entries)
+        # SQS answers both lists, also if they are empty.
+        if "Successful" not in answer and "Failed" not in answer:
+            raise refusal_in(answer, "DeleteMessageBatch")
