@@ -122,6 +122,12 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "        pass\n",
     ),
     (
+        "a refused deletion is silent",
+        "_eventbridge/sqs.py",
+        "        if failed:\n",
+        "        if False:\n",
+    ),
+    (
         "an answer of an emulator is a failure",
         "_eventbridge/sqs.py",
         "(is_of_aws or is_brief)",

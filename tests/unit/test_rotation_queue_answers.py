@@ -93,3 +93,48 @@ def test_a_deletion_that_something_else_answers(answered: Any, caplog: pytest.Lo
             assert record.getMessage().startswith("Messages in the rotation queue can't be deleted")
 
     run(main)
+
+
+def test_a_deletion_that_is_refused(caplog: pytest.LogCaptureFixture) -> None:
+    """SQS answers 200 also if it deletes nothing: one warning with its reason, and INFO when it works again."""
+    caplog.set_level(logging.INFO)
+    failed = [
+        {"Id": str(number), "Code": "InternalError", "SenderFault": False, "Message": "mock sentence"}
+        for number in range(2)
+    ]
+
+    async def delete_message_batch(**_: object) -> object:
+        return {"Successful": [{"Id": "2"}], "Failed": failed}
+
+    async def main() -> None:
+        async with world() as its:
+            vars(its.sqs)["delete_message_batch"] = delete_message_batch
+            its.sqs.send(its.rotate())
+            await asyncio.sleep(100)
+            assert await its.number() == 2
+            assert len(caplog.records) == 1
+            assert "can't be deleted, so they come again" in caplog.text
+            assert "SQS answered InternalError: mock sentence." in caplog.text
+            del vars(its.sqs)["delete_message_batch"]
+            await asyncio.sleep(40)
+            assert its.sqs.messages == []
+            assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+    run(main)
+
+
+def test_failures_without_a_code(caplog: pytest.LogCaptureFixture) -> None:
+    """A list of failures in another form than AWS's is a failure, too."""
+
+    async def delete_message_batch(**_: object) -> object:
+        return {"Failed": [{}]}
+
+    async def main() -> None:
+        async with world() as its:
+            vars(its.sqs)["delete_message_batch"] = delete_message_batch
+            its.sqs.send(its.rotate())
+            await asyncio.sleep(10)
+            assert len(caplog.records) == 1
+            assert "can't be deleted" in caplog.text
+
+    run(main)

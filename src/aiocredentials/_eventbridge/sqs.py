@@ -152,7 +152,7 @@ async def delete(client: Client, queue_url: str, receipts: Sequence[str]) -> Non
     """Delete messages. Needs sqs:DeleteMessage.
 
     A message that SQS doesn't delete comes again. Raises what botocore raises, `TimeoutError`, and
-    `ClientError` for an answer that isn't of SQS.
+    `ClientError` for an answer that isn't of SQS, or that names a message which isn't deleted.
     """
     for first in range(0, len(receipts), MOST_MESSAGES):
         batch = receipts[first : first + MOST_MESSAGES]
@@ -164,3 +164,8 @@ async def delete(client: Client, queue_url: str, receipts: Sequence[str]) -> Non
         # SQS answers both lists, also if they are empty.
         if "Successful" not in answer and "Failed" not in answer:
             raise refusal_in(answer, "DeleteMessageBatch")
+        failed: list[dict[str, str]] = answer.get("Failed") or []
+        if failed:
+            code = failed[0].get("Code", "")
+            sentence = failed[0].get("Message", "")
+            raise refusal_in(answer, "DeleteMessageBatch", code=code, sentence=sentence)
