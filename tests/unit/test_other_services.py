@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from contextlib import nullcontext
 from typing import Any
 
@@ -15,6 +16,8 @@ from aiocredentials import CredentialsPool
 from aiocredentials._aws import chain, models, other_services, transport
 from aiocredentials._aws.other_services import Explanation, Service, explained, opened_client, settings_for_others
 from aiocredentials._aws.settings import ClientSettings, core_of
+from aiocredentials._eventbridge.queue_url import queue_at
+from aiocredentials._eventbridge.sqs import endpoint_of
 from aiocredentials.eventbridge import rotation_queue_watched
 from aiocredentials.testing import FakeSecretsManager
 from unit.fake_sqs import QUEUE_URL, refusal
@@ -118,6 +121,21 @@ async def test_an_endpoint_in_clear() -> None:
     with pytest.warns(UserWarning, match="http://queues.example isn't encrypted"):
         async with opened_client(service, ClientSettings()):
             pass
+
+
+async def test_an_endpoint_in_clear_is_warned_of_once() -> None:
+    """A watcher opens a client after each failure, and warns of its endpoint once; another watcher warns again."""
+    pool = CredentialsPool()
+    settings = pool._session.settings
+    service = queue_at("http://queues.example/1/rotations")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(2):
+            endpoint = endpoint_of(service, settings)
+            for _ in range(3):
+                async with endpoint.open_client():
+                    pass
+    assert len([one for one in caught if "isn't encrypted" in str(one.message)]) == 2
 
 
 async def test_a_transport_without_checks(monkeypatch: pytest.MonkeyPatch) -> None:

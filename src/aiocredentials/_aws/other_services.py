@@ -84,12 +84,23 @@ def settings_for_others(
 
 
 @asynccontextmanager
-async def opened_client(service: Service, settings: ClientSettings) -> AsyncGenerator[Any]:
+async def opened_client(
+    service: Service,
+    settings: ClientSettings,
+    warned: set[str] | None = None,
+) -> AsyncGenerator[Any]:
     """Open a session and a client of a service, for one `async with`.
 
     If AWS refuses the credentials inside of the block, the next session loads them anew. Raises a
     `CredentialsError` if the session can't be opened, and what botocore raises if the client can't.
+
+    Args:
+        service: The service.
+        settings: The settings of a pool for other services.
+        warned: The endpoints for which a warning was issued. Give the same set for each client of
+            one user, who then is warned once.
     """
+    warned = set() if warned is None else warned
     redact = settings.redact_wire_logs
     with wire_logs_redacted(redact=redact), our_call(redact=redact):
         session = await open_session(settings)
@@ -99,7 +110,7 @@ async def opened_client(service: Service, settings: ClientSettings) -> AsyncGene
         if region_name is None:
             region_name = default_region(settings, session).name
         async with _new_client(core, service, region_name) as client:
-            _check(client, settings)
+            _check(client, settings, warned)
             try:
                 yield client
             except Exception as error:
@@ -134,13 +145,19 @@ def _new_client(core: AioSession, service: Service, region_name: str) -> Any:  #
     )
 
 
-def _check(client: Any, settings: ClientSettings) -> None:  # noqa: ANN401 (any service's client)
+def _check(
+    client: Any,  # noqa: ANN401 (any service's client)
+    settings: ClientSettings,
+    warned: set[str],
+) -> None:
     """Warn of an unencrypted endpoint. Raises `TypeError` if the transport can't be trusted."""
     from aiocredentials._aws import transport  # noqa: PLC0415 (imported by now)
 
     transport.transport_of(client)
     endpoint = str(client.meta.endpoint_url)
-    if transport.is_plain(endpoint) and not transport.is_loopback(endpoint):
+    is_in_clear = transport.is_plain(endpoint) and not transport.is_loopback(endpoint)
+    if is_in_clear and endpoint not in warned:
+        warned.add(endpoint)
         safe_url = without_password(endpoint)
         settings.chosen_at.warn(
             f"{safe_url} isn't encrypted: tokens cross the network in clear. Use https."

@@ -86,9 +86,11 @@ def endpoint_of(queue: Queue, settings: ClientSettings) -> Endpoint:
         region_name=queue.region_name,
         read_timeout=LONG_POLL + CALL_SECONDS,
     )
+    # Each failure is followed by a new client, and a warning each time would be noise.
+    warned: set[str] = set()
     return Endpoint(
         queue.url,
-        partial(opened_client, service, settings),
+        partial(opened_client, service, settings, warned),
         partial(_explained, service, settings),
     )
 
