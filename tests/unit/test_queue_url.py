@@ -87,7 +87,9 @@ def test_in_clear() -> None:
         queue_at("http://sqs.eu-west-1.amazonaws.com" + PATH)
 
 
-@pytest.mark.parametrize(("value", "error"), [(7, TypeError), (None, ValueError), (" ", ValueError)])
+@pytest.mark.parametrize(
+    ("value", "error"), [(7, TypeError), (None, TypeError), (0, TypeError), ("", ValueError), (" ", ValueError)]
+)
 def test_no_text(value: object, error: type[Exception]) -> None:
     """What isn't a text is refused."""
     with pytest.raises(error, match="give the queue's URL"):

@@ -460,6 +460,38 @@ def test_a_pool_that_was_closed() -> None:
     run(main)
 
 
+def test_a_pool_that_is_not_open() -> None:
+    """The block can't begin before the pool is opened. The same block begins afterwards."""
+
+    async def main() -> None:
+        pool = CredentialsPool()
+        block = _watched(pool, FakeSQS().endpoint, 0.0)
+        with pytest.raises(PoolClosedError, match="isn't open yet: use `async with pool:` first"):
+            await block.__aenter__()
+        async with pool, block:
+            pass
+
+    run(main)
+
+
+def test_a_block_that_is_entered_twice() -> None:
+    """A block can be entered once: the second time, the error says to make another."""
+
+    async def main() -> None:
+        sqs = FakeSQS()
+        async with CredentialsPool() as pool:
+            block = _watched(pool, sqs.endpoint, 0.0)
+            async with block:
+                await asyncio.sleep(1)
+                with pytest.raises(RuntimeError, match="can be entered once: call rotation_queue_watched"):
+                    await block.__aenter__()
+                assert sqs.opened == 1
+            with pytest.raises(RuntimeError, match="can be entered once"):
+                await block.__aenter__()
+
+    run(main)
+
+
 def test_closed_while_the_refresh_waits() -> None:
     """After the pool was closed, neither a refresh whose delay ends nor another event handles a message."""
 

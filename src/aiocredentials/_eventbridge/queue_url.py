@@ -32,14 +32,16 @@ class Queue(NamedTuple):
     """None if the host doesn't say, as that of an emulator doesn't."""
 
 
-def queue_at(queue_url: str) -> Queue:
+def queue_at(queue_url: str | None) -> Queue:
     """Return the queue with this URL.
 
     Raises:
-        TypeError: The URL isn't a string.
+        TypeError: The URL isn't a string, or it is None.
         ValueError: It isn't the URL of a queue. The message says what to give instead.
     """
-    check_name("queue_url", queue_url or "", _WHAT_TO_DO)
+    if queue_url is None:
+        raise TypeError(f"queue_url is None: {_WHAT_TO_DO}.")
+    check_name("queue_url", queue_url, _WHAT_TO_DO)
     arn = _ARN.fullmatch(queue_url)
     if arn is not None:
         raise ValueError(f"queue_url is a queue's ARN: give its URL, {_url_of(arn)}.")
