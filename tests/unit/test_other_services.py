@@ -81,8 +81,10 @@ def test_which_session() -> None:
     assert settings_for_others(ClientSettings(), own) == ClientSettings(session=own)
     with pytest.raises(TypeError, match="session makes clients for Secrets Manager only"):
         rotation_queue_watched(CredentialsPool(), QUEUE_URL, session=FakeSecretsManager())  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="session is a builtins"):
+    with pytest.raises(TypeError, match="session is a builtins") as info:
         rotation_queue_watched(CredentialsPool(), QUEUE_URL, session=7)  # type: ignore[arg-type]
+    # It would be refused as well.
+    assert "CustomSession" not in str(info.value)
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from aiocredentials import CredentialsPool
 from aiocredentials._eventbridge import watcher
-from unit.fake_sqs import answer
+from aiocredentials.eventbridge import _watched
+from unit import virtual_time
+from unit.fake_sqs import FakeSQS, answer, refusal
 from unit.rotation_world import SPREAD, run, world
 
 
@@ -138,3 +141,27 @@ def test_failures_without_a_code(caplog: pytest.LogCaptureFixture) -> None:
             assert "can't be deleted" in caplog.text
 
     run(main)
+
+
+@pytest.mark.parametrize("length", [0, 3000])
+def test_each_line_names_the_queue(length: int, caplog: pytest.LogCaptureFixture) -> None:
+    """A process may watch two queues, so each line of the log has the URL of its queue, which is cut if it is long."""
+    caplog.set_level(logging.INFO)
+    url = f"https://sqs.eu-west-1.amazonaws.com/123456789012/{'q' * length}-1"
+
+    async def main() -> None:
+        sqs = FakeSQS()
+        sqs.send("junk")
+        sqs.close_takes = 10.0
+        sqs.failures["receive"] = [refusal("AccessDenied")]
+        async with CredentialsPool() as pool, _watched(pool, sqs.endpoint._replace(queue_url=url), 0.0):
+            await asyncio.sleep(30)
+        assert len(caplog.records) == 4
+        for record in caplog.records:
+            text = record.getMessage()
+            assert "https://sqs.eu-west-1.amazonaws.com/123456789012/" in text
+            assert "-1)" in text
+            assert len(text) < 600
+        await asyncio.sleep(10)
+
+    virtual_time.run(main(), seed=0, leave_nothing=True)

@@ -17,7 +17,7 @@ from aiocredentials._eventbridge.renewals import _is_final
 from aiocredentials.errors import AccessDeniedError, ThrottledError
 from aiocredentials.eventbridge import _watched
 from unit.fake_aws import FakeAWS, pool_of
-from unit.fake_sqs import FakeSQS, Stored, label_updated, refusal
+from unit.fake_sqs import QUEUE_URL, FakeSQS, Stored, label_updated, refusal
 from unit.rotation_world import NAME, SPREAD, run, world
 
 if TYPE_CHECKING:
@@ -283,7 +283,7 @@ def test_deletes_that_fail(caplog: pytest.LogCaptureFixture) -> None:
             assert len(its.aws.calls) == 2
             assert its.sqs.messages == []
             assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
-            assert "can't be deleted, so they come again. SQS answered AccessDenied" in caplog.text
+            assert f"can't be deleted, so they come again ({QUEUE_URL}). SQS answered AccessDenied" in caplog.text
             assert its.sqs.opened == 1
 
     run(main)

@@ -19,7 +19,7 @@ from aiocredentials._aws.origins import is_about_credentials
 from aiocredentials._aws.redact import our_call, wire_logs_redacted, without_password
 from aiocredentials._aws.regions import default_region
 from aiocredentials._aws.session import note_refusal, open_session
-from aiocredentials._aws.settings import core_of, is_custom
+from aiocredentials._aws.settings import check_session, core_of, is_custom
 from aiocredentials._loops import loading
 from aiocredentials.errors import LONGEST_SENTENCE, one_line
 
@@ -78,6 +78,7 @@ def settings_for_others(
             "session makes clients for Secrets Manager only: "
             "give an aioboto3.Session or an aiobotocore AioSession, or leave it out."
         )
+    check_session(session, more=", or leave it out")
     if session is None and not is_custom(settings.session):
         session = settings.session
     return replace(settings, session=session, endpoint_url=None)

@@ -46,9 +46,15 @@ def queue_at(queue_url: str | None) -> Queue:
     if arn is not None:
         raise ValueError(f"queue_url is a queue's ARN: give its URL, {_url_of(arn)}.")
 
+    safe_url = without_password(queue_url)
+    host_part = queue_url.partition("//")[2].partition("/")[0]
+    if "@" in host_part:
+        raise ValueError(
+            f"queue_url has a user and a password: give the URL without them, {safe_url!r}. "
+            "AWS credentials come from the session."
+        )
     parts = _split(queue_url)
     if parts is None:
-        safe_url = without_password(queue_url)
         raise ValueError(
             f"queue_url {safe_url!r} isn't the URL of a queue: {_WHAT_TO_DO}, such as {_EXAMPLE}."
         )

@@ -14,6 +14,7 @@ from aiocredentials._aws.other_services import (
     opened_client,
     refusal_in,
 )
+from aiocredentials.errors import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -75,6 +76,11 @@ class Endpoint(NamedTuple):
     queue_url: str
     open_client: Callable[[], AbstractAsyncContextManager[Client]]
     explain: Callable[[Exception], Explanation]
+
+    @property
+    def shown_url(self) -> str:
+        """The queue in messages, because a process may watch several."""
+        return one_line(self.queue_url)
 
 
 def endpoint_of(queue: Queue, settings: ClientSettings) -> Endpoint:
