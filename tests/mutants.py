@@ -71,6 +71,7 @@ ROLE_TESTS = ["test_roles.py", "../server/test_roles.py"]
 AGENT_TESTS = ["test_agent.py", "../server/test_agent.py"]
 ROTATION_QUEUE_TESTS = [
     "test_rotation_queue.py",
+    "test_rotation_queue_answers.py",
     "test_rotation_queue_failures.py",
     "test_rotation_fleet.py",
 ]

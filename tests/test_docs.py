@@ -7,7 +7,7 @@ import json
 import logging
 import re
 import threading
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -15,6 +15,7 @@ from urllib.parse import unquote
 import pytest
 from botocore.session import Session
 
+from aiocredentials import testing
 from aiocredentials._eventbridge import sqs
 from blocks import FENCED, blocks_of, is_as_promised, promised_by, runner
 from integrations.postgres import postgres_server
@@ -110,6 +111,8 @@ def rotation_queue(moto: MotoServer, monkeypatch: pytest.MonkeyPatch) -> dict[st
     """Create the queue of the page, and give the page its address."""
     # moto goes on with a long poll whose client is gone.
     monkeypatch.setattr(sqs, "LONG_POLL", 1)
+    # A second server takes seconds to start.
+    monkeypatch.setattr(testing, "MotoServer", lambda: nullcontext(moto))
     with closing(Session().create_client("sqs", "eu-west-1", endpoint_url=moto.url)) as client:
         client.create_queue(QueueName="rotation-push-rotations-Orders1")
     return {"https://sqs.eu-west-1.amazonaws.com": moto.url}

@@ -8,7 +8,7 @@ end of the TTL only.
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import TYPE_CHECKING
 
 from aiocredentials._arguments import seconds
@@ -21,7 +21,7 @@ from aiocredentials._pool import CredentialsPool
 from aiocredentials._random import random_share
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import Callable
     from datetime import timedelta
 
     import aioboto3
@@ -87,7 +87,8 @@ def rotation_queue_watched(
     Raises:
         TypeError: If an argument has the wrong type.
         ValueError: If an argument can't work: `queue_url` is an ARN or a name, for example.
-        PoolClosedError: When the block begins, if the pool is closed.
+        PoolClosedError: When the block begins, if the pool isn't open yet, or was closed.
+        RuntimeError: When the block begins for the second time: each call returns a block for once.
     """
     _check_pool(pool)
     longest_delay = seconds(spread, "spread", zero=True)
@@ -107,17 +108,35 @@ def _check_pool(pool: object) -> None:
         raise TypeError(f"pool is a {kind}: give a CredentialsPool.")
 
 
-@asynccontextmanager
-async def _watched(
-    pool: CredentialsPool,
-    endpoint: Endpoint,
-    spread: float,
-    rng: Callable[[], float] = random_share,
-) -> AsyncGenerator[None]:
-    store = pool._store
-    renewals = Renewals(store, spread, rng)
-    watcher = Watcher(store, endpoint, renewals, spread=spread, rng=rng)
-    try:
-        yield
-    finally:
-        await watcher.aclose()
+class _watched(AbstractAsyncContextManager[None]):  # noqa: N801 (it is used as a function)
+    """The block in which a queue is read."""
+
+    def __init__(
+        self,
+        pool: CredentialsPool,
+        endpoint: Endpoint,
+        spread: float,
+        rng: Callable[[], float] = random_share,
+    ) -> None:
+        self._pool = pool
+        self._endpoint = endpoint
+        self._spread = spread
+        self._rng = rng
+        self._is_entered = False
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> None:
+        if self._is_entered:
+            raise RuntimeError(
+                "This block can be entered once: call rotation_queue_watched again for another."
+            )
+        self._pool._session.check_open()
+        store = self._pool._store
+        spread = self._spread
+        renewals = Renewals(store, spread, self._rng)
+        watcher = Watcher(store, self._endpoint, renewals, spread=spread, rng=self._rng)
+        self._is_entered = True
+        self._stack.push_async_callback(watcher.aclose)
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()

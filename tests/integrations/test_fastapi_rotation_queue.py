@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -25,10 +26,10 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Collect the pools and queues that are watched, and how many secrets a pool holds meanwhile."""
     facts: list[Any] = []
 
-    def rotation_queue_watched(pool: CredentialsPool, queue_url: str) -> Any:  # noqa: ANN401 (a block)
+    def rotation_queue_watched(pool: CredentialsPool, queue_url: str, *, spread: float) -> Any:  # noqa: ANN401 (a block)
         @asynccontextmanager
         async def block() -> AsyncIterator[None]:
-            facts.append((pool, queue_url, pool.stats().entries))
+            facts.append((pool, queue_url, pool.stats().entries, spread))
             yield
             facts.append((pool, "end", pool.stats().entries))
 
@@ -49,7 +50,7 @@ def test_as_long_as_the_app_runs(watched: list[Any], *, has_own_pool: bool) -> N
         async with own as pool, credentials_lifespan(pool=pool, rotation_queue=QUEUE_URL)(app) as state:
             yield state
 
-    made = credentials_lifespan(session=fake, prefetch=[NAME], rotation_queue=QUEUE_URL)
+    made = credentials_lifespan(session=fake, prefetch=[NAME], rotation_queue=QUEUE_URL, rotation_spread=20)
     app = Starlette(lifespan=lifespan if has_own_pool else made)
     for _ in range(1 if has_own_pool else 2):
         watched.clear()
@@ -57,7 +58,7 @@ def test_as_long_as_the_app_runs(watched: list[Any], *, has_own_pool: bool) -> N
             assert len(watched) == 1
         pool = watched[0][0]
         assert (pool is own) is has_own_pool
-        assert watched == [(pool, QUEUE_URL, 1), (pool, "end", 1)]
+        assert watched == [(pool, QUEUE_URL, 1, 2.0 if has_own_pool else 20), (pool, "end", 1)]
 
 
 def test_without_a_queue(watched: list[Any]) -> None:
@@ -74,6 +75,15 @@ def test_no_url(queue: Any, error: type[Exception]) -> None:  # noqa: ANN401 (a 
     """What isn't the URL of a queue is refused where the lifespan is made."""
     with pytest.raises(error, match="give the queue's URL"):
         credentials_lifespan(rotation_queue=queue)
+
+
+@pytest.mark.parametrize(("spread", "error"), [(-1, ValueError), (301, ValueError), ("2", TypeError)])
+def test_spreads(spread: Any, error: type[Exception]) -> None:  # noqa: ANN401 (a wrong argument)
+    """A spread that can't work is refused where the lifespan is made. The default is that of the watcher."""
+    with pytest.raises(error, match="spread is "):
+        credentials_lifespan(rotation_queue=QUEUE_URL, rotation_spread=spread)
+    ours = inspect.signature(credentials_lifespan).parameters["rotation_spread"]
+    assert ours.default == inspect.signature(eventbridge.rotation_queue_watched).parameters["spread"].default
 
 
 def test_a_queue_that_cannot_be_read(caplog: pytest.LogCaptureFixture) -> None:

@@ -115,6 +115,24 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "    async with asyncio.timeout(LONG_POLL + CALL_SECONDS):",
         "    async with asyncio.timeout(None):",
     ),
+    (
+        "a login page is an empty queue",
+        "_eventbridge/sqs.py",
+        "        _check_empty(answer)\n",
+        "        pass\n",
+    ),
+    (
+        "a refused deletion is silent",
+        "_eventbridge/sqs.py",
+        "        if failed:\n",
+        "        if False:\n",
+    ),
+    (
+        "an answer of an emulator is a failure",
+        "_eventbridge/sqs.py",
+        "(is_of_aws or is_brief)",
+        "is_of_aws",
+    ),
     # _eventbridge/watcher.py
     (
         "a queue that answers at once is asked without a pause",

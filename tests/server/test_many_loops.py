@@ -361,7 +361,7 @@ class TestClosing:
         pool = CredentialsPool(session=FakeSecretsManager({"a": EXPECTED}), policy=None)
         await pool.open()
         looks = iter([None])
-        check = PooledSession._check_open
+        check = PooledSession.check_open
 
         def checked(session: PooledSession) -> None:
             check(session)
@@ -370,7 +370,7 @@ class TestClosing:
                 threads.start()
                 threads.join()
 
-        monkeypatch.setattr(PooledSession, "_check_open", checked)
+        monkeypatch.setattr(PooledSession, "check_open", checked)
         with pytest.raises(PoolClosedError):
             await pool.manager("a").get()
         assert not pool._session.holds_clients

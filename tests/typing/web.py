@@ -74,6 +74,8 @@ app = FastAPI(
 FastAPI(lifespan=credentials_lifespan(lifespan=without_state))
 FastAPI(lifespan=around)
 APIRouter(lifespan=credentials_lifespan(pool=CredentialsPool()))
+FastAPI(lifespan=credentials_lifespan(rotation_queue="https://queues.example/1/rotations", rotation_spread=20))
+FastAPI(lifespan=credentials_lifespan(rotation_queue=None, rotation_spread=timedelta(seconds=20)))
 
 
 @app.get("/users")
@@ -115,3 +117,4 @@ def misuse() -> None:
     database.secret_name = "x"  # type: ignore[misc]
     readiness("prod/database")  # type: ignore[call-arg]
     credentials_lifespan(ttl=60)  # type: ignore[call-arg]
+    credentials_lifespan(rotation_spread="20")  # type: ignore[arg-type]

@@ -29,6 +29,14 @@ def refusal(code: str, operation: str = "ReceiveMessage") -> ClientError:
     return ClientError({"Error": error, "ResponseMetadata": metadata}, operation)  # type: ignore[arg-type]
 
 
+def answer(content_type: str = "", length: str = "", *, status: int = 200, **more: str) -> dict[str, Any]:
+    """Return what botocore makes of an answer without a field that it knows: the status and the headers."""
+    headers = {"content-type": content_type, "content-length": length}
+    headers |= {f"x-amzn-{name}": value for name, value in more.items()}
+    present = {name: value for name, value in headers.items() if value}
+    return {"ResponseMetadata": {"HTTPStatusCode": status, "HTTPHeaders": present, "RetryAttempts": 0}}
+
+
 def label_updated(
     arn: str,
     name: str,
@@ -94,6 +102,7 @@ class FakeSQS:
         self.opened = 0
         self.closed = 0
         self.long_polls = True
+        self.empty: dict[str, Any] = answer("application/x-amz-json-1.0", "2", requestid="1")
         self.hangs = False
         self.close_takes = 0.0
         self._news = asyncio.Event()
@@ -140,7 +149,7 @@ class FakeSQS:
             hidden = [message.visible_at for message in self.messages]
             left = min([end, *hidden]) - loop.time()
             if end <= loop.time():
-                return {}
+                return dict(self.empty)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), left)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from contextlib import nullcontext
 from typing import Any
 
@@ -15,6 +16,8 @@ from aiocredentials import CredentialsPool
 from aiocredentials._aws import chain, models, other_services, transport
 from aiocredentials._aws.other_services import Explanation, Service, explained, opened_client, settings_for_others
 from aiocredentials._aws.settings import ClientSettings, core_of
+from aiocredentials._eventbridge.queue_url import queue_at
+from aiocredentials._eventbridge.sqs import endpoint_of
 from aiocredentials.eventbridge import rotation_queue_watched
 from aiocredentials.testing import FakeSecretsManager
 from unit.fake_sqs import QUEUE_URL, refusal
@@ -78,8 +81,10 @@ def test_which_session() -> None:
     assert settings_for_others(ClientSettings(), own) == ClientSettings(session=own)
     with pytest.raises(TypeError, match="session makes clients for Secrets Manager only"):
         rotation_queue_watched(CredentialsPool(), QUEUE_URL, session=FakeSecretsManager())  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="session is a builtins"):
+    with pytest.raises(TypeError, match="session is a builtins") as info:
         rotation_queue_watched(CredentialsPool(), QUEUE_URL, session=7)  # type: ignore[arg-type]
+    # It would be refused as well.
+    assert "CustomSession" not in str(info.value)
 
 
 @pytest.mark.parametrize(
@@ -120,12 +125,34 @@ async def test_an_endpoint_in_clear() -> None:
             pass
 
 
+async def test_an_endpoint_in_clear_is_warned_of_once() -> None:
+    """A watcher opens a client after each failure, and warns of its endpoint once; another watcher warns again."""
+    pool = CredentialsPool()
+    settings = pool._session.settings
+    service = queue_at("http://queues.example/1/rotations")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(2):
+            endpoint = endpoint_of(service, settings)
+            for _ in range(3):
+                async with endpoint.open_client():
+                    pass
+    assert len([one for one in caught if "isn't encrypted" in str(one.message)]) == 2
+
+
 async def test_a_transport_without_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client whose transport can't be trusted isn't lent."""
     monkeypatch.setattr(other_services, "_new_client", lambda *_: nullcontext(object()))
     with pytest.raises(TypeError, match="doesn't check what it connects to"):
         async with opened_client(SQS, ClientSettings()):
             pytest.fail("it was lent")
+
+
+def said(sentence: str) -> ClientError:
+    """Return an answer of AWS with this sentence."""
+    error = refusal("AccessDenied")
+    error.response["Error"]["Message"] = sentence
+    return error
 
 
 def page(content_type: str, code: str = "502") -> ClientError:
@@ -139,6 +166,8 @@ def page(content_type: str, code: str = "502") -> ClientError:
     ("error", "explanation"),
     [
         (refusal("AccessDenied"), Explanation("AccessDenied", "SQS answered AccessDenied: AWS says no.")),
+        (said("no Allow on this"), Explanation("AccessDenied", "SQS answered AccessDenied: no Allow on this.")),
+        (said(""), Explanation("AccessDenied", "SQS answered AccessDenied.")),
         (page("text/html", "AccessDenied"), "HTTP status 502, and a body that isn't AWS's"),
         (page("application/json"), "HTTP status 502, and a body that isn't AWS's"),
         (page("application/json", "a b"), "HTTP status 502, and a body that isn't AWS's"),
@@ -148,7 +177,7 @@ def page(content_type: str, code: str = "502") -> ClientError:
             "SQS gave no usable answer: ConnectionResetError: Conn",
         ),
     ],
-    ids=["answered", "page", "status", "no code", "credentials", "reset"],
+    ids=["answered", "without an end", "without a word", "page", "status", "no code", "credentials", "reset"],
 )
 def test_explained(error: Exception, explanation: Explanation | str) -> None:
     """An error is explained by AWS's code and sentence, or by what failed, and never by another server's page."""

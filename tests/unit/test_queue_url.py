@@ -65,6 +65,7 @@ def test_an_arn(arn: str, url: str) -> None:
         "https://host/1/a?b",
         "https://host/1/a#b",
         "https://host/1/a b",
+        "https://host/1/a@b",
         "arn:aws:sns:eu-west-1:123456789012:rotations",
     ],
 )
@@ -74,11 +75,14 @@ def test_no_url(text: str) -> None:
         queue_at(text)
 
 
-def test_a_password() -> None:
-    """A URL with a password is refused, and the error leaves it out."""
-    with pytest.raises(ValueError, match="isn't the URL of a queue") as info:
-        queue_at("https://user:mock_password@host/1/a")
+@pytest.mark.parametrize("url", ["https://user:mock_password@host/1/a", "https://user:mock#_password@host/1/a"])
+def test_a_password(url: str) -> None:
+    """A URL with a user and a password is refused for these, and the error leaves them out."""
+    with pytest.raises(ValueError, match="has a user and a password: give the URL without them") as info:
+        queue_at(url)
+    assert "'https://host/1/a'" in str(info.value)
     assert "mock_password" not in str(info.value)
+    assert "user:" not in str(info.value)
 
 
 def test_in_clear() -> None:
@@ -87,7 +91,9 @@ def test_in_clear() -> None:
         queue_at("http://sqs.eu-west-1.amazonaws.com" + PATH)
 
 
-@pytest.mark.parametrize(("value", "error"), [(7, TypeError), (None, ValueError), (" ", ValueError)])
+@pytest.mark.parametrize(
+    ("value", "error"), [(7, TypeError), (None, TypeError), (0, TypeError), ("", ValueError), (" ", ValueError)]
+)
 def test_no_text(value: object, error: type[Exception]) -> None:
     """What isn't a text is refused."""
     with pytest.raises(error, match="give the queue's URL"):

@@ -17,7 +17,7 @@ from aiocredentials._eventbridge.renewals import _is_final
 from aiocredentials.errors import AccessDeniedError, ThrottledError
 from aiocredentials.eventbridge import _watched
 from unit.fake_aws import FakeAWS, pool_of
-from unit.fake_sqs import FakeSQS, Stored, label_updated, refusal
+from unit.fake_sqs import QUEUE_URL, FakeSQS, Stored, label_updated, refusal
 from unit.rotation_world import NAME, SPREAD, run, world
 
 if TYPE_CHECKING:
@@ -283,7 +283,7 @@ def test_deletes_that_fail(caplog: pytest.LogCaptureFixture) -> None:
             assert len(its.aws.calls) == 2
             assert its.sqs.messages == []
             assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
-            assert "can't be deleted, so they come again. SQS answered AccessDenied" in caplog.text
+            assert f"can't be deleted, so they come again ({QUEUE_URL}). SQS answered AccessDenied" in caplog.text
             assert its.sqs.opened == 1
 
     run(main)
@@ -456,6 +456,38 @@ def test_a_pool_that_was_closed() -> None:
         with pytest.raises(PoolClosedError):
             async with _watched(pool, FakeSQS().endpoint, 0.0):
                 pass
+
+    run(main)
+
+
+def test_a_pool_that_is_not_open() -> None:
+    """The block can't begin before the pool is opened. The same block begins afterwards."""
+
+    async def main() -> None:
+        pool = CredentialsPool()
+        block = _watched(pool, FakeSQS().endpoint, 0.0)
+        with pytest.raises(PoolClosedError, match="isn't open yet: use `async with pool:` first"):
+            await block.__aenter__()
+        async with pool, block:
+            pass
+
+    run(main)
+
+
+def test_a_block_that_is_entered_twice() -> None:
+    """A block can be entered once: the second time, the error says to make another."""
+
+    async def main() -> None:
+        sqs = FakeSQS()
+        async with CredentialsPool() as pool:
+            block = _watched(pool, sqs.endpoint, 0.0)
+            async with block:
+                await asyncio.sleep(1)
+                with pytest.raises(RuntimeError, match="can be entered once: call rotation_queue_watched"):
+                    await block.__aenter__()
+                assert sqs.opened == 1
+            with pytest.raises(RuntimeError, match="can be entered once"):
+                await block.__aenter__()
 
     run(main)
 

@@ -19,7 +19,7 @@ from aiocredentials._aws.origins import is_about_credentials
 from aiocredentials._aws.redact import our_call, wire_logs_redacted, without_password
 from aiocredentials._aws.regions import default_region
 from aiocredentials._aws.session import note_refusal, open_session
-from aiocredentials._aws.settings import core_of, is_custom
+from aiocredentials._aws.settings import check_session, core_of, is_custom
 from aiocredentials._loops import loading
 from aiocredentials.errors import LONGEST_SENTENCE, one_line
 
@@ -78,18 +78,30 @@ def settings_for_others(
             "session makes clients for Secrets Manager only: "
             "give an aioboto3.Session or an aiobotocore AioSession, or leave it out."
         )
+    check_session(session, more=", or leave it out")
     if session is None and not is_custom(settings.session):
         session = settings.session
     return replace(settings, session=session, endpoint_url=None)
 
 
 @asynccontextmanager
-async def opened_client(service: Service, settings: ClientSettings) -> AsyncGenerator[Any]:
+async def opened_client(
+    service: Service,
+    settings: ClientSettings,
+    warned: set[str] | None = None,
+) -> AsyncGenerator[Any]:
     """Open a session and a client of a service, for one `async with`.
 
     If AWS refuses the credentials inside of the block, the next session loads them anew. Raises a
     `CredentialsError` if the session can't be opened, and what botocore raises if the client can't.
+
+    Args:
+        service: The service.
+        settings: The settings of a pool for other services.
+        warned: The endpoints for which a warning was issued. Give the same set for each client of
+            one user, who then is warned once.
     """
+    warned = set() if warned is None else warned
     redact = settings.redact_wire_logs
     with wire_logs_redacted(redact=redact), our_call(redact=redact):
         session = await open_session(settings)
@@ -99,7 +111,7 @@ async def opened_client(service: Service, settings: ClientSettings) -> AsyncGene
         if region_name is None:
             region_name = default_region(settings, session).name
         async with _new_client(core, service, region_name) as client:
-            _check(client, settings)
+            _check(client, settings, warned)
             try:
                 yield client
             except Exception as error:
@@ -134,17 +146,39 @@ def _new_client(core: AioSession, service: Service, region_name: str) -> Any:  #
     )
 
 
-def _check(client: Any, settings: ClientSettings) -> None:  # noqa: ANN401 (any service's client)
+def _check(
+    client: Any,  # noqa: ANN401 (any service's client)
+    settings: ClientSettings,
+    warned: set[str],
+) -> None:
     """Warn of an unencrypted endpoint. Raises `TypeError` if the transport can't be trusted."""
     from aiocredentials._aws import transport  # noqa: PLC0415 (imported by now)
 
     transport.transport_of(client)
     endpoint = str(client.meta.endpoint_url)
-    if transport.is_plain(endpoint) and not transport.is_loopback(endpoint):
+    is_in_clear = transport.is_plain(endpoint) and not transport.is_loopback(endpoint)
+    if is_in_clear and endpoint not in warned:
+        warned.add(endpoint)
         safe_url = without_password(endpoint)
         settings.chosen_at.warn(
             f"{safe_url} isn't encrypted: tokens cross the network in clear. Use https."
         )
+
+
+def refusal_in(
+    answer: dict[str, Any],
+    operation: str,
+    *,
+    code: str = "",
+    sentence: str = "",
+) -> ClientError:
+    """Return the error that botocore would raise for the same answer with an error's status.
+
+    Without a code, it says that the answer isn't of AWS.
+    """
+    error = {"Code": code, "Message": sentence}
+    response: Any = {"Error": error, "ResponseMetadata": answer.get("ResponseMetadata", {})}
+    return ClientError(response, operation)
 
 
 def explained(
@@ -170,10 +204,17 @@ def _answered(error: ClientError, service: Service) -> Explanation:
     is_json = "json" in headers.get("content-type", "json")
     if is_json and re.fullmatch(_CODE, code):
         sentence = one_line(str(answer.get("Message") or ""), LONGEST_SENTENCE)
-        return Explanation(code, f"{service.title} answered {code}: {sentence}")
+        reason = f": {sentence}" if sentence else ""
+        return Explanation(code, _ended(f"{service.title} answered {code}{reason}"))
 
     status = metadata.get("HTTPStatusCode")
     text = (
-        f"{service.title} gave no usable answer: HTTP status {status}, and a body that isn't AWS's"
+        f"{service.title} gave no usable answer: HTTP status {status}, and a body that isn't AWS's."
     )
     return Explanation("MalformedResponseError", text)
+
+
+def _ended(text: str) -> str:
+    """Return a text that ends a sentence, because another one may follow: AWS's may have no end."""
+    is_ended = text.endswith((".", "!", "?"))
+    return text if is_ended else f"{text}."

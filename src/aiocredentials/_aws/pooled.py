@@ -76,7 +76,8 @@ class PooledSession:
         """The AWS profile of the settings."""
         return self._settings.profile
 
-    def _check_open(self) -> None:
+    def check_open(self) -> None:
+        """Raise `PoolClosedError` if the pool isn't open."""
         if self._state == "new":
             what = "The pool isn't open yet: use `async with pool:` first."
             raise make_error(PoolClosedError, what)
@@ -85,7 +86,7 @@ class PooledSession:
 
     async def region(self) -> Region:
         """Return the default region of the pool."""
-        self._check_open()
+        self.check_open()
         state = self._loops.get()
         session = await state.of(None).current.session()
         return default_region(self._settings, session)
@@ -98,12 +99,12 @@ class PooledSession:
         role: Role | None = None,
     ) -> AsyncGenerator[Opened]:
         """Lend the shared client of the region and the role."""
-        self._check_open()
+        self.check_open()
         state = self._loops.get().of(role)
         redact = self._settings.redact_wire_logs
         with state.lent(deadline) as clients, our_call(redact=redact):
             # Once more: another thread that closed the pool meanwhile may not have seen this loop.
-            self._check_open()
+            self.check_open()
             try:
                 seconds = seconds_left(deadline)
                 yield await clients.opened(region, seconds)

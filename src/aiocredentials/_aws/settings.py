@@ -75,6 +75,23 @@ def core_of(session: object) -> AioSession:
     return cast("AioSession", getattr(session, "_session", session))
 
 
+def check_session(session: object, *, more: str = "") -> None:
+    """Raise `TypeError` if it is neither None nor a session that can be awaited."""
+    if session is None:
+        return
+    # Of the two kinds of botocore session, boto3's own is the one that can't be awaited.
+    core = core_of(session)
+    get_credentials = getattr(core, "get_credentials", None)
+    if inspect.iscoroutinefunction(get_credentials):
+        return
+
+    cls = type(session)
+    kind = f"{cls.__module__}.{cls.__qualname__}"
+    raise TypeError(
+        f"session is a {kind}: give an aioboto3.Session or an aiobotocore AioSession{more}."
+    )
+
+
 class UserLine(NamedTuple):
     """A line of the user's code, for a warning that is issued while that code doesn't run."""
 
@@ -158,21 +175,8 @@ class ClientSettings:
         raise ValueError(message)
 
     def _check_session(self) -> None:
-        session = self.session
-        if session is None or is_custom(session):
-            return
-        # Of the two kinds of botocore session, boto3's own is the one that can't be awaited.
-        core = core_of(session)
-        get_credentials = getattr(core, "get_credentials", None)
-        if inspect.iscoroutinefunction(get_credentials):
-            return
-
-        cls = type(session)
-        kind = f"{cls.__module__}.{cls.__qualname__}"
-        raise TypeError(
-            f"session is a {kind}: "
-            "give an aioboto3.Session or an aiobotocore AioSession, or a CustomSession."
-        )
+        if not is_custom(self.session):
+            check_session(self.session, more=", or a CustomSession")
 
     def _check_config(self) -> None:
         config = self.config

@@ -32,21 +32,29 @@ class Queue(NamedTuple):
     """None if the host doesn't say, as that of an emulator doesn't."""
 
 
-def queue_at(queue_url: str) -> Queue:
+def queue_at(queue_url: str | None) -> Queue:
     """Return the queue with this URL.
 
     Raises:
-        TypeError: The URL isn't a string.
+        TypeError: The URL isn't a string, or it is None.
         ValueError: It isn't the URL of a queue. The message says what to give instead.
     """
-    check_name("queue_url", queue_url or "", _WHAT_TO_DO)
+    if queue_url is None:
+        raise TypeError(f"queue_url is None: {_WHAT_TO_DO}.")
+    check_name("queue_url", queue_url, _WHAT_TO_DO)
     arn = _ARN.fullmatch(queue_url)
     if arn is not None:
         raise ValueError(f"queue_url is a queue's ARN: give its URL, {_url_of(arn)}.")
 
+    safe_url = without_password(queue_url)
+    host_part = queue_url.partition("//")[2].partition("/")[0]
+    if "@" in host_part:
+        raise ValueError(
+            f"queue_url has a user and a password: give the URL without them, {safe_url!r}. "
+            "AWS credentials come from the session."
+        )
     parts = _split(queue_url)
     if parts is None:
-        safe_url = without_password(queue_url)
         raise ValueError(
             f"queue_url {safe_url!r} isn't the URL of a queue: {_WHAT_TO_DO}, such as {_EXAMPLE}."
         )

@@ -7,7 +7,14 @@ import math
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
-from aiocredentials._aws.other_services import Explanation, Service, explained, opened_client
+from aiocredentials._aws.other_services import (
+    Explanation,
+    Service,
+    explained,
+    opened_client,
+    refusal_in,
+)
+from aiocredentials.errors import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -38,6 +45,9 @@ _ADVICE = {
         "kms:Decrypt on the queue's key, if it has one of your own."
     ),
     "NoQueue": "Create the queue, or correct its URL.",
+    "MalformedResponseError": (
+        "Look at what answers the queue's URL: a proxy or a login page, for example."
+    ),
 }
 
 
@@ -67,6 +77,11 @@ class Endpoint(NamedTuple):
     open_client: Callable[[], AbstractAsyncContextManager[Client]]
     explain: Callable[[Exception], Explanation]
 
+    @property
+    def shown_url(self) -> str:
+        """The queue in messages, because a process may watch several."""
+        return one_line(self.queue_url)
+
 
 def endpoint_of(queue: Queue, settings: ClientSettings) -> Endpoint:
     """Return the endpoint of a queue, asked with the session and the settings of a pool."""
@@ -77,9 +92,11 @@ def endpoint_of(queue: Queue, settings: ClientSettings) -> Endpoint:
         region_name=queue.region_name,
         read_timeout=LONG_POLL + CALL_SECONDS,
     )
+    # Each failure is followed by a new client, and a warning each time would be noise.
+    warned: set[str] = set()
     return Endpoint(
         queue.url,
-        partial(opened_client, service, settings),
+        partial(opened_client, service, settings, warned),
         partial(_explained, service, settings),
     )
 
@@ -98,7 +115,7 @@ def _explained(service: Service, settings: ClientSettings, error: Exception) -> 
 async def received(client: Client, queue_url: str, *, longest_delay: float) -> list[Message]:
     """Wait for messages, at most `LONG_POLL` seconds. Needs sqs:ReceiveMessage.
 
-    Raises what botocore raises, and `TimeoutError`.
+    Raises what botocore raises, `TimeoutError`, and `ClientError` for an answer that isn't of SQS.
 
     Args:
         client: A client of SQS.
@@ -113,7 +130,25 @@ async def received(client: Client, queue_url: str, *, longest_delay: float) -> l
             WaitTimeSeconds=LONG_POLL,
             VisibilityTimeout=_VISIBILITY + math.ceil(longest_delay),
         )
+    if "Messages" not in answer:
+        _check_empty(answer)
     return list(_messages_in(answer))
+
+
+def _check_empty(answer: Answer) -> None:
+    """Raise `ClientError` if an answer without messages isn't of SQS, which answers `{}`.
+
+    botocore makes the same of a page of HTML, and of no body at all, so the headers decide. Those
+    of emulators differ: JSON is enough, unless it is longer than `{}` and no header is AWS's.
+    """
+    metadata: Answer = answer.get("ResponseMetadata", {})
+    headers: dict[str, str] = metadata.get("HTTPHeaders", {})
+    content_type = headers.get("content-type", "")
+    is_of_aws = "x-amz-json" in content_type or "x-amzn-requestid" in headers
+    is_brief = headers.get("content-length", "2") == "2"
+    if "json" in content_type and (is_of_aws or is_brief):
+        return
+    raise refusal_in(answer, "ReceiveMessage")
 
 
 def _messages_in(answer: Answer) -> Iterator[Message]:
@@ -124,7 +159,8 @@ def _messages_in(answer: Answer) -> Iterator[Message]:
 async def delete(client: Client, queue_url: str, receipts: Sequence[str]) -> None:
     """Delete messages. Needs sqs:DeleteMessage.
 
-    A message that SQS doesn't delete comes again. Raises what botocore raises, and `TimeoutError`.
+    A message that SQS doesn't delete comes again. Raises what botocore raises, `TimeoutError`, and
+    `ClientError` for an answer that isn't of SQS, or that names a message which isn't deleted.
     """
     for first in range(0, len(receipts), MOST_MESSAGES):
         batch = receipts[first : first + MOST_MESSAGES]
@@ -132,4 +168,12 @@ async def delete(client: Client, queue_url: str, receipts: Sequence[str]) -> Non
             {"Id": str(number), "ReceiptHandle": receipt} for number, receipt in enumerate(batch)
         ]
         async with asyncio.timeout(CALL_SECONDS):
-            await client.delete_message_batch(QueueUrl=queue_url, Entries=entries)
+            answer = await client.delete_message_batch(QueueUrl=queue_url, Entries=entries)
+        # SQS answers both lists, also if they are empty.
+        if "Successful" not in answer and "Failed" not in answer:
+            raise refusal_in(answer, "DeleteMessageBatch")
+        failed: list[dict[str, str]] = answer.get("Failed") or []
+        if failed:
+            code = failed[0].get("Code", "")
+            sentence = failed[0].get("Message", "")
+            raise refusal_in(answer, "DeleteMessageBatch", code=code, sentence=sentence)

@@ -69,13 +69,14 @@ class Watcher:
         self._spread = spread
         self._rng = rng
         self._failures = 0
+        shown = endpoint.shown_url
         self._reading = _Log(
-            failed="The rotation queue can't be read, so only the TTL refreshes values",
-            succeeded="The rotation queue is read again",
+            failed=f"The rotation queue can't be read, so only the TTL refreshes values ({shown})",
+            succeeded=f"The rotation queue is read again ({shown})",
         )
         self._deleting = _Log(
-            failed="Messages in the rotation queue can't be deleted, so they come again",
-            succeeded="Messages in the rotation queue are deleted again",
+            failed=f"Messages in the rotation queue can't be deleted, so they come again ({shown})",
+            succeeded=f"Messages in the rotation queue are deleted again ({shown})",
         )
         self._has_warned_of_junk = False
         self._is_ending = False
@@ -169,7 +170,8 @@ class Watcher:
                 logger.warning(
                     "A message in the rotation queue isn't an event of Secrets Manager, or is in "
                     "another form. Such messages are left to the queue's redrive policy: look at "
-                    "its dead-letter queue, and at the rules and topics that send to it."
+                    "its dead-letter queue, and at the rules and topics that send to it (%s).",
+                    self._endpoint.shown_url,
                 )
 
     async def _act(self, understood: list[tuple[SecretChange, str]]) -> None:
@@ -206,7 +208,11 @@ class Watcher:
             except asyncio.CancelledError as error:
                 cancelled = error
         if pending:
-            logger.warning("The rotation queue's client didn't close within %g s.", CLOSE_SECONDS)
+            logger.warning(
+                "The rotation queue's client didn't close within %g s (%s).",
+                CLOSE_SECONDS,
+                self._endpoint.shown_url,
+            )
         if cancelled is not None:
             raise cancelled
 

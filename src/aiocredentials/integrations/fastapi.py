@@ -44,6 +44,7 @@ __all__ = [
 ]
 
 AppState: TypeAlias = Mapping[str, Any]
+_Watch: TypeAlias = Callable[[CredentialsPool], AbstractAsyncContextManager[None]]
 Lifespan: TypeAlias = Callable[[Any], AbstractAsyncContextManager[AppState | None]]
 
 logger = logging.getLogger("aiocredentials")
@@ -74,6 +75,7 @@ def credentials_lifespan(
     lifespan: Lifespan | None = None,
     pool: CredentialsPool | None = None,
     rotation_queue: str | None = None,
+    rotation_spread: float | timedelta = 2.0,
     **settings: Unpack[PoolSettings],
 ) -> Callable[[Any], AbstractAsyncContextManager[CredentialsState]]:
     """Return a lifespan for an app or an `APIRouter`, with a credentials pool for all requests.
@@ -98,13 +100,15 @@ def credentials_lifespan(
         rotation_queue: The URL of an SQS queue with events of rotations, which is read as long as
             the app runs: see `aiocredentials.eventbridge`. Each process needs its own. It needs
             sqs:ReceiveMessage and sqs:DeleteMessage.
+        rotation_spread: Each fetch that an event causes begins after a random delay of at most so
+            many seconds (or a `timedelta`), from 0 to 300. Without `rotation_queue`, it isn't used.
         settings: The arguments of `CredentialsPool`.
 
     Raises:
         TypeError: A setting has a wrong type, or `lifespan` is an async generator function without
             `@asynccontextmanager`.
         ValueError: A setting can't work, or there are both a pool and settings. `rotation_queue`
-            isn't the URL of a queue.
+            isn't the URL of a queue, or `rotation_spread` is longer than 300 seconds.
         ExceptionGroup: At the startup, `prefetch` failed. The pool is closed after each error.
         RuntimeError: At the startup, the app's own lifespan yields a name of `CredentialsState`.
         Exception: At the startup, the app's own lifespan raises it.
@@ -116,7 +120,9 @@ def credentials_lifespan(
     elif settings:
         names = ", ".join(settings)
         raise ValueError(f"pool= has settings of its own: give {names} to the pool instead.")
-    watch = None if rotation_queue is None else _queue_watcher(rotation_queue)
+    watch: _Watch | None = None
+    if rotation_queue is not None:
+        watch = _queue_watcher(rotation_queue, rotation_spread)
 
     @asynccontextmanager
     async def opened(app: object) -> AsyncGenerator[CredentialsState]:
@@ -137,21 +143,19 @@ def credentials_lifespan(
     return opened
 
 
-def _queue_watcher(
-    queue_url: str,
-) -> Callable[[CredentialsPool], AbstractAsyncContextManager[None]]:
+def _queue_watcher(queue_url: str, spread: float | timedelta) -> _Watch:
     """Return a function that makes the block in which the queue is read.
 
-    Raises `TypeError` or `ValueError` now if it isn't the URL of a queue.
+    Raises `TypeError` or `ValueError` now if an argument can't work.
     """
     # Few apps need this module. It is imported here, and not in the event loop.
     from aiocredentials.eventbridge import rotation_queue_watched  # noqa: PLC0415
 
-    # It checks the URL. This pool is never opened, and the block isn't entered.
-    rotation_queue_watched(CredentialsPool(), queue_url)
+    # It checks the arguments. This pool is never opened, and the block isn't entered.
+    rotation_queue_watched(CredentialsPool(), queue_url, spread=spread)
 
     def watch(pool: CredentialsPool) -> AbstractAsyncContextManager[None]:
-        return rotation_queue_watched(pool, queue_url)
+        return rotation_queue_watched(pool, queue_url, spread=spread)
 
     return watch
 
