@@ -72,6 +72,7 @@ AGENT_TESTS = ["test_agent.py", "../server/test_agent.py"]
 ROTATION_QUEUE_TESTS = [
     "test_rotation_queue.py",
     "test_rotation_queue_failures.py",
+    "test_rotation_flights.py",
     "test_rotation_fleet.py",
 ]
 # A file that isn't here has the tests of the cache.

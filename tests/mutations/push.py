@@ -46,6 +46,24 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "    return [key for key in related if key.region_name == region_name]",
         "    return related",
     ),
+    (
+        "a first fetch may keep the version from before the event",
+        "_eventbridge/renewals.py",
+        "        if self._is_being_fetched(change, now):",
+        "        if False:",
+    ),
+    (
+        "a value of a secret that was deleted meanwhile is kept",
+        "_eventbridge/renewals.py",
+        "            self._store.cache.invalidate(marks=[mark])",
+        "            pass",
+    ),
+    (
+        "an event waits for a fetch without end",
+        "_eventbridge/renewals.py",
+        "            if now() >= end:",
+        "            if False:",
+    ),
     # _eventbridge/events.py
     (
         "deep nesting breaks the watcher",

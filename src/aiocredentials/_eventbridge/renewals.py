@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiocredentials._eventbridge.events import Kind, account_in
-from aiocredentials._held import held_under, held_version, keys_of, lifetime_of, renew
-from aiocredentials._identifiers import same_secret
+from aiocredentials._held import (
+    held_under,
+    held_version,
+    is_being_fetched,
+    keys_of,
+    lifetime_of,
+    renew,
+)
+from aiocredentials._identifiers import may_be_the_same, same_secret
 from aiocredentials.errors import CredentialsError, PoolClosedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine, Iterable
 
     from aiocredentials._aws.requests import SecretRequest
     from aiocredentials._eventbridge.events import SecretChange
@@ -24,6 +32,11 @@ logger = logging.getLogger("aiocredentials")
 
 # So many events are remembered, to log each failed rotation once.
 _MOST_EVENTS = 64
+
+# Seconds. How often it is looked whether a fetch has ended, because it may run in another thread;
+# and for how long, because a message comes again after half a minute.
+_LOOK_SECONDS = 0.1
+_LONGEST_LOOK = 30.0
 
 
 class _Waiting(NamedTuple):
@@ -65,14 +78,44 @@ class Renewals:
         if change.kind is Kind.OTHER:
             return []
         keys = self._keys_of(change)
-        held = [one for one in held_under(self._store, keys) if _is_meant(change, one)]
+        held = self._held_of(change, keys)
         if change.kind is Kind.FAILED:
             self._warn(change, held)
             return []
         if change.kind is Kind.GONE:
             self._forget(change, keys, held)
             return []
-        return self._refresh(change, held)
+
+        refreshes = self._refresh(change, held)
+        now = self._store.cache.clock()
+        if self._is_being_fetched(change, now):
+            task = self._begun(self._refresh_after_fetches(change, now))
+            refreshes.append(task)
+        return refreshes
+
+    def _held_of(self, change: SecretChange, keys: list[SecretRequest]) -> list[Held]:
+        return [one for one in held_under(self._store, keys) if _is_meant(change, one)]
+
+    def _is_being_fetched(self, change: SecretChange, before: float) -> bool:
+        return is_being_fetched(self._store, partial(_may_concern, change), before)
+
+    async def _refresh_after_fetches(self, change: SecretChange, before: float) -> bool:
+        """Act on an event when the fetches from before it have ended: they may bring old values.
+
+        Return whether the event is handled: not if a fetch takes so long that SQS delivers the
+        message again.
+        """
+        now = asyncio.get_running_loop().time
+        end = now() + _LONGEST_LOOK
+        while self._is_being_fetched(change, before):
+            if now() >= end:
+                return False
+            await asyncio.sleep(_LOOK_SECONDS)
+
+        refreshes = self._refresh(change, self._held_of(change, self._keys_of(change)))
+        if refreshes:
+            await asyncio.wait(refreshes)
+        return all_have_succeeded(refreshes)
 
     def _keys_of(self, change: SecretChange) -> list[SecretRequest]:
         keys: list[SecretRequest] = []
@@ -93,6 +136,10 @@ class Renewals:
         by_name = [one.key for one in held if _is_same_secret(change, one)]
         for key in {*by_arn, *by_name}:
             self._store.invalidate(key)
+        if self._is_being_fetched(change, self._store.cache.clock()):
+            # What these fetches bring isn't kept. Readers that wait for them get it.
+            mark = (change.arn or change.name, change.region)
+            self._store.cache.invalidate(marks=[mark])
 
     def _refresh(self, change: SecretChange, held: list[Held]) -> list[asyncio.Task[bool]]:
         refreshes: dict[SecretRequest, asyncio.Task[bool]] = {}
@@ -110,16 +157,17 @@ class Renewals:
         waiting = self._waiting.get(key)
         if waiting is None:
             wanted: set[str | None] = set()
-            task = asyncio.create_task(
-                self._refresh_later(key, wanted),
-                name="aiocredentials.rotation_queue_watched: refresh",
-            )
+            task = self._begun(self._refresh_later(key, wanted))
             waiting = _Waiting(task, wanted)
             self._waiting[key] = waiting
-            self.tasks.add(task)
-            task.add_done_callback(self.tasks.discard)
         waiting.wanted.add(version_id)
         return waiting.task
+
+    def _begun(self, work: Coroutine[Any, Any, bool]) -> asyncio.Task[bool]:
+        task = asyncio.create_task(work, name="aiocredentials.rotation_queue_watched: refresh")
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
 
     async def _refresh_later(self, key: SecretRequest, wanted: set[str | None]) -> bool:
         try:
@@ -168,6 +216,32 @@ class Renewals:
         )
 
 
+def all_have_succeeded(refreshes: Iterable[asyncio.Task[bool]]) -> bool:
+    """Return whether all refreshes have ended, and none of them need be repeated."""
+    return all(map(_has_succeeded, refreshes))
+
+
+def _has_succeeded(task: asyncio.Task[bool]) -> bool:
+    if task.cancelled() or task.exception() is not None:
+        return False
+    return task.result()
+
+
+def _may_concern(change: SecretChange, key: SecretRequest) -> bool:
+    """Return whether an event may concern a key whose value isn't known yet.
+
+    If it doesn't after all, that costs no fetch, because the value is looked at when it is known.
+    """
+    if key.region_name != change.region or not _is_under_label(change, key):
+        return False
+    identifiers = (change.arn, change.name)
+    return any(one is not None and may_be_the_same(one, key.secret_name) for one in identifiers)
+
+
+def _is_under_label(change: SecretChange, key: SecretRequest) -> bool:
+    return key.version_id is None and key.version_stage in change.labels
+
+
 def _is_meant(change: SecretChange, held: Held) -> bool:
     """Return whether a value belongs to the secret of an event, or to one of the same name.
 
@@ -184,9 +258,8 @@ def _is_same_secret(change: SecretChange, held: Held) -> bool:
 
 
 def _is_concerned(change: SecretChange, held: Held) -> bool:
-    """Return whether a label of the event leads to the value, and to another version by now."""
-    key = held.key
-    if key.version_id is not None or key.version_stage not in change.labels:
+    """Return whether a label of the event selects the value, and its version isn't current."""
+    if not _is_under_label(change, held.key):
         return False
     return held.secret.version_id != change.version_id
 

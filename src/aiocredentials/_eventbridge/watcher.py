@@ -12,6 +12,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from aiocredentials._eventbridge.events import read
+from aiocredentials._eventbridge.renewals import all_have_succeeded
 from aiocredentials._eventbridge.sqs import delete, received
 from aiocredentials._loops import cancelled_inside, is_cancelled, running_loop
 
@@ -178,7 +179,7 @@ class Watcher:
         refreshes = [task for tasks, _ in acting for task in tasks]
         if refreshes:
             await asyncio.wait(refreshes)
-        handled = [receipt for tasks, receipt in acting if all(map(_has_succeeded, tasks))]
+        handled = [receipt for tasks, receipt in acting if all_have_succeeded(tasks)]
         client = self._client
         # A closed pool holds nothing, so each event seems not to concern it.
         if not handled or client is None or self._store.cache.closed:
@@ -209,13 +210,6 @@ class Watcher:
             logger.warning("The rotation queue's client didn't close within %g s.", CLOSE_SECONDS)
         if cancelled is not None:
             raise cancelled
-
-
-def _has_succeeded(task: asyncio.Task[bool]) -> bool:
-    """Return whether a refresh has ended, and needn't be repeated."""
-    if task.cancelled() or task.exception() is not None:
-        return False
-    return task.result()
 
 
 class _PoolEnd:
