@@ -59,6 +59,18 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "            pass",
     ),
     (
+        "an answer that is older than the event handles it",
+        "_eventbridge/renewals.py",
+        "            return not self._is_old(key)",
+        "            return True",
+    ),
+    (
+        "an old event comes again without end",
+        "_eventbridge/renewals.py",
+        "        if known is not None and known.time >= newest.time:",
+        "        if False:",
+    ),
+    (
         "an event waits for a fetch without end",
         "_eventbridge/renewals.py",
         "            if now() >= end:",

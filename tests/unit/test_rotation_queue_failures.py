@@ -49,7 +49,6 @@ def test_a_refresh_that_fails(code: str, fetches: int) -> None:
 
 def test_which_failures_are_final() -> None:
     """A permanent failure would come again with the message, so it is final. A closed pool has handled nothing."""
-    assert _is_final(None)
     assert _is_final(AccessDeniedError("no"))
     for error in (ThrottledError("slow"), PoolClosedError("closed"), RuntimeError("of another library")):
         assert not _is_final(error)

@@ -21,6 +21,7 @@ from aiocredentials.errors import CredentialsError, PoolClosedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
+    from datetime import datetime
 
     from aiocredentials._aws.requests import SecretRequest
     from aiocredentials._eventbridge.events import SecretChange
@@ -32,6 +33,8 @@ logger = logging.getLogger("aiocredentials")
 
 # So many events are remembered, to log each failed rotation once.
 _MOST_EVENTS = 64
+# Of so many values the newest event is remembered. A message that comes again adds its own.
+_MOST_VALUES = 1024
 
 # Seconds. How often it is looked whether a fetch has ended, because it may run in another thread;
 # and for how long, because a message comes again after half a minute.
@@ -47,8 +50,20 @@ class _Waiting(NamedTuple):
     """The versions that the events have named; None for an event that names none."""
 
 
+class _Newest(NamedTuple):
+    """The newest event of a value that has named a version."""
+
+    time: datetime
+    version_id: str
+
+
 class Renewals:
     """Acts on events: finds the cached values that an event concerns, and refreshes them.
+
+    An answer may be older than the event: that of a replica that lags, or of a cache on the way.
+    So the newest event of a value decides, because events come in any order. If the value isn't
+    the version that this event names, and was created before it, no event of the value is handled.
+    A value that was created later is newer than the event, so an old event is handled.
 
     Args:
         store: The store of the pool.
@@ -69,6 +84,7 @@ class Renewals:
         self.tasks: set[asyncio.Task[bool]] = set()
         """The refreshes that haven't ended. If one is cancelled, its fetch continues."""
         self._failed_rotations: dict[str, None] = {}
+        self._newest: dict[SecretRequest, _Newest] = {}
 
     def act(self, change: SecretChange) -> list[asyncio.Task[bool]]:
         """Act on an event; return the refreshes to wait for.
@@ -145,12 +161,38 @@ class Renewals:
         refreshes: dict[SecretRequest, asyncio.Task[bool]] = {}
         for one in held:
             key = one.renewal_key
+            if _is_under_label(change, key):
+                self._note(change, key)
             if not _is_same_secret(change, one):
                 # The secret was deleted, and another one has its name now.
                 self._store.invalidate(one.key)
             elif _is_concerned(change, one):
                 refreshes[key] = self._joined(key, change.version_id)
         return list(refreshes.values())
+
+    def _note(self, change: SecretChange, key: SecretRequest) -> None:
+        """Remember an event if it is the newest one of a value."""
+        if change.time is None or change.version_id is None:
+            return
+        known = self._newest.pop(key, None)
+        newest = _Newest(change.time, change.version_id)
+        if known is not None and known.time >= newest.time:
+            newest = known
+        self._newest[key] = newest
+        if len(self._newest) > _MOST_VALUES:
+            oldest = next(iter(self._newest))
+            del self._newest[oldest]
+
+    def _is_old(self, key: SecretRequest) -> bool:
+        """Return whether a value is older than the newest event of it."""
+        newest = self._newest.get(key)
+        secret = held_version(self._store, key)
+        if newest is None or secret is None or secret.version_id == newest.version_id:
+            return False
+        created_at = secret.created_at
+        # A time without a zone, of a client that isn't AWS's, can't be compared.
+        is_known = created_at is not None and created_at.tzinfo is not None
+        return is_known and created_at < newest.time
 
     def _joined(self, key: SecretRequest, version_id: str | None) -> asyncio.Task[bool]:
         """Return the refresh of a key that hasn't begun yet; make one if there is none."""
@@ -183,7 +225,9 @@ class Renewals:
             error = await renew(self._store, key, lifetime)
         except PoolClosedError as closed:
             error = closed
-        # The pool has logged a failure.
+        if error is None:
+            return not self._is_old(key)
+        # The pool has logged the failure.
         return _is_final(error)
 
     def _lifetime_of_other(self, key: SecretRequest, wanted: set[str | None]) -> Lifetime | None:
@@ -264,10 +308,8 @@ def _is_concerned(change: SecretChange, held: Held) -> bool:
     return held.secret.version_id != change.version_id
 
 
-def _is_final(error: Exception | None) -> bool:
-    """Return whether a refresh needn't be repeated: it has succeeded, or would fail again."""
-    if error is None:
-        return True
+def _is_final(error: Exception) -> bool:
+    """Return whether a refresh that failed needn't be repeated, because it would fail again."""
     if isinstance(error, PoolClosedError) or not isinstance(error, CredentialsError):
         return False
     return not error.transient
