@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from weakref import WeakSet
 
 from aiocredentials._aws.gateway import Gateway
+from aiocredentials._aws.settings import is_custom
 from aiocredentials._cache import HIT, STALE, AsyncCache, Reader
 from aiocredentials._identifiers import identifiers
 from aiocredentials._loops import bookkeeping, forgetting, loading
@@ -152,6 +153,8 @@ class SecretStore:
             notify=self.reporter,
         )
         self.is_pooled = pooled
+        self.is_custom = False
+        """Whether the clients are those of a `CustomSession`, which may have caches."""
         self._source = source
         self._default: Region | None = None
         self._reading: WeakSet[Reading] = WeakSet()
@@ -306,6 +309,7 @@ class PooledStore(SecretStore):
             listener=listener,
             clock=clock,
         )
+        self.is_custom = is_custom(session.settings.session)
         if replica_regions != ():
             # Most pools have none, and need none of its modules.
             with loading:

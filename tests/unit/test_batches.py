@@ -157,3 +157,92 @@ async def test_an_exact_arn_goes_before_a_partial_one() -> None:
             assert await pool.manager(attacker.arn, decode=str).get() == "attacker"
             assert await pool.manager("prod/db", decode=str).get() == "victim"
             assert len(fake.calls) == calls
+
+
+class CachingClient:
+    """A client of a `CustomSession`, with a cache that also answers batches."""
+
+    def __init__(self, values: dict[str, str]) -> None:
+        self.values = values
+        self.calls: list[str] = []
+        self.error: Exception | None = None
+        self._cached: dict[str, Any] = {}
+
+    def _answer(self, name: str, *, fresh: bool = False) -> Any:  # noqa: ANN401 (botocore's)
+        if fresh or name not in self._cached:
+            (self._cached[name],) = page([name], None)["SecretValues"]
+            self._cached[name]["SecretString"] = self.values[name]
+        return self._cached[name]
+
+    async def get_secret_value(self, **parameters: str) -> Any:  # noqa: ANN401 (botocore's)
+        """Answer, from the cache perhaps."""
+        self.calls.append(f"get {parameters['SecretId']}")
+        return self._answer(parameters["SecretId"])
+
+    async def refresh_secret_value(self, **parameters: str) -> Any:  # noqa: ANN401 (botocore's)
+        """Answer past the cache."""
+        self.calls.append(f"refresh {parameters['SecretId']}")
+        return self._answer(parameters["SecretId"], fresh=True)
+
+    async def batch_get_secret_value(self, **parameters: Any) -> Any:  # noqa: ANN401 (botocore's)
+        """Answer, from the cache perhaps."""
+        self.calls.append(f"batch {' '.join(parameters['SecretIdList'])}")
+        if self.error is not None:
+            raise self.error
+        return {"SecretValues": [self._answer(name) for name in parameters["SecretIdList"]], "Errors": []}
+
+
+class CachingSession:
+    """A session of such a client."""
+
+    region_name = "us-east-1"
+
+    def __init__(self, client: CachingClient) -> None:
+        self.client = client
+
+    @asynccontextmanager
+    async def secretsmanager_client(self, region_name: str) -> AsyncIterator[Any]:
+        """Lend the client."""
+        del region_name
+        yield self.client
+
+
+async def test_a_client_with_a_cache() -> None:
+    """After an invalidation, `prefetch` asks past the client's cache, and for no other secret singly."""
+    client = CachingClient(dict(GOOD))
+    async with CredentialsPool(session=CachingSession(client)) as pool:
+        await pool.prefetch("good1")
+        client.values["good1"] = "new"
+        pool.manager("good1").invalidate()
+        await pool.prefetch(*GOOD)
+        assert await pool.manager("good1", decode=str).get() == "new"
+        assert client.calls == ["batch good1", "batch good2", "refresh good1"]
+
+        client.calls.clear()
+        pool.manager("good1").invalidate()
+        await pool.prefetch(*GOOD)
+        assert client.calls == ["refresh good1"]
+
+
+async def test_a_client_with_a_cache_whose_batch_fails() -> None:
+    """The secrets that are asked singly don't fail with the batch."""
+    client = CachingClient(dict(GOOD))
+    async with CredentialsPool(session=CachingSession(client)) as pool:
+        await pool.prefetch("good1")
+        pool.manager("good1").invalidate()
+        client.calls.clear()
+        client.error = answered("InternalServiceError", 500)
+        with pytest.raises(ExceptionGroup) as caught:
+            await pool.prefetch(*GOOD)
+        assert [error.secret_name for error in caught.value.exceptions] == ["good2"]  # type: ignore[attr-defined]
+        assert client.calls == ["batch good2", "refresh good1"]
+
+
+async def test_aws_own_sessions_ask_batches() -> None:
+    """A client without a cache of its own is asked for a batch, also after an invalidation."""
+    fake = FakeSecretsManager(dict(GOOD))
+    async with CredentialsPool(session=fake) as pool:
+        pool._store.is_custom = False
+        pool.manager("good1").invalidate()
+        await pool.prefetch(*GOOD)
+        assert [call.operation for call in fake.calls] == ["BatchGetSecretValue"]

@@ -191,8 +191,9 @@ class Renewals:
             return False
         created_at = secret.created_at
         # A time without a zone, of a client that isn't AWS's, can't be compared.
-        is_known = created_at is not None and created_at.tzinfo is not None
-        return is_known and created_at < newest.time
+        if created_at is None or created_at.tzinfo is None:
+            return False
+        return created_at < newest.time
 
     def _joined(self, key: SecretRequest, version_id: str | None) -> asyncio.Task[bool]:
         """Return the refresh of a key that hasn't begun yet; make one if there is none."""
