@@ -101,20 +101,38 @@ class _Prefetch:
         self._waiting: dict[str | None, list[SecretRequest]] = {}
         """By region: the requests that don't fill a batch yet."""
         self._begun: list[tuple[SecretRequest, Flight[Secret]]] = []
-        """The flights that this prefetch began."""
+        """The flights of the current round that this prefetch began."""
         self._under_way: list[SecretRequest] = []
         """The requests that another caller's fetch answers."""
         self._handled = 0
 
     async def run(self, secret_names: Sequence[str]) -> None:
-        flights = self._store.cache.flights
-        flights.check_open()
-        asked = flights.invalidations.count
+        self._store.cache.flights.check_open()
         names = list(dict.fromkeys(secret_names))
+        left = names
+        while left:
+            left = await self._fetch_all(left)
+        self._raise_failures(len(names))
+
+    async def _fetch_all(self, names: Sequence[str]) -> list[str]:
+        """Fetch, and return the names that must be fetched again.
+
+        Their fetches were ended by `forget()`. They are fetched in batches again, because each
+        reader would fetch its secret singly, one after the other.
+        """
+        flights = self._store.cache.flights
+        asked = flights.invalidations.count
+        self._begun = []
+        self._under_way = []
+        self._waiting = {}
         await self._begin_all(names)
 
+        forgotten: list[str] = []
         for request, flight in self._begun:
-            if not self._is_stored(request, flight):
+            await flights.wait(flight)
+            if flights.is_forgotten(flight):
+                forgotten.append(request.secret_name)
+            elif not self._is_stored(request, flight):
                 with self._collected():
                     await self._reader(request).result_of(flight, asked)
             await self._let_others_run()
@@ -123,7 +141,7 @@ class _Prefetch:
             with self._collected():
                 await self._reader(request).get()
             await self._let_others_run()
-        self._raise_failures(len(names))
+        return forgotten
 
     async def _let_others_run(self) -> None:
         """Let other tasks run now and then."""

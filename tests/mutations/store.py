@@ -118,6 +118,12 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "                waiting.appendleft(request)",
     ),
     (
+        "after forget, a prefetch fetches one secret after the other",
+        "_prefetch.py",
+        "            if flights.is_forgotten(flight):",
+        "            if False:",
+    ),
+    (
         "a throttled batch fails the prefetch",
         "_prefetch.py",
         "            if throttled:\n",
