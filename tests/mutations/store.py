@@ -118,6 +118,18 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "                waiting.appendleft(request)",
     ),
     (
+        "after an invalidation, each new manager without a cache asks past caches",
+        "_store.py",
+        "        return NoReader(self.cache.flights.invalidations.count)",
+        "        return NoReader(0)",
+    ),
+    (
+        "after forget, a cache on the way answers a manager without one of its own",
+        "_store.py",
+        "NoReader(-1)",
+        "None",
+    ),
+    (
         "after forget, a prefetch fetches one secret after the other",
         "_prefetch.py",
         "            if flights.is_forgotten(flight):",

@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from aiocredentials import CredentialsError, CredentialsPool
 from aiocredentials.testing import FakeSecretsManager
+from unit.caching_client import CachingClient, CachingSession
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -157,54 +158,6 @@ async def test_an_exact_arn_goes_before_a_partial_one() -> None:
             assert await pool.manager(attacker.arn, decode=str).get() == "attacker"
             assert await pool.manager("prod/db", decode=str).get() == "victim"
             assert len(fake.calls) == calls
-
-
-class CachingClient:
-    """A client of a `CustomSession`, with a cache that also answers batches."""
-
-    def __init__(self, values: dict[str, str]) -> None:
-        self.values = values
-        self.calls: list[str] = []
-        self.error: Exception | None = None
-        self._cached: dict[str, Any] = {}
-
-    def _answer(self, name: str, *, fresh: bool = False) -> Any:  # noqa: ANN401 (botocore's)
-        if fresh or name not in self._cached:
-            (self._cached[name],) = page([name], None)["SecretValues"]
-            self._cached[name]["SecretString"] = self.values[name]
-        return self._cached[name]
-
-    async def get_secret_value(self, **parameters: str) -> Any:  # noqa: ANN401 (botocore's)
-        """Answer, from the cache perhaps."""
-        self.calls.append(f"get {parameters['SecretId']}")
-        return self._answer(parameters["SecretId"])
-
-    async def refresh_secret_value(self, **parameters: str) -> Any:  # noqa: ANN401 (botocore's)
-        """Answer past the cache."""
-        self.calls.append(f"refresh {parameters['SecretId']}")
-        return self._answer(parameters["SecretId"], fresh=True)
-
-    async def batch_get_secret_value(self, **parameters: Any) -> Any:  # noqa: ANN401 (botocore's)
-        """Answer, from the cache perhaps."""
-        self.calls.append(f"batch {' '.join(parameters['SecretIdList'])}")
-        if self.error is not None:
-            raise self.error
-        return {"SecretValues": [self._answer(name) for name in parameters["SecretIdList"]], "Errors": []}
-
-
-class CachingSession:
-    """A session of such a client."""
-
-    region_name = "us-east-1"
-
-    def __init__(self, client: CachingClient) -> None:
-        self.client = client
-
-    @asynccontextmanager
-    async def secretsmanager_client(self, region_name: str) -> AsyncIterator[Any]:
-        """Lend the client."""
-        del region_name
-        yield self.client
 
 
 async def test_a_client_with_a_cache() -> None:

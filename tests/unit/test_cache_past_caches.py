@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiocredentials import AccessDeniedError, ThrottledError
+from aiocredentials import AccessDeniedError, CredentialsPool, ThrottledError
 from aiocredentials._cache import Reader
 from aiocredentials._cache.renewal import renewed
 from aiocredentials._store import UncachedReader
 from unit.cache_kit import AHEAD, PLAIN, Source, make, names, outcomes, throttled
 from unit.cache_model import virtual
+from unit.caching_client import CachingClient, CachingSession
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Set as AbstractSet
+
+    from aiocredentials import AsyncCredentialsManager
 
 
 @virtual
@@ -185,3 +188,26 @@ async def test_without_a_cache() -> None:
     await reader.get()
     await reader.refresh()
     assert source.past_caches == [False, True, True, False, True]
+
+
+async def test_managers_without_a_cache() -> None:
+    """An invalidation counts for the managers that were made before it, once for each, and for no later ones."""
+    client = CachingClient(dict.fromkeys(("a", "b"), "x"))
+    async with CredentialsPool(session=CachingSession(client), policy=None) as pool:
+
+        async def calls_of(*managers: AsyncCredentialsManager[Any], **selector: str) -> list[str]:
+            client.calls.clear()
+            for manager in managers:
+                await manager.secret(**selector)
+            return [call.split()[0] for call in client.calls]
+
+        unread, known = pool.manager("a"), pool.manager("a")
+        assert await calls_of(known) == ["get"]
+        pool.manager("b").invalidate()
+        later = [pool.manager("a") for _ in range(2)]
+        assert await calls_of(unread, known, unread, known) == ["refresh", "refresh", "get", "get"]
+        assert await calls_of(*later, *later) == ["get"] * 4
+        assert await calls_of(pool.manager("a"), known, version_stage="AWSPREVIOUS") == ["get"] * 2
+
+        pool.forget()
+        assert await calls_of(known, known, pool.manager("a")) == ["refresh", "get", "get"]
