@@ -167,8 +167,14 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "the end of the pool isn't noticed",
         "_eventbridge/watcher.py",
-        "            self._loop.call_soon_threadsafe(self._end)",
-        "            pass",
+        "        call_in(self._loop, self._end)",
+        "        pass",
+    ),
+    (
+        "forget leaves AWS credentials in the client of the queue",
+        "_eventbridge/watcher.py",
+        "        call_in(self._loop, self._forget)",
+        "        pass",
     ),
     (
         "messages pile up",

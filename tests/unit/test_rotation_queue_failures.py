@@ -326,6 +326,53 @@ def test_many_messages_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     run(main)
 
 
+@pytest.mark.parametrize("when", [0.0, 0.5, 30.0])
+def test_forgetting(when: float, caplog: pytest.LogCaptureFixture) -> None:
+    """`forget()` closes the client, which holds AWS credentials; a new one reads on soon, and no failure is logged."""
+
+    async def main() -> None:
+        async with world(spread=0) as its:
+            its.sqs.close_takes = 0.1
+            await asyncio.sleep(when)
+            its.pool.forget()
+            its.pool.forget()
+            await asyncio.sleep(0.2)
+            its.pool.forget()
+            assert its.sqs.opened == its.sqs.closed
+            await asyncio.sleep(1)
+            assert its.sqs.opened == its.sqs.closed + 1
+            assert not caplog.records
+            await its.database.get()
+            its.sqs.send(its.rotate())
+            await asyncio.sleep(1)
+            assert await its.number() == 2
+            assert its.sqs.messages == []
+
+    run(main)
+
+
+def test_a_client_that_swallows_it() -> None:
+    """A client that swallows the cancellation isn't used any more after `forget()`."""
+
+    async def main() -> None:
+        async with world(spread=0) as its:
+            patient = its.sqs.receive_message
+
+            async def deaf(**parameters: Any) -> dict[str, Any]:  # noqa: ANN401 (botocore's)
+                try:
+                    return await patient(**parameters)
+                except asyncio.CancelledError:
+                    return {}
+
+            vars(its.sqs)["receive_message"] = deaf
+            await asyncio.sleep(2)
+            its.pool.forget()
+            await asyncio.sleep(1.5)
+            assert (its.sqs.opened, its.sqs.closed) == (2, 1)
+
+    run(main)
+
+
 # The end
 
 
