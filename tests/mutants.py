@@ -73,6 +73,8 @@ ROTATION_QUEUE_TESTS = [
     "test_rotation_queue.py",
     "test_rotation_queue_answers.py",
     "test_rotation_queue_failures.py",
+    "test_rotation_flights.py",
+    "test_rotation_lag.py",
     "test_rotation_fleet.py",
 ]
 # A file that isn't here has the tests of the cache.

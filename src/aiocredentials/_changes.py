@@ -9,7 +9,7 @@ from collections import deque
 from typing import TYPE_CHECKING, cast
 
 from aiocredentials._cache import FIRST_BACKOFF, LONGEST_BACKOFF
-from aiocredentials._loops import bookkeeping, running_loop
+from aiocredentials._loops import bookkeeping, call_in, running_loop
 from aiocredentials.errors import CredentialsError, PoolClosedError, make_error
 
 if TYPE_CHECKING:
@@ -133,8 +133,7 @@ class _NewVersions:
     def invalidated(self) -> None:
         """Let the iterator read at once."""
         # Its loop may have been closed while the iterator was left behind.
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._wake.set)
+        call_in(self._loop, self._wake.set)
 
     def failed(self) -> None:
         """Let the iterator read at once if it was waiting for the end of this fetch.

@@ -13,7 +13,7 @@ from aiocredentials._cache.renewal import renewed
 from aiocredentials._secret import Lifetime
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from aiocredentials._aws.requests import SecretRequest
     from aiocredentials._secret import Secret
@@ -43,6 +43,27 @@ def keys_of(
     """Return the keys with this identifier in a region, also those without a value."""
     related = cast("list[SecretRequest]", store.cache.related(identifier))
     return [key for key in related if key.region_name == region_name]
+
+
+def is_being_fetched(
+    store: SecretStore,
+    concerned: Callable[[SecretRequest], bool],
+    before: float,
+) -> bool:
+    """Return whether a fetch is under way, in any loop, of a key that has no value yet.
+
+    Args:
+        store: The store of the pool.
+        concerned: Returns whether a key counts.
+        before: The time, by the cache's clock, after which fetches don't count.
+    """
+    for flight in store.cache.flights.under_way():
+        keys = cast("tuple[SecretRequest, ...]", flight.keys)
+        is_early = flight.started <= before
+        has_value = any(held_version(store, key) is not None for key in keys)
+        if is_early and not has_value and any(map(concerned, keys)):
+            return True
+    return False
 
 
 def held_under(store: SecretStore, keys: list[SecretRequest]) -> Iterator[Held]:

@@ -36,6 +36,22 @@ def same_secret(asked: str, name: str, arn: str) -> bool:
     return asked in identifiers(name, arn)
 
 
+def may_be_the_same(one: str, other: str) -> bool:
+    """Return whether two identifiers may mean one secret, as far as that shows without AWS."""
+    return not _possible_names(one).isdisjoint(_possible_names(other))
+
+
+def _possible_names(identifier: str) -> set[str]:
+    """Return the names that the secret with this identifier may have."""
+    if region_in(identifier) is None:
+        return {identifier}
+    name = identifier.split(":", 6)[6]
+    names = {name}
+    if _ends_like_a_suffix(name):
+        names.add(name[:-_SUFFIX_LENGTH])
+    return names
+
+
 def region_in(identifier: str) -> str | None:
     """Return the region that an ARN names; None for a name."""
     match = _ARN.fullmatch(identifier)

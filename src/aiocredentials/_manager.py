@@ -13,7 +13,7 @@ from aiocredentials._aws.settings import ClientSettings
 from aiocredentials._cache.policy import DEFAULT_POLICY, INHERITED_POLICY, CachePolicy, check_policy
 from aiocredentials._changes import changes, reader_at_last
 from aiocredentials._decode import Decoded, Decoder, decoder_of
-from aiocredentials._store import NO_READER, NoReader, PooledStore, SecretStore
+from aiocredentials._store import NoReader, PooledStore, SecretStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -205,10 +205,10 @@ class AsyncCredentialsManager(Generic[T]):
     def _store_per_call(self) -> SecretStore:
         return SecretStore(SessionPerCall(self._settings), self._timeout, pooled=False)
 
-    def _read_from(self, store: SecretStore) -> None:
+    def _read_from(self, store: SecretStore, unread: NoReader | None = None) -> None:
         """Use this store from now on, and forget what was read from another one."""
         self._store = store
-        self._reader: Reader[Secret] | UncachedReader | NoReader = NO_READER
+        self._reader: Reader[Secret] | UncachedReader | NoReader = unread or store.unread()
         self._decoded: Decoded[T] | None = None
         self._hit: tuple[Lease[Secret], Callable[[], float], Decoded[T]] | None = None
 
@@ -289,7 +289,7 @@ class AsyncCredentialsManager(Generic[T]):
         what_to_do = "give a staging label such as 'AWSPREVIOUS', or leave it out"
         check_name("version_stage", version_stage, what_to_do)
         request = self._request._replace(version_id=version_id, version_stage=version_stage)
-        reader = await self._store.reader(request, self._policy)
+        reader = await self._store.reader(request, self._policy, self._reader)
         return await reader.get()
 
     async def describe(self) -> SecretDescription:
@@ -412,7 +412,7 @@ class AsyncCredentialsManager(Generic[T]):
         if not isinstance(known, NoReader):
             return known
         store = self._store
-        reader = await store.reader(self._request, self._policy)
+        reader = await store.reader(self._request, self._policy, known)
         if store is self._store:
             # Otherwise the manager's own block was entered or left meanwhile.
             self._reader = reader

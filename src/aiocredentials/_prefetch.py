@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -26,7 +27,7 @@ from aiocredentials.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Hashable, Iterable, Sequence
+    from collections.abc import Generator, Hashable, Iterable, Sequence, Set as AbstractSet
 
     from aiocredentials._aws.roles import Role
     from aiocredentials._cache import Flight, Reader
@@ -100,20 +101,38 @@ class _Prefetch:
         self._waiting: dict[str | None, list[SecretRequest]] = {}
         """By region: the requests that don't fill a batch yet."""
         self._begun: list[tuple[SecretRequest, Flight[Secret]]] = []
-        """The flights that this prefetch began."""
+        """The flights of the current round that this prefetch began."""
         self._under_way: list[SecretRequest] = []
         """The requests that another caller's fetch answers."""
         self._handled = 0
 
     async def run(self, secret_names: Sequence[str]) -> None:
-        flights = self._store.cache.flights
-        flights.check_open()
-        asked = flights.invalidations.count
+        self._store.cache.flights.check_open()
         names = list(dict.fromkeys(secret_names))
+        left = names
+        while left:
+            left = await self._fetch_all(left)
+        self._raise_failures(len(names))
+
+    async def _fetch_all(self, names: Sequence[str]) -> list[str]:
+        """Fetch, and return the names that must be fetched again.
+
+        Their fetches were ended by `forget()`. They are fetched in batches again, because each
+        reader would fetch its secret singly, one after the other.
+        """
+        flights = self._store.cache.flights
+        asked = flights.invalidations.count
+        self._begun = []
+        self._under_way = []
+        self._waiting = {}
         await self._begin_all(names)
 
+        forgotten: list[str] = []
         for request, flight in self._begun:
-            if not self._is_stored(request, flight):
+            await flights.wait(flight)
+            if flights.is_forgotten(flight):
+                forgotten.append(request.secret_name)
+            elif not self._is_stored(request, flight):
                 with self._collected():
                     await self._reader(request).result_of(flight, asked)
             await self._let_others_run()
@@ -122,7 +141,7 @@ class _Prefetch:
             with self._collected():
                 await self._reader(request).get()
             await self._let_others_run()
-        self._raise_failures(len(names))
+        return forgotten
 
     async def _let_others_run(self) -> None:
         """Let other tasks run now and then."""
@@ -217,7 +236,7 @@ class _Prefetch:
         self,
         batch: Sequence[SecretRequest],
         *,
-        past_caches: bool,
+        past_caches: AbstractSet[Hashable],
     ) -> dict[Hashable, Outcome]:
         """Fetch a batch, and singly the secrets that the batch left out or that were throttled."""
         async with self._calls:
@@ -231,54 +250,74 @@ class _Prefetch:
         self,
         batch: Sequence[SecretRequest],
         *,
-        past_caches: bool,
+        past_caches: AbstractSet[Hashable],
     ) -> dict[Hashable, Outcome]:
-        """Fetch a batch, and singly, all at once, the secrets that the batch left out."""
+        """Fetch a batch, and singly, all at once, the secrets that the batch left out.
+
+        A client of a `CustomSession` may have a cache, and only a call for one secret goes past it.
+        So the secrets that were invalidated are left out of its batch.
+        """
+        in_batch = list(batch)
+        if past_caches and self._store.is_custom:
+            in_batch = [one for one in batch if one not in past_caches]
+
+        outcomes: dict[Hashable, Outcome] = {}
         found: dict[str, Outcome] = {}
         try:
-            found = await self._store.gateway.get_many(batch, self._lifetime)
+            if in_batch:
+                found = await self._store.gateway.get_many(in_batch, self._lifetime)
         except CredentialsError as error:
             if not _is_about_the_batch(error):
-                return {one: for_caller(error, **one.facts()) for one in batch}
-        outcomes = await asyncio.gather(
+                outcomes = {one: for_caller(error, **one.facts()) for one in in_batch}
+        left = [one for one in batch if one not in outcomes]
+        fetched = await asyncio.gather(
             *(
-                self._outcome(one, found.get(one.secret_name), past_caches=past_caches)
-                for one in batch
+                self._outcome(
+                    one,
+                    found.get(one.secret_name),
+                    past_caches=one in past_caches,
+                )
+                for one in left
             )
         )
-        return dict(zip(batch, outcomes, strict=True))
+        return outcomes | dict(zip(left, fetched, strict=True))
 
     async def _fetch_in_turn(
         self,
         throttled: Sequence[SecretRequest],
         outcomes: dict[Hashable, Outcome],
         *,
-        past_caches: bool,
+        past_caches: AbstractSet[Hashable],
     ) -> None:
         """Fetch singly, one after the other, the secrets whose fetch was throttled.
 
         A fleet that starts at once exceeds the quota of batches, and that of single gets is 100
         times as large. One call at a time keeps a fleet near that quota: 20 at once make four
         times as many calls for the same secrets, and fewer processes start in time (docs/fleet.md).
+        A secret whose call is throttled again comes after all others, so it delays none of them.
         """
         now = asyncio.get_running_loop().time
         end = now() + _TIMEOUTS_FOR_THROTTLED * self._store.gateway.timeout
         longest_pause = _FIRST_PAUSE
         is_throttled = True
-        for request in throttled:
-            while isinstance(outcomes[request], ThrottledError):
-                if is_throttled:
-                    pause = longest_pause * random_share()
-                    if now() + pause >= end:
-                        return
-                    await asyncio.sleep(pause)
-                    longest_pause = min(2 * longest_pause, _LONGEST_PAUSE)
-                outcomes[request] = await self._outcome(
-                    request,
-                    None,
-                    past_caches=past_caches,
-                )
-                is_throttled = isinstance(outcomes[request], ThrottledError)
+        waiting = deque(throttled)
+        while waiting:
+            if is_throttled:
+                pause = longest_pause * random_share()
+                if now() + pause >= end:
+                    return
+                await asyncio.sleep(pause)
+                longest_pause = min(2 * longest_pause, _LONGEST_PAUSE)
+            request = waiting.popleft()
+            outcome = await self._outcome(
+                request,
+                None,
+                past_caches=request in past_caches,
+            )
+            outcomes[request] = outcome
+            is_throttled = isinstance(outcome, ThrottledError)
+            if is_throttled:
+                waiting.append(request)
 
     async def _outcome(
         self,

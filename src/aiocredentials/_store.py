@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from weakref import WeakSet
 
 from aiocredentials._aws.gateway import Gateway
+from aiocredentials._aws.settings import is_custom
 from aiocredentials._cache import HIT, STALE, AsyncCache, Reader
 from aiocredentials._identifiers import identifiers
 from aiocredentials._loops import bookkeeping, forgetting, loading
@@ -80,11 +81,11 @@ class UncachedReader:
 
     lease = None
 
-    def __init__(self, fetch: Fetch[Secret], invalidations: Invalidations) -> None:
+    def __init__(self, fetch: Fetch[Secret], invalidations: Invalidations, since: int = 0) -> None:
         self._fetch = fetch
         self._invalidations = invalidations
-        self._seen = 0
-        """How many invalidations there had been before the last value was fetched."""
+        self.since = since
+        """How many invalidations there had been when it last fetched, or its manager was made."""
 
     def served(self) -> None:
         """Return None, because nothing is served from memory."""
@@ -93,8 +94,8 @@ class UncachedReader:
         """Fetch the secret. Raises a `CredentialsError`."""
         # Which secret an invalidation concerned isn't known here, so each one counts.
         count = self._invalidations.count
-        secret = await self._fetch(past_caches=count > self._seen)
-        self._seen = count
+        secret = await self._fetch(past_caches=count > self.since)
+        self.since = count
         return secret
 
     async def refresh(self) -> Secret:
@@ -107,11 +108,12 @@ class NoReader:
 
     lease = None
 
+    def __init__(self, since: int) -> None:
+        self.since = since
+        """How many invalidations there had been when the manager was made."""
+
     def served(self) -> None:
         """Return None, because nothing was read yet."""
-
-
-NO_READER = NoReader()
 
 
 class Reading(Protocol):
@@ -119,7 +121,7 @@ class Reading(Protocol):
 
     _store: SecretStore
 
-    def _read_from(self, store: SecretStore) -> None: ...
+    def _read_from(self, store: SecretStore, unread: NoReader | None = None) -> None: ...
 
 
 class SecretStore:
@@ -152,6 +154,7 @@ class SecretStore:
             notify=self.reporter,
         )
         self.is_pooled = pooled
+        self.is_custom = False
         self._source = source
         self._default: Region | None = None
         self._reading: WeakSet[Reading] = WeakSet()
@@ -162,15 +165,21 @@ class SecretStore:
         self,
         request: SecretRequest,
         policy: CachePolicy | None,
+        known: object = None,
     ) -> Reader[Secret] | UncachedReader:
-        """Return a reader of what a request asks.
+        """Return a reader of what a request asks; `known` is the reader that its manager has.
 
         Raises a `CredentialsError` if the default region is meant and can't be found.
         """
         if policy is None:
             fetch = partial(self.gateway.get, request)
-            return UncachedReader(fetch, self.cache.flights.invalidations)
+            since = getattr(known, "since", 0)
+            return UncachedReader(fetch, self.cache.flights.invalidations, since)
         return self.located_reader(await self.located(request), policy)
+
+    def unread(self) -> NoReader:
+        """Return what stands for the reader of a manager that is made now."""
+        return NoReader(self.cache.flights.invalidations.count)
 
     def located_reader(self, request: SecretRequest, policy: CachePolicy) -> Reader[Secret]:
         """Return a reader of what a located request asks."""
@@ -245,7 +254,8 @@ class SecretStore:
             self._reading.clear()
         for manager in managers:
             if manager._store is self:  # noqa: SLF001 (managers are ours)
-                manager._read_from(self)  # noqa: SLF001
+                # Invalidations are counted from 0, so its next fetch goes past caches.
+                manager._read_from(self, NoReader(-1))  # noqa: SLF001
         self._source.forget()
         self.gateway.forget()
         _forget_elsewhere()
@@ -307,6 +317,7 @@ class PooledStore(SecretStore):
             listener=listener,
             clock=clock,
         )
+        self.is_custom = is_custom(session.settings.session)
         if replica_regions != ():
             # Most pools have none, and need none of its modules.
             with loading:

@@ -46,6 +46,36 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "    return [key for key in related if key.region_name == region_name]",
         "    return related",
     ),
+    (
+        "a first fetch may keep the version from before the event",
+        "_eventbridge/renewals.py",
+        "        if self._is_being_fetched(change, now):",
+        "        if False:",
+    ),
+    (
+        "a value of a secret that was deleted meanwhile is kept",
+        "_eventbridge/renewals.py",
+        "            self._store.cache.invalidate(marks=[mark])",
+        "            pass",
+    ),
+    (
+        "an answer that is older than the event handles it",
+        "_eventbridge/renewals.py",
+        "            return not self._is_old(key)",
+        "            return True",
+    ),
+    (
+        "an old event comes again without end",
+        "_eventbridge/renewals.py",
+        "        if known is not None and known.time >= newest.time:",
+        "        if False:",
+    ),
+    (
+        "an event waits for a fetch without end",
+        "_eventbridge/renewals.py",
+        "            if now() >= end:",
+        "            if False:",
+    ),
     # _eventbridge/events.py
     (
         "deep nesting breaks the watcher",
@@ -155,8 +185,14 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "the end of the pool isn't noticed",
         "_eventbridge/watcher.py",
-        "            self._loop.call_soon_threadsafe(self._end)",
-        "            pass",
+        "        call_in(self._loop, self._end)",
+        "        pass",
+    ),
+    (
+        "forget leaves AWS credentials in the client of the queue",
+        "_eventbridge/watcher.py",
+        "        call_in(self._loop, self._forget)",
+        "        pass",
     ),
     (
         "messages pile up",

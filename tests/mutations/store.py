@@ -96,14 +96,44 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "one name spoils a batch",
         "_prefetch.py",
-        "                if not _is_about_the_batch(error):",
-        "                if True:",
+        "            if not _is_about_the_batch(error):",
+        "            if True:",
     ),
     (
         "an overloaded service is asked for each name",
         "_prefetch.py",
-        "                if not _is_about_the_batch(error):",
-        "                if False:",
+        "            if not _is_about_the_batch(error):",
+        "            if False:",
+    ),
+    (
+        "a batch is answered by the cache of a client after an invalidation",
+        "_prefetch.py",
+        "            in_batch = [one for one in batch if one not in past_caches]",
+        "            pass",
+    ),
+    (
+        "a secret that stays throttled fails the others",
+        "_prefetch.py",
+        "                waiting.append(request)",
+        "                waiting.appendleft(request)",
+    ),
+    (
+        "after an invalidation, each new manager without a cache asks past caches",
+        "_store.py",
+        "        return NoReader(self.cache.flights.invalidations.count)",
+        "        return NoReader(0)",
+    ),
+    (
+        "after forget, a cache on the way answers a manager without one of its own",
+        "_store.py",
+        "NoReader(-1)",
+        "None",
+    ),
+    (
+        "after forget, a prefetch fetches one secret after the other",
+        "_prefetch.py",
+        "            if flights.is_forgotten(flight):",
+        "            if False:",
     ),
     (
         "a throttled batch fails the prefetch",
@@ -114,8 +144,8 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "throttled secrets are fetched again without a pause",
         "_prefetch.py",
-        "                    await asyncio.sleep(pause)",
-        "                    await asyncio.sleep(0)",
+        "                await asyncio.sleep(pause)",
+        "                await asyncio.sleep(0)",
     ),
     (
         "all processes of a fleet pause for the same time",
@@ -132,14 +162,14 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "a prefetch waits for a throttled service without end",
         "_prefetch.py",
-        "                    if now() + pause >= end:",
-        "                    if False:",
+        "                if now() + pause >= end:",
+        "                if False:",
     ),
     (
         "a prefetch pauses after each single call",
         "_prefetch.py",
-        "                is_throttled = isinstance(outcomes[request], ThrottledError)",
-        "                is_throttled = True",
+        "            is_throttled = isinstance(outcome, ThrottledError)",
+        "            is_throttled = True",
     ),
     (
         "a prefetch waits for a throttled service for longer than the timeout says",

@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from aiocredentials import CredentialsError, CredentialsPool
 from aiocredentials.testing import FakeSecretsManager
+from unit.caching_client import CachingClient, CachingSession
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -157,3 +158,44 @@ async def test_an_exact_arn_goes_before_a_partial_one() -> None:
             assert await pool.manager(attacker.arn, decode=str).get() == "attacker"
             assert await pool.manager("prod/db", decode=str).get() == "victim"
             assert len(fake.calls) == calls
+
+
+async def test_a_client_with_a_cache() -> None:
+    """After an invalidation, `prefetch` asks past the client's cache, and for no other secret singly."""
+    client = CachingClient(dict(GOOD))
+    async with CredentialsPool(session=CachingSession(client)) as pool:
+        await pool.prefetch("good1")
+        client.values["good1"] = "new"
+        pool.manager("good1").invalidate()
+        await pool.prefetch(*GOOD)
+        assert await pool.manager("good1", decode=str).get() == "new"
+        assert client.calls == ["batch good1", "batch good2", "refresh good1"]
+
+        client.calls.clear()
+        pool.manager("good1").invalidate()
+        await pool.prefetch(*GOOD)
+        assert client.calls == ["refresh good1"]
+
+
+async def test_a_client_with_a_cache_whose_batch_fails() -> None:
+    """The secrets that are asked singly don't fail with the batch."""
+    client = CachingClient(dict(GOOD))
+    async with CredentialsPool(session=CachingSession(client)) as pool:
+        await pool.prefetch("good1")
+        pool.manager("good1").invalidate()
+        client.calls.clear()
+        client.error = answered("InternalServiceError", 500)
+        with pytest.raises(ExceptionGroup) as caught:
+            await pool.prefetch(*GOOD)
+        assert [error.secret_name for error in caught.value.exceptions] == ["good2"]  # type: ignore[attr-defined]
+        assert client.calls == ["batch good2", "refresh good1"]
+
+
+async def test_aws_own_sessions_ask_batches() -> None:
+    """A client without a cache of its own is asked for a batch, also after an invalidation."""
+    fake = FakeSecretsManager(dict(GOOD))
+    async with CredentialsPool(session=fake) as pool:
+        pool._store.is_custom = False
+        pool.manager("good1").invalidate()
+        await pool.prefetch(*GOOD)
+        assert [call.operation for call in fake.calls] == ["BatchGetSecretValue"]

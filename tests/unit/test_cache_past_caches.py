@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiocredentials import AccessDeniedError, ThrottledError
+from aiocredentials import AccessDeniedError, CredentialsPool, ThrottledError
 from aiocredentials._cache import Reader
 from aiocredentials._cache.renewal import renewed
 from aiocredentials._store import UncachedReader
 from unit.cache_kit import AHEAD, PLAIN, Source, make, names, outcomes, throttled
 from unit.cache_model import virtual
+from unit.caching_client import CachingClient, CachingSession
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Set as AbstractSet
+
+    from aiocredentials import AsyncCredentialsManager
 
 
 @virtual
@@ -135,10 +141,10 @@ async def test_what_is_remembered_is_bounded() -> None:
 
 @virtual
 async def test_batches() -> None:
-    """A batch asks past caches if one of its keys was invalidated."""
+    """A batch learns which of its keys were invalidated."""
     cache, asked = make(), []
 
-    async def fetch(*, past_caches: bool) -> dict[Any, int | Exception]:
+    async def fetch(*, past_caches: AbstractSet[Hashable]) -> dict[Any, int | Exception]:
         asked.append(past_caches)
         return {"a": 1, "b": 2}
 
@@ -148,7 +154,7 @@ async def test_batches() -> None:
         cache.invalidate(key)
     for flight in cache.flights.begin_batch(["a", "b"], fetch):
         await cache.flights.wait(flight)
-    assert asked == [False, False, True]
+    assert asked == [set(), set(), {"b"}]
 
 
 @virtual
@@ -182,3 +188,26 @@ async def test_without_a_cache() -> None:
     await reader.get()
     await reader.refresh()
     assert source.past_caches == [False, True, True, False, True]
+
+
+async def test_managers_without_a_cache() -> None:
+    """An invalidation counts for the managers that were made before it, once for each, and for no later ones."""
+    client = CachingClient(dict.fromkeys(("a", "b"), "x"))
+    async with CredentialsPool(session=CachingSession(client), policy=None) as pool:
+
+        async def calls_of(*managers: AsyncCredentialsManager[Any], **selector: str) -> list[str]:
+            client.calls.clear()
+            for manager in managers:
+                await manager.secret(**selector)
+            return [call.split()[0] for call in client.calls]
+
+        unread, known = pool.manager("a"), pool.manager("a")
+        assert await calls_of(known) == ["get"]
+        pool.manager("b").invalidate()
+        later = [pool.manager("a") for _ in range(2)]
+        assert await calls_of(unread, known, unread, known) == ["refresh", "refresh", "get", "get"]
+        assert await calls_of(*later, *later) == ["get"] * 4
+        assert await calls_of(pool.manager("a"), known, version_stage="AWSPREVIOUS") == ["get"] * 2
+
+        pool.forget()
+        assert await calls_of(known, known, pool.manager("a")) == ["refresh", "get", "get"]

@@ -141,6 +141,26 @@ async def test_a_fetch_under_way_is_begun_anew() -> None:
     assert {type(event) for event in heard} == {Fetched}
 
 
+async def test_a_prefetch_is_begun_anew() -> None:
+    """A prefetch asks for batches again, and gets their new values."""
+    names = [f"app/{number:02}" for number in range(60)]
+    fake = FakeSecretsManager(dict.fromkeys(names, "old"))
+    async with CredentialsPool(session=fake) as pool:
+        # As with a session of AWS, whose clients have no caches.
+        pool._store.is_custom = False
+        gate = fake.hold()
+        prefetching = asyncio.create_task(pool.prefetch(*names))
+        await calls_of(fake, 3)
+        pool.forget()
+        for name in names:
+            fake.set(name, "new")
+        gate.release()
+        await prefetching
+        assert [call.operation for call in fake.calls] == ["BatchGetSecretValue"] * 6
+        assert await pool.manager(names[-1], decode=str).get() == "new"
+        assert len(fake.calls) == 6
+
+
 async def test_a_caller_that_would_be_served_stale() -> None:
     """A reader that waits for a refresh of a stale value waits for a new fetch, because no value is left."""
     fake, clock = fake_of(), FakeClock()

@@ -55,7 +55,8 @@ async def test_prefetch() -> None:
     assert f"{REPLICA} (AccessDeniedError)" in failures["prod/denied"]
     assert f"{REPLICA} (an older version)" in failures["prod/late"]
     assert f"{REPLICA} (SecretNotFoundError)" in failures["prod/new"]
-    assert aws.replica.calls == ["batch"]
+    # A session of one's own may have a cache, so the secret that was invalidated is asked singly.
+    assert aws.replica.calls == ["batch", "get"]
 
 
 async def test_another_secret_of_the_same_name() -> None:

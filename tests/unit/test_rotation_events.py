@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,7 +14,9 @@ from unit.fake_sqs import ACCOUNT, REGION, by_sns, cloudtrail, label_updated
 
 NAME = "prod/database"
 ARN = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{NAME}-Ab12Cd"
-MOVED = SecretChange(Kind.MOVED, ARN, NAME, REGION, ACCOUNT, ("AWSCURRENT",), "v2", "event-of-v2")
+MOVED = SecretChange(
+    Kind.MOVED, ARN, NAME, REGION, ACCOUNT, ("AWSCURRENT",), "v2", "event-of-v2", datetime(2026, 11, 25, 12, tzinfo=UTC)
+)
 
 
 def change_of(event: object) -> SecretChange:

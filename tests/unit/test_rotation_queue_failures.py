@@ -49,7 +49,6 @@ def test_a_refresh_that_fails(code: str, fetches: int) -> None:
 
 def test_which_failures_are_final() -> None:
     """A permanent failure would come again with the message, so it is final. A closed pool has handled nothing."""
-    assert _is_final(None)
     assert _is_final(AccessDeniedError("no"))
     for error in (ThrottledError("slow"), PoolClosedError("closed"), RuntimeError("of another library")):
         assert not _is_final(error)
@@ -323,6 +322,53 @@ def test_many_messages_wait(monkeypatch: pytest.MonkeyPatch) -> None:
             await asyncio.sleep(2 * SPREAD)
             assert its.sqs.messages == []
             assert len(its.aws.calls) == 2
+
+    run(main)
+
+
+@pytest.mark.parametrize("when", [0.0, 0.5, 30.0])
+def test_forgetting(when: float, caplog: pytest.LogCaptureFixture) -> None:
+    """`forget()` closes the client, which holds AWS credentials; a new one reads on soon, and no failure is logged."""
+
+    async def main() -> None:
+        async with world(spread=0) as its:
+            its.sqs.close_takes = 0.1
+            await asyncio.sleep(when)
+            its.pool.forget()
+            its.pool.forget()
+            await asyncio.sleep(0.2)
+            its.pool.forget()
+            assert its.sqs.opened == its.sqs.closed
+            await asyncio.sleep(1)
+            assert its.sqs.opened == its.sqs.closed + 1
+            assert not caplog.records
+            await its.database.get()
+            its.sqs.send(its.rotate())
+            await asyncio.sleep(1)
+            assert await its.number() == 2
+            assert its.sqs.messages == []
+
+    run(main)
+
+
+def test_a_client_that_swallows_it() -> None:
+    """A client that swallows the cancellation isn't used any more after `forget()`."""
+
+    async def main() -> None:
+        async with world(spread=0) as its:
+            patient = its.sqs.receive_message
+
+            async def deaf(**parameters: Any) -> dict[str, Any]:  # noqa: ANN401 (botocore's)
+                try:
+                    return await patient(**parameters)
+                except asyncio.CancelledError:
+                    return {}
+
+            vars(its.sqs)["receive_message"] = deaf
+            await asyncio.sleep(2)
+            its.pool.forget()
+            await asyncio.sleep(1.5)
+            assert (its.sqs.opened, its.sqs.closed) == (2, 1)
 
     run(main)
 

@@ -161,6 +161,20 @@ def test_the_timeout_limits_it() -> None:
     run(main(), seed=0, leave_nothing=True)
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_secret_that_stays_throttled(seed: int) -> None:
+    """It comes after all others, so it alone fails."""
+    aws = BusyAWS()
+    aws.failures[NAMES[0]] = "ThrottlingException"
+
+    async def body(pool: CredentialsPool) -> None:
+        errors = await failures_of(pool)
+        assert list(errors) == NAMES[:1]
+        assert pool.stats().entries == 19
+
+    with_pool(aws, body, seed)
+
+
 def test_another_error_ends_a_secret() -> None:
     """An error of another kind ends the attempts for its secret, and for no other one."""
     aws = BusyAWS()

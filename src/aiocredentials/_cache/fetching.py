@@ -25,7 +25,7 @@ async def fetch_one(flight: Flight[V], fetch: Fetch[V]) -> None:
 async def fetch_batch(flights: Sequence[Flight[V]], fetch: FetchBatch[V]) -> None:
     """Fetch the outcomes of several flights by one fetch."""
     try:
-        past_caches = any(flight.past_caches for flight in flights)
+        past_caches = {flight.key for flight in flights if flight.past_caches}
         outcomes = await fetch(past_caches=past_caches)
         for flight in flights:
             flight.outcome = outcomes[flight.key]

@@ -85,6 +85,11 @@ class Flights(Generic[V]):
         """Return the fetch that is under way for a key in the running loop."""
         return self._loops.get().by_key.get(key)
 
+    def under_way(self) -> list[Flight[V]]:
+        """Return the fetches under way in all loops, oldest first."""
+        with bookkeeping:
+            return list(self._under_way)
+
     def begin(
         self,
         key: Hashable,

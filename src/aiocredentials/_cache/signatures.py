@@ -8,6 +8,7 @@ from collections.abc import (
     Hashable,
     Iterable,
     Mapping,
+    Set as AbstractSet,
 )
 from typing import (
     Any,
@@ -38,8 +39,16 @@ class Fetch(Protocol[V_co]):
         ...
 
 
-FetchBatch: TypeAlias = Fetch[OutcomeByKey[V]]
-"""Fetches the values of many keys, and returns the outcome of each."""
+class FetchBatch(Protocol[V_co]):
+    """Fetches the values of many keys, and returns the outcome of each."""
+
+    def __call__(self, *, past_caches: AbstractSet[Hashable]) -> Fetching[OutcomeByKey[V_co]]:
+        """Fetch them; no cache on the way to the source may answer for the keys in `past_caches`.
+
+        They were invalidated.
+        """
+        ...
+
 
 Clock: TypeAlias = Callable[[], float]
 """Returns the time in seconds; it never goes back."""

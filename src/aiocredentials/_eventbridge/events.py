@@ -13,6 +13,7 @@ developer guide, the pages about the JSON format of notifications and about raw 
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeGuard, cast
 
@@ -71,6 +72,8 @@ class SecretChange(NamedTuple):
     version_id: str | None = None
     """The version that has these labels now; None if the event doesn't say."""
     event_id: str | None = None
+    time: datetime | None = None
+    """When it happened, by AWS's clock, in whole seconds."""
 
 
 def read(body: object) -> SecretChange | None:
@@ -179,7 +182,26 @@ def _change(
         return None
 
     event_id = _text(event, "id")
-    return SecretChange(kind, arn, name, region or "", account or "", labels, version_id, event_id)
+    return SecretChange(
+        kind,
+        arn,
+        name,
+        region or "",
+        account or "",
+        labels,
+        version_id,
+        event_id,
+        _time(event),
+    )
+
+
+def _time(event: Fields) -> datetime | None:
+    try:
+        time = datetime.fromisoformat(_text(event, "time") or "")
+    except ValueError:
+        return None
+    # One without a time zone can't be compared.
+    return None if time.tzinfo is None else time
 
 
 def account_in(arn: str) -> str | None:

@@ -1,7 +1,7 @@
 """Reads the queue until the watcher or the pool is closed, whatever the network does meanwhile.
 
 The queue is a hint: no failure here reaches a reader. So each one is logged, once per kind, and the
-queue is asked again a little later, with a new client, whose AWS credentials are loaded anew.
+queue is asked again a little later, with a new client, whose AWS credentials are loaded again.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from aiocredentials._eventbridge.events import read
+from aiocredentials._eventbridge.renewals import all_have_succeeded
 from aiocredentials._eventbridge.sqs import delete, received
-from aiocredentials._loops import cancelled_inside, is_cancelled, running_loop
+from aiocredentials._loops import call_in, cancelled_inside, is_cancelled, running_loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -32,7 +33,7 @@ LONGEST_PAUSE = 60.0
 """After a failure the queue is asked again after up to 1 s, then 2, 4 ... 60 s."""
 
 SHORTEST_POLL = 1.0
-"""Seconds per call that brings nothing: SQS waits longer, but not each emulator does."""
+"""Minimum seconds per call without messages. SQS itself waits longer; some emulators don't."""
 
 MOST_BATCHES = 8
 """How many calls' messages may wait for their refreshes at once."""
@@ -84,22 +85,34 @@ class Watcher:
         """The client that is open; None after a failure."""
         self._loop = running_loop()
         self._batches: set[asyncio.Task[None]] = set()
-        self._stop_watching = store.cache.watch(self, _PoolEnd(self._pool_was_closed))
+        self._round = asyncio.timeout(None)
+        """Ends the reading with one client when everything is forgotten."""
+        self._stop_watching = store.cache.watch(self, _PoolWatch(self._cancel, self._forget))
         self._task = asyncio.create_task(self._run(), name="aiocredentials.rotation_queue_watched")
 
     async def _run(self) -> None:
-        """Read until the end. Each round ends with a failure."""
+        """Read until the end. Each round ends with a failure, or when the pool forgets all."""
         while True:
             await self._read_until_failure()
             if self._is_ending:
                 return
             await asyncio.sleep(self._pause())
 
-    def _pool_was_closed(self) -> None:
-        self._cancel()
+    def _forget(self) -> None:
+        """Close the client, which holds AWS credentials; the next one is opened after a pause.
+
+        So a snapshot that is taken meanwhile has no credentials.
+        """
+        self._client = None
+        # It may be closing already, or not open yet.
+        with contextlib.suppress(RuntimeError):
+            self._round.reschedule(self._loop.time())
 
     def _cancel(self) -> set[asyncio.Task[Any]]:
-        """Cancel all tasks, and return them: once, or else the closing of the client would end."""
+        """Cancel all tasks, and return them.
+
+        Only once, because a second cancellation would interrupt the closing of the client.
+        """
         refreshes = self._renewals.tasks
         tasks: set[asyncio.Task[Any]] = {self._task, *self._batches, *refreshes}
         if not self._is_ending:
@@ -109,11 +122,13 @@ class Watcher:
         return tasks
 
     async def _read_until_failure(self) -> None:
+        this_round = asyncio.timeout(None)
+        self._round = this_round
         try:
-            async with self._endpoint.open_client() as client:
+            async with this_round, self._endpoint.open_client() as client:
                 self._client = client
                 # A client may swallow the cancellation.
-                while not self._is_ending:
+                while not (self._is_ending or this_round.expired()):
                     await self._read_once(client)
         except asyncio.CancelledError:
             if is_cancelled():
@@ -121,7 +136,8 @@ class Watcher:
             # A task inside of the client was cancelled, and not this one.
             self._note_failure(cancelled_inside())
         except Exception as error:  # noqa: BLE001 (no failure may end the watcher)
-            self._note_failure(error)
+            if not this_round.expired():
+                self._note_failure(error)
 
     def _note_failure(self, error: Exception) -> None:
         self._client = None
@@ -180,7 +196,7 @@ class Watcher:
         refreshes = [task for tasks, _ in acting for task in tasks]
         if refreshes:
             await asyncio.wait(refreshes)
-        handled = [receipt for tasks, receipt in acting if all(map(_has_succeeded, tasks))]
+        handled = [receipt for tasks, receipt in acting if all_have_succeeded(tasks)]
         client = self._client
         # A closed pool holds nothing, so each event seems not to concern it.
         if not handled or client is None or self._store.cache.closed:
@@ -217,18 +233,12 @@ class Watcher:
             raise cancelled
 
 
-def _has_succeeded(task: asyncio.Task[bool]) -> bool:
-    """Return whether a refresh has ended, and needn't be repeated."""
-    if task.cancelled() or task.exception() is not None:
-        return False
-    return task.result()
+class _PoolWatch:
+    """Watches the cache for its end, and for the moments when everything is forgotten."""
 
-
-class _PoolEnd:
-    """Watches the cache for its end only."""
-
-    def __init__(self, end: Callable[[], None]) -> None:
+    def __init__(self, end: Callable[[], object], forget: Callable[[], object]) -> None:
         self._end = end
+        self._forget = forget
         self._loop = running_loop()
 
     def stored(self, _: Secret, /) -> None:
@@ -238,15 +248,15 @@ class _PoolEnd:
         """Do nothing."""
 
     def forgotten(self) -> None:
-        """Do nothing: later events find nothing in the cache until it is read again."""
+        """Let the watcher drop its client, in its own loop."""
+        call_in(self._loop, self._forget)
 
     def failed(self) -> None:
         """Do nothing."""
 
     def closed(self) -> None:
-        """End the watcher in its own loop, which may have been closed."""
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._end)
+        """End the watcher, in its own loop."""
+        call_in(self._loop, self._end)
 
 
 class _Log:
