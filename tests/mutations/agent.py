@@ -37,7 +37,7 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "no other connection is waited for",
         "_agent/client.py",
-        "                if not has_others:",
+        "                if attempts.refused_alone > 1:",
         "                if True:",
     ),
     (
