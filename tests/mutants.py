@@ -151,6 +151,7 @@ TESTS = {
     "_cache/renewal.py": [*ROTATION_QUEUE_TESTS, "test_cache_past_caches.py"],
     "_held.py": ROTATION_QUEUE_TESTS,
     "_eventbridge/events.py": ["test_rotation_events.py", "test_rotation_queue.py"],
+    "eventbridge.py": ROTATION_QUEUE_TESTS,
     "_eventbridge/renewals.py": ROTATION_QUEUE_TESTS,
     "_eventbridge/sqs.py": ROTATION_QUEUE_TESTS,
     "_eventbridge/watcher.py": ROTATION_QUEUE_TESTS,

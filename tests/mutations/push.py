@@ -224,11 +224,24 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "        while pending and self._loop.time() < end:",
         "        while pending:",
     ),
+    # eventbridge.py
+    (
+        "a pool that isn't open is watched for",
+        "eventbridge.py",
+        "        self._pool._session.check_open()\n",
+        "",
+    ),
     # _aws/other_services.py
     (
         "a client of another service isn't checked",
         "_aws/other_services.py",
         "    transport.transport_of(client)\n",
+        "",
+    ),
+    (
+        "each attempt warns of an endpoint in clear",
+        "_aws/other_services.py",
+        "        warned.add(endpoint)\n",
         "",
     ),
     (
