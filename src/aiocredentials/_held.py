@@ -1,4 +1,4 @@
-"""What a pool holds of a secret, for news from outside: that its value has changed, or is gone.
+"""The cached values of a secret that an event concerns.
 
 A key of the cache is a located `SecretRequest`. One value may have several keys, which differ in
 the identifier of its secret; it is renewed by one of them.
@@ -28,9 +28,10 @@ class Held(NamedTuple):
 
     @property
     def renewal_key(self) -> SecretRequest:
-        """The key by which the value is fetched anew: its full ARN means the same to everybody.
+        """The key by which the value is fetched again.
 
-        A name means a secret of the caller's own account only.
+        Its full ARN means the same secret in every account. A name means a secret of the caller's
+        own account only.
         """
         return self.key.by_name(self.secret.arn)
 
@@ -90,7 +91,7 @@ async def renew(
     key: SecretRequest,
     lifetime: Lifetime,
 ) -> Exception | None:
-    """Fetch anew what is cached under a key, and return the error if that fails.
+    """Fetch again what is cached under a key, and return the error if that fails.
 
     A failure costs no reader the value that is cached: it is served as long as it would be without
     this call. Needs secretsmanager:GetSecretValue.

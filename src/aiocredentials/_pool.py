@@ -242,7 +242,8 @@ class CredentialsPool:
         AWS allows 100 batches per second, for all clients of an account and region together. A
         batch that is throttled is replaced by single calls, one after the other, with random
         pauses, for up to twice the pool's `timeout`. So a fleet that starts at once starts late
-        instead of failing.
+        instead of failing. A read of a secret whose batch is under way waits for the whole batch:
+        up to about four times the `timeout`.
 
         Args:
             secret_names: Names or ARNs.

@@ -46,15 +46,15 @@ def rotation_queue_watched(
 ) -> AbstractAsyncContextManager[None]:
     """Return a block in which a queue of events is read, and what the pool has cached is refreshed.
 
-    It is a hint on top of the TTL. Nothing that happens to the queue, to its messages or to the
-    network is raised, and no read waits for it or fails because of it. Failures are logged as a
-    warning, once per kind until the queue can be read again. The block begins at once, and ends
-    within three seconds.
+    It is a hint on top of the TTL. No failure of the queue, its messages or the network is raised,
+    and no read waits for it or fails because of it. Failures are logged as a warning, once per kind
+    until the queue can be read again. The block begins at once, and ends within three seconds.
 
     An event causes a fetch only if the pool holds another version of that secret under the staging
     label of the event. Messages that are understood are deleted. If a fetch fails with a transient
-    error, the message isn't deleted, and SQS delivers it again half a minute later. Each process
-    needs a queue of its own, because a message is delivered to one reader only.
+    error, or brings a version from before the event, the message isn't deleted, and SQS delivers it
+    again half a minute later. Each process needs a queue of its own, because a message is delivered
+    to one reader only.
 
     Needs sqs:ReceiveMessage and sqs:DeleteMessage on the queue, kms:Decrypt if the queue has a KMS
     key of your own, and secretsmanager:GetSecretValue.
@@ -81,8 +81,9 @@ def rotation_queue_watched(
         spread: Each fetch begins after a random delay of at most so many seconds (or a
             `timedelta`), so a fleet doesn't fetch at once. From 0 to 300. The default of 2 suits up
             to 2,000 processes; for more, give a second per 1,000 processes.
-        session: The session whose AWS credentials are used for the queue; without it, the pool's. A
-            `CustomSession` has none, so AWS's default chain is used if the pool has one.
+        session: The session whose AWS credentials are used for the queue; without it, the pool's,
+            but without the pool's role. A `CustomSession` has none, so AWS's default chain is used
+            if the pool has one.
 
     Raises:
         TypeError: If an argument has the wrong type.
@@ -95,7 +96,7 @@ def rotation_queue_watched(
     if longest_delay > _LONGEST_SPREAD:
         raise ValueError(
             f"spread is {longest_delay:g} seconds: give at most {_LONGEST_SPREAD:g}, "
-            "because a hint that comes later than the TTL is none."
+            "because a longer delay makes events useless beside a TTL of 300 s."
         )
     settings = settings_for_others(pool._session.settings, session)
     endpoint = endpoint_of(queue_at(queue_url), settings)

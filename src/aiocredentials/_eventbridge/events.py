@@ -45,7 +45,7 @@ class Kind(Enum):
     OTHER = "nothing about the current values"
 
 
-# The names of CloudTrail's events, except those that are about no value.
+# The names of CloudTrail's events, except those that change no value.
 _KINDS = {
     "RotationSucceeded": Kind.MOVED,
     "PutSecretValue": Kind.MOVED,
@@ -165,7 +165,7 @@ def _change(
 ) -> SecretChange | None:
     """Return what an event says; None if it names no secret.
 
-    An event that is about no value may name none.
+    An event that changes no value may name none.
     """
     known = [identifier for identifier in identifiers if identifier is not None]
     arns = [identifier for identifier in known if region_in(identifier) is not None]

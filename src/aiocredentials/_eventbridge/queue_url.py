@@ -29,7 +29,7 @@ class Queue(NamedTuple):
     url: str
     endpoint_url: str
     region_name: str | None
-    """None if the host doesn't say, as that of an emulator doesn't."""
+    """None if the host names no region, as that of an emulator."""
 
 
 def queue_at(queue_url: str | None) -> Queue:
@@ -92,6 +92,6 @@ def _split(url: str) -> SplitResult | None:
     # An account and a name, at least; emulators may write more in front of them.
     names = [name for name in parts.path.split("/") if name]
     is_more = bool(parts.query or parts.fragment or "@" in url or re.search(r"\s", url))
-    if len(names) < 2 or is_more:  # noqa: PLR2004 (as the comment says)
+    if len(names) < 2 or is_more:  # noqa: PLR2004 (an account and a name)
         return None
     return parts
