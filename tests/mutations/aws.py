@@ -18,8 +18,8 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "a fetch may hang for ever",
         "_aws/gateway.py",
-        "            async with deadline:\n                return await self._repeated(attempt, state)",
-        "            if True:\n                return await self._repeated(attempt, state)",
+        "            async with deadline:\n                return await self._repeated(signed_call, state)",
+        "            if True:\n                return await self._repeated(signed_call, state)",
     ),
     # _aws/answered_errors.py
     (

@@ -224,6 +224,18 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "        return failure.transient",
     ),
     (
+        "a region that hangs never fails for impatient callers",
+        "_aws/replica_reads.py",
+        "        if limits.opened_at is None or now - limits.opened_at < enough:",
+        "        if True:",
+    ),
+    (
+        "a caller that gives up at once has seen a failure",
+        "_aws/replica_reads.py",
+        "        if limits.opened_at is None or now - limits.opened_at < enough:",
+        "        if limits.opened_at is None:",
+    ),
+    (
         "AWS credentials are a region's fault",
         "_aws/replica_reads.py",
         "    return error.transient and not isinstance(error, CredentialSourceError)",
@@ -232,7 +244,7 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "a cancelled call says nothing",
         "_aws/replica_reads.py",
-        "            place.health.unknown(admission)\n            raise",
+        "            self._note_end_without_answer(place, admission, limits)\n            raise",
         "            raise",
     ),
 ]

@@ -78,8 +78,8 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "a renewal that outlasts its caller's patience is lost",
         "_aws/assuming.py",
-        "                self._end_unless_needed(region)\n\n",
-        "                self._work.give_up(key)\n\n",
+        "                del self._callers[region]\n                self._end_unless_needed(region)\n",
+        "                del self._callers[region]\n                self._work.give_up(key)\n",
     ),
     (
         "a renewal outlives the role that was forgotten",

@@ -171,8 +171,8 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "a manager without a pool keeps its roles",
         "_aws/session.py",
-        "        with bookkeeping:\n            self._roles = None\n        forget_credentials(self._settings)\n",
-        "        forget_credentials(self._settings)\n",
+        "            kept = self._roles\n            self._roles = None\n",
+        "            kept = self._roles\n",
     ),
     (
         "the token of an agent is kept",

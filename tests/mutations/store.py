@@ -186,14 +186,8 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "an error ends the iterator",
         "_changes.py",
-        (
-            "            except CredentialsError as error:\n"
-            "                store.reporter.warn(request.secret_name, request"
-        ),
-        (
-            "            except ZeroDivisionError as error:\n"
-            "                store.reporter.warn(request.secret_name, request"
-        ),
+        ("            except CredentialsError as error:\n                region_name = request"),
+        ("            except ZeroDivisionError as error:\n                region_name = request"),
     ),
     # _loops.py
     (

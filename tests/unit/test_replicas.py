@@ -253,6 +253,32 @@ async def test_a_cancelled_call_is_no_failure() -> None:
         assert (await manager.secret()).region == PRIMARY
 
 
+@virtual
+@pytest.mark.parametrize(("patience", "longest"), [(1.1, 10), (0.6, 2)])
+async def test_impatient_callers(patience: float, longest: float) -> None:
+    """A region that hangs also fails for callers that never wait as long as a call may take."""
+    aws = FakeRegions()
+    aws.primary.seconds = 86_400
+    async with pool_of(aws, clock=FakeClock(), timeout=longest) as pool:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(patience):
+                await pool.manager("prod/db").secret()
+        async with asyncio.timeout(patience):
+            assert (await pool.manager("prod/db").secret()).region == REPLICA
+
+
+@virtual
+async def test_very_impatient_callers() -> None:
+    """A caller that gives up at once has seen nothing."""
+    aws = FakeRegions()
+    aws.primary.seconds = 0.9
+    async with pool_of(aws, clock=FakeClock(), timeout=10) as pool:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.8):
+                await pool.manager("prod/db").secret()
+        assert (await pool.manager("prod/db").secret()).region == PRIMARY
+
+
 async def test_the_last_resort() -> None:
     """If no replica answers, the region that is left alone is asked all the same, and comes back if it answers."""
     aws = FakeRegions()

@@ -119,3 +119,23 @@ async def test_sts_hangs_in_the_primary_region() -> None:
     with pytest.raises(CredentialSourceError, match="within 10 s"):
         await gateway.get(AS_ITSELF)
     assert loop.time() == 15.0
+
+
+@virtual
+@pytest.mark.parametrize("role", [None, ROLE])
+async def test_callers_that_do_not_wait_for_credentials(role: Role | None) -> None:
+    """A caller that gives up before a client is open has learned nothing of the region."""
+    source = Source()
+    gateway = gateway_of(source)
+    source.hanging.add(PRIMARY)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(4):
+            await gateway.get(AS_ITSELF._replace(role=role))
+    source.hanging.clear()
+    assert (await gateway.get(AS_ITSELF)).region == PRIMARY
+    source.aws.primary.seconds = 86_400
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(4):
+            await gateway.get(AS_ITSELF._replace(role=role))
+    async with asyncio.timeout(1):
+        assert (await gateway.get(AS_ITSELF)).region == REPLICA

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from aiocredentials._aws.answered_errors import NOT_LOADED, signs_again
 from aiocredentials._aws.mapping import map_error, unresolved_host
@@ -67,14 +67,22 @@ def _get_method(
     return client.get_secret_value
 
 
-class Limits(NamedTuple):
-    """Limits of a call that must leave time for another call."""
+class Limits:
+    """Limits of a call that must leave time for another call.
 
-    seconds: float
-    """How long the call may take, opening a client included."""
-    share: float
-    """The part of the time that is left for it once a client is open; if a role is assumed, opening
-    included."""
+    Args:
+        seconds: How long the call may take, opening a client included.
+        share: The part of the time that is left for it once a client is open. If a role is
+            assumed, it is the part of all the time, opening included.
+    """
+
+    __slots__ = ("opened_at", "seconds", "share")
+
+    def __init__(self, seconds: float, share: float) -> None:
+        self.seconds = seconds
+        self.share = share
+        self.opened_at: float | None = None
+        """When a client was open, by the loop's clock; None before."""
 
 
 class _CallState:
@@ -263,7 +271,6 @@ class Gateway:
         if limits is not None and request.role is not None:
             # Opening asks the region's own STS, so it must leave time for another region, too.
             seconds *= limits.share
-            limits = None
         start = FetchStart(
             born=self._clock(),
             fetched_at=datetime.now(UTC),
@@ -271,7 +278,8 @@ class Gateway:
         )
         deadline = asyncio.timeout(seconds)
         state = _CallState(request, round(seconds, 2), request.region)
-        state.limits = limits
+        if request.role is None:
+            state.limits = limits
 
         async def signed_call() -> R:
             client = self._source.client(request.region, deadline, request.role)
@@ -281,6 +289,8 @@ class Gateway:
                 state.where = where
                 state.is_open = True
                 state.advice = getattr(type(opened.client), "advice_if_late", None)
+                if limits is not None:
+                    limits.opened_at = asyncio.get_running_loop().time()
                 if state.limits is not None:
                     _bring_forward(deadline, state, state.limits)
                 return self._noted(where, await call(opened, start))

@@ -9,9 +9,11 @@ from aiocredentials.errors import (
     AuthenticationError,
     CredentialsError,
     CredentialSourceError,
+    EndpointUnreachableError,
     PoolClosedError,
     ThrottledError,
     for_caller,
+    make_error,
     set_what,
     what_of,
 )
@@ -19,11 +21,16 @@ from aiocredentials.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from aiocredentials._aws.gateway import Limits
     from aiocredentials._aws.region_health import Admission, RegionHealth
     from aiocredentials._aws.regions import Region
     from aiocredentials._aws.requests import SecretRequest
 
 R = TypeVar("R")
+
+LONG_WITHOUT_ANSWER = 1.0
+"""Seconds. A caller that gives up a call after this time, or after half of the call's share if that
+is less, has seen a failure of the region."""
 
 
 class Reports(Protocol):
@@ -96,6 +103,7 @@ class Read:
         place: Place,
         admission: Admission,
         call: Coroutine[Any, Any, R | NoAnswer],
+        limits: Limits,
     ) -> R | None:
         """Make a call to a region; return None if the next region is to be asked.
 
@@ -107,7 +115,7 @@ class Read:
             failure = error
         except BaseException:
             # The call was cancelled, or its loop was closed.
-            place.health.unknown(admission)
+            self._note_end_without_answer(place, admission, limits)
             raise
         else:
             self._note_answer(place, admission)
@@ -163,6 +171,26 @@ class Read:
         """
         is_batch = not self._request.secret_name
         return is_batch and isinstance(failure, ThrottledError)
+
+    def _note_end_without_answer(
+        self,
+        place: Place,
+        admission: Admission,
+        limits: Limits,
+    ) -> None:
+        """Note a call that its caller gave up.
+
+        If the caller has waited long enough for the region, it is a failure of the region.
+        Otherwise a region that hangs would never fail for callers with little patience.
+        """
+        enough = min(LONG_WITHOUT_ANSWER, limits.seconds * limits.share / 2)
+        now = running_loop().time()
+        if limits.opened_at is None or now - limits.opened_at < enough:
+            place.health.unknown(admission)
+            return
+        what = f"No answer from Secrets Manager within {enough:.3g} s: the caller gave up."
+        failure = make_error(EndpointUnreachableError, what, **self._request.facts())
+        place.health.failed(admission, failure)
 
     def _note_failure(self, place: Place, admission: Admission, failure: CredentialsError) -> None:
         if self._is_throttled_batch(failure):

@@ -318,7 +318,8 @@ class ReplicatedGateway:
                 break
             limits = Limits(seconds, share=1 / (1 + len(queue)))
             call = ask(place, limits)
-            answer = await read.answer_from(place, admission or place.health.admit_anyway(), call)
+            admission = admission or place.health.admit_anyway()
+            answer = await read.answer_from(place, admission, call, limits)
             if answer is not None:
                 return answer
         raise read.error()
