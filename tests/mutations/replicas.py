@@ -108,6 +108,12 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "            is_same = version_id == primary.version_id",
         "            is_same = True",
     ),
+    (
+        "the doctor takes another secret for a replica",
+        "doctor/replicas.py",
+        "    return in_region(got.arn, primary_region) != primary.arn",
+        "    return False",
+    ),
     # _aws/replicas.py and _aws/replica_reads.py
     (
         "a replica's answer has its own ARN",

@@ -12,7 +12,7 @@ from aiocredentials import ReplicaStatus
 from aiocredentials._aws.regions import Region
 from aiocredentials._aws.requests import SecretRequest
 from aiocredentials._aws.responses import read_description
-from aiocredentials.doctor.rendering import as_json
+from aiocredentials.doctor.rendering import as_json, as_text
 from aiocredentials.doctor.replicas import replica_report, rows_of_replicas, rows_of_replication
 from unit.doctor_fakes import (
     ARN,
@@ -21,6 +21,7 @@ from unit.doctor_fakes import (
     DESCRIPTION,
     KMS_DENIED,
     NOT_FOUND,
+    NOW,
     REFUSED,
     FakeProbe,
     examined,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from aiocredentials.doctor.answers import Outcome
 
 REPLICA = "eu-central-1"
+THERE = ARN.replace("eu-west-1", REPLICA)
 
 
 def reported(got: Outcome, primary: Outcome = CONTENTS) -> ReplicaReport:
@@ -45,6 +47,14 @@ def reported(got: Outcome, primary: Outcome = CONTENTS) -> ReplicaReport:
         (CONTENTS, CONTENTS, "ok", "allowed, the same version"),
         (CONTENTS, REFUSED, "ok", "allowed"),
         (replace(CONTENTS, version_id="v-1"), CONTENTS, "note", "version v-1, which isn't the primary region's"),
+        (NOT_FOUND, NOT_FOUND, "FAIL", "The secret doesn't exist in eu-central-1 either."),
+        (
+            replace(CONTENTS, arn=THERE.replace("AbCdEf", "QqQqQq")),
+            CONTENTS,
+            "FAIL",
+            f"another secret, not a replica: {THERE[:-6]}QqQqQq was created separately.",
+        ),
+        (replace(CONTENTS, arn=THERE), CONTENTS, "ok", "allowed, the same version"),
         (NOT_FOUND, CONTENTS, "FAIL", "The secret isn't replicated to eu-central-1. Replicate it: aws"),
         (DENIED, CONTENTS, "FAIL", "AccessDeniedException: User: app isn't authorized"),
         (KMS_DENIED, CONTENTS, "FAIL", "AccessDeniedException: Access to KMS is not allowed"),
@@ -98,6 +108,16 @@ def test_descriptions(listed: object, expected: tuple[object, ...]) -> None:
     assert not isinstance(described, Exception)
     assert described.replicas == expected
     assert described.primary_region == "eu-west-1"
+
+
+async def test_summary() -> None:
+    """The summary counts the replicas, because the exit code does."""
+    secret = await examined(FakeProbe(CONTENTS))
+    replicas = (reported(CONTENTS), reported(NOT_FOUND), reported(REFUSED))
+    text = as_text(report_on(replace(secret, replicas=replicas)), colours=False, now=NOW)
+    assert text.endswith(
+        "\n1 secret checked: 1 ok. 3 replicas checked: 1 ok, 1 failed, 1 unknown (no answer from AWS)."
+    )
 
 
 async def test_json_without_a_description() -> None:

@@ -109,7 +109,7 @@ def _advice_by_search(elsewhere: Elsewhere | None, asked: Asked) -> str:
     if elsewhere is None:
         return ""
 
-    # The last characters of an ARN are left out of the search, because they differ between regions.
+    # The last characters of an ARN are left out of the search: separate secrets differ in them.
     which = "It"
     if elsewhere.name not in {"", asked.name}:
         which = f"A secret with the name {elsewhere.name!r}"

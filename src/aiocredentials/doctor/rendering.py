@@ -81,14 +81,25 @@ def as_text(
 
 
 def _summary_of(report: Report) -> str:
+    replica_codes = [one.exit_code for secret in report.secrets for one in secret.replicas]
+    replicas = _count_of("replica", replica_codes) if replica_codes else ""
     if report.problem:
         return "Nothing was checked: the AWS session can't be opened."
     if report.identity.key_ending is None:
         return "Nothing was checked: no AWS credentials could be loaded."
     if report.identity.role_problem:
-        return "Nothing was checked: the role can't be assumed."
+        reason = "Nothing was checked: the role can't be assumed."
+        if not replicas:
+            return reason
+        return f"{reason} {replicas}"
 
     codes = [secret.exit_code for secret in report.secrets]
+    secrets = _count_of("secret", codes)
+    return f"{secrets} {replicas}".rstrip()
+
+
+def _count_of(noun: str, codes: list[int]) -> str:
+    """Return how many secrets or replicas were checked, and with which results."""
     results = {
         "ok": codes.count(FINE),
         "failed": codes.count(WRONG),
@@ -100,8 +111,8 @@ def _summary_of(report: Report) -> str:
             part = f"{count} {result}"
             parts.append(part)
 
-    secrets = counted(len(codes), "secret")
+    number = counted(len(codes), noun)
     if not parts:
-        return f"{secrets} checked."
+        return f"{number} checked."
     part_list = ", ".join(parts)
-    return f"{secrets} checked: {part_list}."
+    return f"{number} checked: {part_list}."

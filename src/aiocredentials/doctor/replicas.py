@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+from aiocredentials._identifiers import in_region, region_in
 from aiocredentials.doctor.answers import Answers
 from aiocredentials.doctor.layout import Row
 from aiocredentials.doctor.results import FINE, WRONG, Contents, ReplicaReport
@@ -24,7 +25,7 @@ def replica_report(
     *,
     name: str,
     primary_region: str,
-    primary: Outcome,
+    primary: Outcome | None,
     region: str,
     got: Outcome,
 ) -> ReplicaReport:
@@ -33,7 +34,7 @@ def replica_report(
     Args:
         name: The secret's identifier in the primary region.
         primary_region: The primary region.
-        primary: The answer of the primary region to GetSecretValue.
+        primary: The answer of the primary region to GetSecretValue; None if it wasn't asked.
         region: The replica region.
         got: Its answer to GetSecretValue.
     """
@@ -41,12 +42,20 @@ def replica_report(
     version_id = None
     is_same = None
     problem = None
+    exit_code = answers.exit_code
     if isinstance(got, Contents):
         version_id = got.version_id
         if isinstance(primary, Contents):
             is_same = version_id == primary.version_id
+            if _is_another(primary, primary_region, got, region):
+                is_same = None
+                problem = _another(got.arn, name, primary_region, region)
+                exit_code = WRONG
+    elif isinstance(got, SecretNotFoundError) and isinstance(primary, SecretNotFoundError):
+        problem = f"The secret doesn't exist in {region} either."
     elif isinstance(got, SecretNotFoundError):
-        problem = _absence(name, primary_region, region)
+        command = _command(name, primary_region, region)
+        problem = f"The secret isn't replicated to {region}. Replicate it: {command}"
     else:
         problem = reason_and_advice_of(got)
     return ReplicaReport(
@@ -55,17 +64,32 @@ def replica_report(
         version_id=version_id,
         is_same_version=is_same,
         problem=problem,
-        exit_code=answers.exit_code,
+        exit_code=exit_code,
     )
 
 
-def _absence(name: str, primary_region: str, region: str) -> str:
+def _is_another(primary: Contents, primary_region: str, got: Contents, region: str) -> bool:
+    """Return whether a secret isn't a replica: it has another ARN, not only another region."""
+    # An emulator's ARN may name any region.
+    if region_in(got.arn) != region:
+        return False
+    return in_region(got.arn, primary_region) != primary.arn
+
+
+def _another(arn: str, name: str, primary_region: str, region: str) -> str:
+    command = _command(name, primary_region, region)
+    return (
+        f"another secret, not a replica: {arn} was created separately. A pool doesn't use it once "
+        f"it knows the primary's ARN. Delete it there, and replicate the primary: {command}"
+    )
+
+
+def _command(name: str, primary_region: str, region: str) -> str:
     target = f"{shlex.quote(name)} --region {shlex.quote(primary_region)}"
-    command = (
+    return (
         f"aws secretsmanager replicate-secret-to-regions --secret-id {target} "
         f"--add-replica-regions Region={shlex.quote(region)}"
     )
-    return f"The secret isn't replicated to {region}. Replicate it: {command}"
 
 
 def rows_of_replicas(replicas: tuple[ReplicaReport, ...]) -> Rows:
