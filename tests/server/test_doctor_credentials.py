@@ -42,8 +42,8 @@ async def test_sts_fails(stub: StubSecretsManager, environment: pytest.MonkeyPat
     assert report.exit_code == 0
     assert (report.identity.arn, report.identity.key_ending) == (None, "TS42")
     says = {
-        "refused": "STS: EndpointConnectionError: Connect call failed",
-        "redirect": "STS: it answered with a redirect",
+        "refused": "STS in eu-west-1: EndpointConnectionError: Connect call failed",
+        "redirect": "STS in eu-west-1: it answered with a redirect",
     }
     assert str(report.identity.problem).startswith(says[what])
 
@@ -52,7 +52,7 @@ async def test_sts_is_silent(environment: pytest.MonkeyPatch) -> None:
     """STS has no longer than any other call."""
     async with Silence() as silent, Probe(None, None, 0.2) as probe:
         environment.setenv("AWS_ENDPOINT_URL_STS", silent.url())
-        assert (await probe.identity(Identity())).problem == "STS: no answer within 0.2 s."
+        assert (await probe.identity(Identity())).problem == "STS in eu-west-1: no answer within 0.2 s."
 
 
 async def test_sts_refuses(sts: IdentityStub, stub: StubSecretsManager, environment: pytest.MonkeyPatch) -> None:
@@ -61,7 +61,7 @@ async def test_sts_refuses(sts: IdentityStub, stub: StubSecretsManager, environm
     denial = Response(body, 403, {"Content-Type": "text/xml"})
     environment.setattr(sts, "service", lambda _: denial)
     report = await diagnose(["prod/db"], endpoint_url=stub.url)
-    assert str(report.identity.problem).startswith("STS: GetCallerIdentity failed with ExpiredToken: ")
+    assert str(report.identity.problem).startswith("STS in eu-west-1: GetCallerIdentity failed with ExpiredToken: ")
     assert (report.identity.key_ending, report.exit_code) == ("TS42", 0)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -96,9 +96,43 @@ async def test_silent(stub: StubSecretsManager, sts: RoleStub) -> None:
     """An STS that doesn't answer is given up after the timeout."""
     sts.gate.clear()
     report = await report_by(stub, timeout=0.1)
-    assert report.identity.role_problem == "STS: no answer within 0.1 s."
+    problem = str(report.identity.role_problem)
+    assert problem.startswith("STS in eu-west-1: no answer within 0.1 s. ")
+    assert "VPC endpoint for STS (com.amazonaws.eu-west-1.sts)" in problem
     assert "Nothing was checked" in text_of(report)
     sts.gate.set()
+
+
+async def test_an_outage(stub: StubSecretsManager, sts: RoleStub) -> None:
+    """An STS that fails is named as such: nobody is advised to correct the credentials."""
+    sts.refuse("ServiceUnavailable", "down", status=503, times=20)
+    problem = str((await report_by(stub)).identity.role_problem)
+    assert problem.startswith("STS in eu-west-1: ServiceUnavailable: down. It is an outage of STS")
+    assert "Correct or renew" not in problem
+
+
+async def test_an_unreachable_sts(stub: StubSecretsManager, environment: pytest.MonkeyPatch) -> None:
+    """An STS that can't be reached may lack a VPC endpoint."""
+    environment.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:1")
+    problem = str((await report_by(stub)).identity.role_problem)
+    assert problem.startswith("STS in eu-west-1: 127.0.0.1 gave no usable answer: EndpointConnectionError")
+    assert "VPC endpoint for STS" in problem
+
+
+async def test_replicas_without_the_primary_sts(
+    stub: StubSecretsManager, sts: RoleStub, environment: pytest.MonkeyPatch
+) -> None:
+    """If only the primary region's STS fails, the replicas are asked through that of their region."""
+    environment.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", stub.url)
+    sts.hanging = "eu-west-1"
+    sts.gate.clear()
+    options: dict[str, Any] = {"role_arn": ROLE, "external_id": EXTERNAL_ID}
+    report = await diagnose(["prod/db"], timeout=0.5, replica_regions=["eu-central-1"], **options)
+    sts.gate.set()
+    text = text_of(report)
+    assert "  ok    replica get   eu-central-1: allowed\n" in text
+    assert text.endswith("Nothing was checked: the role can't be assumed. 1 replica checked: 1 ok.")
+    assert report.exit_code == 3
 
 
 async def test_an_sts_that_names_nobody(stub: StubSecretsManager, sts: RoleStub) -> None:

@@ -8,6 +8,7 @@ of fields, or if the caller asks for them.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from aiocredentials import CredentialsPool
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from aiocredentials.doctor.results import Elsewhere, Endpoint
 
 _NEVER_ASKED = "AWS was never asked for this secret, because no AWS credentials could be loaded."
-_NO_ROLE = "AWS was never asked for this secret, because the role can't be assumed."
+_NO_ROLE = "AWS was never asked for this secret here, because the role can't be assumed."
 _UNKNOWN_PERMISSIONS = Permissions(
     get="unknown",
     batch="unknown",
@@ -141,8 +142,9 @@ class Examination:
         if identity.problem:
             secrets = [self._unasked(name, _NEVER_ASKED) for name in names]
         elif identity.role_problem:
-            secrets = [self._unasked(name, _NO_ROLE) for name in names]
-            identity = await probe.identity(identity)
+            # The STS of a replica region may answer.
+            unassumed = asyncio.gather(*(self._unassumed(name) for name in names))
+            identity, secrets = await asyncio.gather(probe.identity(identity), unassumed)
         else:
             examinations = map(self.examine, names)
             examining = asyncio.gather(*examinations)
@@ -174,6 +176,10 @@ class Examination:
             exit_code=UNKNOWN,
         )
 
+    async def _unassumed(self, name: str) -> SecretReport:
+        replicas = await self._replicas_of(name, None)
+        return replace(self._unasked(name, _NO_ROLE), replicas=replicas)
+
     async def examine(self, name: str) -> SecretReport:
         """Ask for one secret with each kind of call, and search other regions for it."""
         region = self._probe.region_of(name)
@@ -204,7 +210,7 @@ class Examination:
             replicas=await self._replicas_of(name, answers.got),
         )
 
-    async def _replicas_of(self, name: str, primary: Outcome) -> tuple[ReplicaReport, ...]:
+    async def _replicas_of(self, name: str, primary: Outcome | None) -> tuple[ReplicaReport, ...]:
         """Ask the replica regions for a secret. Secrets of another region have none."""
         if not self._replica_regions:
             return ()

@@ -30,6 +30,14 @@ if TYPE_CHECKING:
     from aiocredentials._aws.roles import Role
     from aiocredentials._aws.settings import ClientSettings
 
+_OUTAGE = (
+    "It is an outage of STS, or of the way to it, and not a mistake in the credentials: "
+    "try again later."
+)
+_NOT_REACHED = (
+    "If this network has no way to the internet, it needs an interface VPC endpoint for STS "
+    "(com.amazonaws.{region}.sts) in this region. AWS_ENDPOINT_URL_STS names another endpoint."
+)
 _NOT_FOUND = f"No AWS credentials were found. Configure one of these: {CREDENTIAL_SOURCES}"
 
 
@@ -102,7 +110,7 @@ async def ask_sts(
                 answer = await client.get_caller_identity()
     except Exception as error:  # noqa: BLE001 (no other check depends on the identity)
         reason = _explain(error, timeout)
-        problem = f"STS: {reason}"
+        problem = f"STS in {region_name}: {reason}"
         return replace(known, problem=problem)
     return replace(
         known,
@@ -137,11 +145,20 @@ async def assume(
         async with asyncio.timeout(timeout):
             await assumed.frozen(region)
     except CredentialsError as error:
-        return replace(known, role_problem=reason_and_advice_of(error))
+        return replace(known, role_problem=_why_not_assumed(error, region))
     except TimeoutError as error:
         reason = _explain(error, timeout)
-        return replace(known, role_problem=f"STS: {reason}")
+        advice = _NOT_REACHED.format(region=region.name)
+        return replace(known, role_problem=f"STS in {region.name}: {reason} {advice}")
     return replace(known, assumed_arn=assumed.identity)
+
+
+def _why_not_assumed(error: CredentialsError, region: Region) -> str:
+    if not error.transient or error.advice != type(error).advice:
+        return reason_and_advice_of(error)
+    advice = _OUTAGE if error.code else _NOT_REACHED.format(region=region.name)
+    reason = reason_of(error).removeprefix(f"{NOT_LOADED}: ")
+    return f"STS in {region.name}: {reason} {advice}"
 
 
 def _explain(error: Exception, timeout: float) -> str:
