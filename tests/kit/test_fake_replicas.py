@@ -54,6 +54,25 @@ async def test_a_replica_that_lags(fake: FakeSecretsManager) -> None:
         assert (await manager.refresh()).region == REPLICA
 
 
+@pytest.mark.parametrize("region", [PRIMARY, "Frankfurt", ""])
+def test_regions_without_a_replica(fake: FakeSecretsManager, region: str) -> None:
+    """The secret's own region and names that aren't regions have no replica."""
+    with pytest.raises(ValueError, match=r"is the region of the secret|isn't the name of a region"):
+        fake.replicate("prod/db", region)
+
+
+def test_a_replica_is_read_only(fake: FakeSecretsManager) -> None:
+    """As in AWS, a replica is changed in the primary region only, and copied from there."""
+    with pytest.raises(ValueError, match="is a replica, which is read only: change it in 'eu-west-1'"):
+        fake.set("prod/db", {"number": 2}, region_name=REPLICA)
+    with pytest.raises(ValueError, match="is a replica"):
+        fake.rotate("prod/db", {"number": 2}, region_name=REPLICA)
+    with pytest.raises(ValueError, match="is a replica"):
+        fake.replicate("prod/db", "us-east-1", region_name=REPLICA)
+    fake.rotate("prod/db", {"number": 2})
+    fake.replicate("prod/db", REPLICA)
+
+
 def test_a_secret_that_is_missing(fake: FakeSecretsManager) -> None:
     """A test that forgot to create the secret is told so."""
     with pytest.raises(KeyError, match="prod/other"):

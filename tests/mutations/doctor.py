@@ -24,6 +24,12 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     ),
     # doctor/cli.py
     (
+        "a typo in an option shows the external id",
+        "doctor/cli.py",
+        'one.partition("=")[0] for one in arguments if',
+        "one for one in arguments if",
+    ),
+    (
         "a pipe whose reader has left on Windows",
         "doctor/cli.py",
         "{errno.EPIPE, errno.EINVAL}",

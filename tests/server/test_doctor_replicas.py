@@ -88,7 +88,7 @@ def test_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit) as ended:
             cli.run(["doctor", "prod/db", *wrong])
         assert ended.value.code == 2
-        assert "replica_regions has" in capsys.readouterr().err
+        assert "--replica-region has" in capsys.readouterr().err
 
 
 async def test_wrong_arguments() -> None:

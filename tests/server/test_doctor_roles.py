@@ -150,8 +150,8 @@ def test_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.run([*arguments, "--role-arn", ROLE, "--role-session-name", "a b"])
     printed = capsys.readouterr().err
-    assert "give role_arn as well" in printed
-    assert "role_session_name is 'a b'" in printed
+    assert "give --role-arn as well." in printed
+    assert "--role-session-name is 'a b'" in printed
     assert EXTERNAL_ID not in printed
 
 

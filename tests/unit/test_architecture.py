@@ -129,6 +129,7 @@ ALSO = {
     "doctor.endpoints": {"_aws"},
     "doctor.identity": {"_aws"},
     "doctor.probe": {"_aws"},
+    "doctor.replicas": {"_identifiers"},
     "doctor.route": {"_aws"},
     "doctor.search": {"_aws"},
     "__main__": {"doctor"},

@@ -10,6 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from aiocredentials import CredentialSourceError, EndpointUnreachableError
+from aiocredentials._aws import loading
 from aiocredentials._aws.gateway import Gateway, Limits
 from aiocredentials._aws.regions import Region
 from aiocredentials._aws.requests import SecretRequest
@@ -42,6 +43,21 @@ async def test_a_fetch_that_hangs() -> None:
     with pytest.raises(CredentialSourceError, match="within 10 s"):
         await gateway.get(SecretRequest("prod/db", Region("eu-west-1", "a test")))
     assert loop.time() == 10.0
+
+
+@virtual
+async def test_a_process_that_is_still_importing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the time went into importing, the error says so, with the region, and not that AWS credentials are missing."""
+    monkeypatch.setattr(loading, "_is_loaded", False)
+    monkeypatch.setattr(loading, "_is_begun", True)
+    hanging: Any = Hanging()
+    with pytest.raises(CredentialSourceError, match="still importing the libraries") as caught:
+        await Gateway(hanging, 0.2).get(SecretRequest("prod/db", Region("eu-west-1", "a test")))
+    error = caught.value
+    assert (error.transient, error.region_name) == (True, "eu-west-1")
+    assert "within 0.2 s" in str(error)
+    assert "longer timeout=" in str(error)
+    assert "source didn't answer" not in str(error)
 
 
 WHERE = Region("eu-west-1", "a test")

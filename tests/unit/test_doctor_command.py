@@ -100,6 +100,59 @@ def test_wrong_arguments_are_harmless(arguments: list[str], capsys: pytest.Captu
     assert "ARY" not in error
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--external_id=CANARY"], "unrecognized arguments: --external_id"),
+        (["--external_id", "CANARY"], "unrecognized arguments: --external_id"),
+        (["-external-id=CANARY"], "unrecognized arguments: -e"),
+        (["--json", "CANARY"], "unrecognized arguments (not shown)"),
+        (["--e=CANARY"], "ambiguous option: --e could match"),
+        (["--json=CANARY"], "ignored explicit argument"),
+    ],
+)
+@pytest.mark.usefixtures("diagnosed")
+def test_values_of_unknown_arguments(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A typo in an option's name doesn't print the value, which may be an external id."""
+    with pytest.raises(SystemExit) as ended:
+        command.run(["doctor", "a", *arguments])
+    assert ended.value.code == 2
+    printed = capsys.readouterr().err
+    assert said in printed
+    assert "CANARY" not in printed
+
+
+def test_external_id_of_the_environment(diagnosed: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The external id may come from the environment, where `ps` doesn't show it; the option wins."""
+    monkeypatch.setenv("AIOCREDENTIALS_EXTERNAL_ID", "theirs")
+    role = ["--role-arn", "arn:aws:iam::123456789012:role/reader"]
+    for arguments, expected in (([], None), (role, "theirs"), ([*role, "--external-id", "ours"], "ours")):
+        command.run(["doctor", "a", *arguments])
+        assert diagnosed["external_id"] == expected
+    monkeypatch.setenv("AIOCREDENTIALS_EXTERNAL_ID", "")
+    command.run(["doctor", "a", *role])
+    assert diagnosed["external_id"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--replica-region", "Frankfurt"], "--replica-region has 'Frankfurt', which isn't the name of a region"),
+        (
+            ["--external-id", "abc"],
+            "--external-id and --role-session-name are about a role: give --role-arn as well.\n",
+        ),
+        (["--endpoint-url", "role_arn"], "--endpoint-url 'role_arn' isn't a URL"),
+    ],
+)
+@pytest.mark.usefixtures("diagnosed")
+def test_words_of_options(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """An argument that a pool would refuse is refused by the name of the option; its value stays as it is."""
+    with pytest.raises(SystemExit):
+        command.run(["doctor", "a", *arguments])
+    assert said in capsys.readouterr().err
+
+
 @pytest.mark.usefixtures("diagnosed")
 def test_a_bug(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A bug of the doctor's ends with 3 and the place of the bug, without a traceback and the exception's text."""

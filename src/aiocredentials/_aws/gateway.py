@@ -7,6 +7,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from aiocredentials._aws import loading
 from aiocredentials._aws.answered_errors import NOT_LOADED, signs_again
 from aiocredentials._aws.mapping import map_error, unresolved_host
 from aiocredentials._aws.origins import field_of, is_about_credentials
@@ -48,6 +49,11 @@ if TYPE_CHECKING:
 
 # The name in a request that is about several secrets.
 UNNAMED = ""
+
+_ADVICE_AT_A_START = (
+    "This is done once per process. Give a longer timeout=, or more CPU, at the start of the "
+    "process; the next reads need neither."
+)
 
 
 def _fresh_for_ever() -> Lifetime:
@@ -353,6 +359,12 @@ class Gateway:
     def _too_late(self, error: Exception, state: _CallState) -> CredentialsError:
         """Return the error for a call that the deadline ended."""
         facts = state.request.facts(state.where)
+        if not state.is_open and loading.is_loading():
+            what = (
+                f"{NOT_LOADED} within {state.seconds:g} s: "
+                "this process was still importing the libraries that reach AWS."
+            )
+            return make_error(CredentialSourceError, what, advice=_ADVICE_AT_A_START, **facts)
         # Opening takes long if the source of the AWS credentials is slow. They are also renewed
         # during calls.
         if not state.is_open or is_about_credentials(error):

@@ -16,6 +16,7 @@ from aiocredentials._loops import PerLoop, loading
 _locks = PerLoop(asyncio.Lock)
 
 _is_loaded = False
+_is_begun = False
 _is_ready_for_roles = False
 
 
@@ -24,12 +25,19 @@ def is_loaded() -> bool:
     return _is_loaded
 
 
+def is_loading() -> bool:
+    """Return whether the transport is being loaded, or its loading was given up."""
+    return _is_begun and not _is_loaded
+
+
 async def load_transport() -> None:
     """Import aioboto3 and load botocore's models in a thread, once per process.
 
     In the event loop this would block all tasks for 0.5 s.
     """
+    global _is_begun  # noqa: PLW0603 (the process has begun, or it hasn't)
     if not _is_loaded:
+        _is_begun = True
         async with _locks.get():
             await asyncio.to_thread(_load)
 

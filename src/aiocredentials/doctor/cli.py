@@ -9,6 +9,7 @@ import itertools
 import logging
 import os
 import platform
+import re
 import shutil
 import signal
 import sys
@@ -29,7 +30,12 @@ if TYPE_CHECKING:
 
     from aiocredentials.doctor.results import Report
 
-_EXIT_CODES = """\
+_EPILOG = """\
+environment:
+  AIOCREDENTIALS_EXTERNAL_ID
+       the external id, for --role-arn without --external-id: other users of this
+       host can see a command line
+
 exit codes:
   0    every secret can be read
   1    a secret is missing, denied, not decrypted, or scheduled for deletion
@@ -37,6 +43,20 @@ exit codes:
   3    a secret is unknown: no AWS credentials, no connection, or no usable answer
   130  interrupted (Ctrl-C)
 """
+_EXTERNAL_ID = "AIOCREDENTIALS_EXTERNAL_ID"
+# How the library's errors name the options.
+_OPTIONS = {
+    "replica_regions": "--replica-region",
+    "role_arn": "--role-arn",
+    "external_id": "--external-id",
+    "role_session_name": "--role-session-name",
+    "endpoint_url": "--endpoint-url",
+    "region_name": "--region",
+    ", here and not only to the pool": "",
+}
+# argparse repeats the whole argument in these messages, with its value.
+_AMBIGUOUS = re.compile(r"(ambiguous option: [^\s=]+)=.*(?= could match )", re.DOTALL)
+_IGNORED = re.compile(r"(ignored explicit argument) .*", re.DOTALL)
 _REACH_AWS = ("aioboto3", "aiobotocore", "botocore")
 _INTERRUPTED = 130
 # What a write to a pipe raises if its reader has closed it; the second is Windows's.
@@ -74,7 +94,11 @@ def run(arguments: Sequence[str]) -> int:
     """
     parser = _parser()
     doctor = _add_doctor(parser)
-    options = parser.parse_args(arguments)
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        doctor.error(_unrecognized(unknown))
+    if options.role_arn is not None and options.external_id is None:
+        options.external_id = os.environ.get(_EXTERNAL_ID) or None
     _check(options, doctor)
     try:
         return _run(options)
@@ -110,7 +134,25 @@ def _check(options: argparse.Namespace, doctor: argparse.ArgumentParser) -> None
         url = options.endpoint_url or ""
         after_login = url.rpartition("@")[2]
         message = message.replace(_repr_text(url), _repr_text(after_login))
-        doctor.error(message)
+        doctor.error(_in_words_of_options(message))
+
+
+def _in_words_of_options(message: str) -> str:
+    """Replace the names of arguments, up to the first quote: values come after it."""
+    head, quote, tail = message.partition("'")
+    for argument, option in _OPTIONS.items():
+        head = head.replace(argument, option)
+    return head + quote + tail
+
+
+def _unrecognized(arguments: list[str]) -> str:
+    """Name the unknown options. Their values aren't repeated, because one may be an external id."""
+    names = [one.partition("=")[0] for one in arguments if one.startswith("--")]
+    # A short option may be followed by its value without a space.
+    names += [one[:2] for one in arguments if re.match("-[^-]", one)]
+    if names:
+        return f"unrecognized arguments: {' '.join(names)}"
+    return "unrecognized arguments (not shown): pass the names of secrets one after the other"
 
 
 def _repr_text(text: str) -> str:
@@ -171,7 +213,9 @@ def _terminal_width() -> int:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """End with exit code 2. The message may repeat a URL's password, or control characters."""
+        """End with exit code 2, without a password, an external id or control characters."""
+        message = _AMBIGUOUS.sub(r"\1", message)
+        message = _IGNORED.sub(r"\1", message)
         super().error(harmless(message))
 
 
@@ -220,7 +264,7 @@ def _add_doctor(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
         description="Report why a secret can't be read: the AWS identity, the region, the "
         "permissions, and the other regions that have the secret. The value is fetched but never "
         "shown.",
-        epilog=_EXIT_CODES,
+        epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_arguments(doctor)
@@ -259,7 +303,8 @@ def _add_arguments(doctor: argparse.ArgumentParser) -> None:
     doctor.add_argument(
         "--external-id",
         metavar="ID",
-        help="external id that the role's trust policy names; it is never shown",
+        help="external id that the role's trust policy names; it is never shown "
+        f"(default: {_EXTERNAL_ID} in the environment)",
     )
     doctor.add_argument(
         "--role-session-name",

@@ -21,7 +21,9 @@ from aiocredentials.testing._seeds import (
     PREVIOUS,
     SeededVersion,
     check_name,
+    check_replica_region,
     missing,
+    read_only,
     scheduled_for_deletion,
 )
 
@@ -77,6 +79,13 @@ class StoredSecret:
     versions: dict[str, Version] = field(default_factory=dict[str, Version], repr=False)
     rotated_at: datetime | None = None
     deleted_at: datetime | None = None
+    primary_region: str | None = None
+    """For a replica, the region of its primary."""
+
+    def check_writable(self) -> None:
+        """Raise `ValueError` if it is a replica."""
+        if self.primary_region is not None:
+            raise read_only(self.name, self.region_name, self.primary_region)
 
     def labelled(self, label: str) -> Version | None:
         """Return the version that has a staging label. There is one at most."""
@@ -212,12 +221,22 @@ class Account:
         return secret
 
     def replicate(self, secret: StoredSecret, region_name: str) -> StoredSecret:
-        """Copy a secret, as it is now, to another region. Only the region of its ARN differs."""
+        """Copy a secret, as it is now, to another region. Only the region of its ARN differs.
+
+        Raises `ValueError` for a region that can't have a replica of it.
+        """
+        check_replica_region(region_name, secret.region_name)
         copied = {
             one.version_id: replace(one, labels=[*one.labels]) for one in secret.versions.values()
         }
         arn = secret.arn.replace(f":{secret.region_name}:", f":{region_name}:", 1)
-        replica = replace(secret, arn=arn, region_name=region_name, versions=copied)
+        replica = replace(
+            secret,
+            arn=arn,
+            region_name=region_name,
+            versions=copied,
+            primary_region=secret.region_name,
+        )
         self.secrets[region_name, secret.name] = replica
         return replica
 

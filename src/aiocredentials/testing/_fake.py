@@ -92,7 +92,8 @@ class FakeSecretsManager:
 
         Raises:
             TypeError: JSON can't hold the value.
-            ValueError: AWS rejects this name or this size, or the secret is scheduled for deletion.
+            ValueError: AWS rejects this name or this size, or the secret is scheduled for deletion
+                or a replica, which is read only.
         """
         region = region_name or self.region_name
         version = None
@@ -104,6 +105,7 @@ class FakeSecretsManager:
             secret = self._account.create(region, name)
         if secret.deleted_at is not None:
             raise scheduled_for_deletion(name)
+        secret.check_writable()
 
         if version is not None:
             secret.add(version, CURRENT)
@@ -130,9 +132,10 @@ class FakeSecretsManager:
             KeyError: There is no such secret.
             TypeError: JSON can't hold the value.
             ValueError: AWS rejects a value of this size, the last rotation isn't finished, or the
-                secret is scheduled for deletion.
+                secret is scheduled for deletion or a replica, which is read only.
         """
         secret = self._changeable(name, region_name)
+        secret.check_writable()
         pending = secret.labelled(PENDING)
         if pending is not None and pending is not secret.labelled(CURRENT):
             raise not_finished(name)
@@ -188,9 +191,11 @@ class FakeSecretsManager:
 
         Raises:
             KeyError: There is no such secret.
-            ValueError: The secret is scheduled for deletion.
+            ValueError: The secret is scheduled for deletion or a replica itself, or `to_region` is
+                its own region or no region's name.
         """
         secret = self._changeable(name, region_name)
+        secret.check_writable()
         self._account.replicate(secret, to_region)
 
     def delete(

@@ -34,6 +34,10 @@ class SeededVersion:
     """The id of the version; None for a secret that has no value yet."""
 
 
+# What all names of regions look like.
+_REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-[0-9]+")
+
+
 def encoded(value: Value) -> str | bytes:
     """Return a value as Secrets Manager stores it.
 
@@ -80,6 +84,22 @@ def scheduled_for_deletion(name: str) -> ValueError:
     """Return the error for a change of a secret that is scheduled for deletion."""
     advice = "restore() it first, or delete(..., force=True) it."
     return ValueError(f"{name!r} is scheduled for deletion: {advice}")
+
+
+def read_only(name: str, region_name: str, primary_region: str) -> ValueError:
+    """Return the error for a change of a replica."""
+    return ValueError(
+        f"{name!r} in {region_name!r} is a replica, which is read only: change it in "
+        f"{primary_region!r}, and replicate() it again."
+    )
+
+
+def check_replica_region(region_name: str, primary_region: str) -> None:
+    """Raise `ValueError` for a region that can't have a replica."""
+    if region_name == primary_region:
+        raise ValueError(f"{region_name!r} is the region of the secret: name another one.")
+    if not _REGION.fullmatch(region_name):
+        raise ValueError(f"{region_name!r} isn't the name of a region: write it as 'eu-central-1'.")
 
 
 def not_pending(name: str) -> ValueError:
