@@ -80,6 +80,7 @@ ROTATION_QUEUE_TESTS = [
 # A file that isn't here has the tests of the cache.
 TESTS = {
     "_aws/assuming.py": ROLE_TESTS,
+    "_aws/role_errors.py": ROLE_TESTS,
     "_aws/clients.py": [*ROLE_TESTS, *AGENT_TESTS, "../server/test_snapshots.py"],
     "_aws/loop_clients.py": [*ROLE_TESTS, "../server/test_snapshots.py"],
     "_aws/requests.py": [*ROLE_TESTS, "test_replicas.py"],

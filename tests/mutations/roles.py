@@ -11,9 +11,9 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     # _aws/assuming.py
     (
         "a page of a proxy is a refusal of STS",
-        "_aws/assuming.py",
-        "        if not isinstance(error, ClientError) and _is_about_the_answer(error):",
-        "        if False:",
+        "_aws/role_errors.py",
+        "    if not isinstance(error, ClientError) and _is_about_the_answer(error, reader):",
+        "    if False:",
     ),
     (
         "a role is renewed only when its credentials are about to end",
@@ -119,7 +119,7 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     ),
     (
         "a region that doesn't exist is blamed on the credentials",
-        "_aws/assuming.py",
+        "_aws/role_errors.py",
         "            failure = wrong_region_error(region)",
         "            pass",
     ),

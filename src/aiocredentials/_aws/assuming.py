@@ -35,21 +35,20 @@ from typing import TYPE_CHECKING, Any
 
 from aiobotocore.credentials import AioCredentials
 from botocore.configprovider import ConstantProvider
-from botocore.exceptions import ClientError, NoCredentialsError
+from botocore.exceptions import NoCredentialsError
 
 from aiocredentials._aws import chain, transport
 from aiocredentials._aws.answered_errors import NOT_LOADED
-from aiocredentials._aws.mapping import map_opening_error, unresolved_host
-from aiocredentials._aws.origins import raising_module, was_raised_while_reading
+from aiocredentials._aws.mapping import map_opening_error
 from aiocredentials._aws.redact import our_call, wire_logs_redacted
-from aiocredentials._aws.regions import is_host_label, may_be_a_region, wrong_region_error
+from aiocredentials._aws.regions import is_host_label, wrong_region_error
+from aiocredentials._aws.role_errors import error_of_sts
 from aiocredentials._aws.settings import core_of
 from aiocredentials.errors import (
     CredentialsError,
     CredentialSourceError,
     make_error,
     one_line,
-    set_what,
     what_of,
 )
 
@@ -84,23 +83,6 @@ _URGENT = 60
 # The key of the work that all callers share, together with the region.
 _ASSUMING = object()
 
-_REFUSED = frozenset({"AccessDenied", "AccessDeniedException"})
-_ADVICE_ON_REFUSAL = (
-    "Allow the identity of this process sts:AssumeRole on the role, and let the role's trust "
-    "policy allow it to this identity. If the trust policy has a condition on sts:ExternalId, "
-    "check external_id."
-)
-_ADVICE_BY_CODE = {
-    "ValidationError": "Correct role_arn, external_id or role_session_name.",
-    "RegionDisabledException": (
-        "Activate STS in this region for the account (IAM, account settings), or ask another one."
-    ),
-}
-_ADVICE_ON_KEYS = "Renew the AWS credentials of this process, by which the role is assumed."
-_ADVICE_ON_FOREIGN_ANSWERS = (
-    "A proxy or a sign-in page may have sent it. Check the proxy, and the endpoint in "
-    "AWS_ENDPOINT_URL_STS."
-)
 _CLOCK_ADVICE = "Check the clock of this host, and the endpoint in AWS_ENDPOINT_URL_STS."
 
 
@@ -330,7 +312,13 @@ class AssumedRole:
                 parameters = self.role.parameters()
                 answer = _read(await client.assume_role(**parameters), asked_at)
         except Exception as error:  # noqa: BLE001 (botocore may raise anything)
-            failure = self._refusal(error, region)
+            failure = error_of_sts(
+                error,
+                region,
+                profile=self._settings.profile,
+                role_arn=self.role.role_arn,
+                reader=__name__,
+            )
         else:
             if isinstance(answer, _Assumed):
                 return answer
@@ -348,44 +336,6 @@ class AssumedRole:
             profile=self._settings.profile,
             role_arn=self.role.role_arn,
         )
-
-    def _refusal(self, error: Exception, region: Region) -> CredentialsError:
-        """Return our error for an error of the call to STS."""
-        if not isinstance(error, ClientError) and _is_about_the_answer(error):
-            kind = type(error).__name__
-            return make_error(
-                CredentialSourceError,
-                f"{NOT_LOADED}: the answer in region {region.name!r} isn't STS's ({kind}).",
-                advice=_ADVICE_ON_FOREIGN_ANSWERS,
-                role_arn=self.role.role_arn,
-            )
-        failure = self._mapped(error)
-        is_answer = isinstance(error, ClientError) and not failure.transient
-        if is_answer:
-            failure.advice = _advice_on(failure.code or "")
-            set_what(failure, what_of(failure) or "")
-        elif _names_no_region(error, region):
-            failure = wrong_region_error(region)
-        return failure
-
-
-def _is_about_the_answer(error: Exception) -> bool:
-    """Return whether there was an answer, which botocore or `_read` can't read."""
-    return was_raised_while_reading(error) or raising_module(error) == __name__
-
-
-def _names_no_region(error: Exception, region: Region) -> bool:
-    """Return whether STS's host is unknown because the region doesn't exist."""
-    host = unresolved_host(error) or ""
-    # Otherwise it is the host of a proxy, or of AWS_ENDPOINT_URL_STS.
-    is_regional = region.name.lower() in host.lower()
-    return is_regional and not may_be_a_region(region.name)
-
-
-def _advice_on(code: str) -> str:
-    if code in _REFUSED:
-        return _ADVICE_ON_REFUSAL
-    return _ADVICE_BY_CODE.get(code, _ADVICE_ON_KEYS)
 
 
 class RoleCredentials(AioCredentials):
