@@ -76,7 +76,8 @@ async def test_another_secret_of_the_same_name() -> None:
     assert isinstance(error, InternalServiceError)
     assert error.secret_name == "prod/db"
     assert f"{REPLICA} (another secret of the same name)" in str(error)
-    assert aws.replica.calls == ["batch"]
+    # A client of a custom session is asked singly for what was invalidated.
+    assert aws.replica.calls == ["batch", "get"]
 
 
 async def test_prefetch_from_the_primary() -> None:
