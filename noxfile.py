@@ -249,13 +249,14 @@ def tests(session: nox.Session) -> None:
         run_tests(session, *NOT_ONCE, markers=COMPLETE)
         if not session.posargs:
             run_tests(session, "tests/integrations", markers=LOAD)
-    elif session.python == MEASURED:
+    elif session.python == NEWEST == MEASURED:
+        # tests_newest runs all short ones there.
         run_tests(session, *OF_AIOBOTOCORE)
     elif session.python == NEWEST:
         run_tests(session, *OF_NEW_PYTHON, explained=False)
     else:
         # They share these tests. The ones before and after them run all of them.
-        between = [version for version in FOUND[1:] if version not in {MEASURED, NEWEST}]
+        between = FOUND[1:-1]
         own = between.index(session.python)
         run_tests(session, *OF_ASYNCIO[own :: len(between)], explained=False)
 
