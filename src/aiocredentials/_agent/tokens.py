@@ -85,9 +85,8 @@ class Token:
         if found is not None:
             return found
         async with self._searching.get():
-            if self._found is not None:
-                return self._found
-            return await self._search()
+            # Another caller may have found it meanwhile.
+            return self._found or await self._search()
 
     async def another_than(self, refused: str) -> str | CredentialsError | None:
         """Search again after the agent has refused a token.
