@@ -56,8 +56,8 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "each caller reads the token's file",
         "_agent/tokens.py",
-        "            if self._found is not None:\n                return self._found\n",
-        "",
+        "            return self._found or await self._search()\n",
+        "            return await self._search()\n",
     ),
     # _agent/state.py
     (
