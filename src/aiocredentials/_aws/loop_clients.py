@@ -67,7 +67,7 @@ class LoopClients:
             clients.abandon()
 
     def _all(self) -> tuple[RoleClients, ...]:
-        # A tuple is made at once, as above.
+        # A tuple is made at once: the event loops of other threads may add roles meanwhile.
         return tuple(self._by_role.values())
 
 

@@ -58,7 +58,10 @@ class Client(Protocol):
         """Wait for messages."""
         ...
 
-    def delete_message_batch(self, **parameters: Any) -> Coroutine[Any, Any, Answer]:  # noqa: ANN401
+    def delete_message_batch(
+        self,
+        **parameters: Any,  # noqa: ANN401 (botocore's)
+    ) -> Coroutine[Any, Any, Answer]:
         """Delete messages."""
         ...
 
