@@ -65,11 +65,13 @@ async def test_outside_of_the_block(place: Place, url: str, monkeypatch: pytest.
         monkeypatch.setenv(f"PG{name}", value)
     async with place.manager() as manager:
         assert (await who(engine))[0] == "postgres"
+        listeners = len(engine.pool.dispatch.connect)
         async with use_credentials(engine, manager):
             assert (await who(engine))[0] == "app"
         assert (await who(engine))[0] == "postgres"
         async with use_credentials(engine.execution_options(), manager):
             assert (await who(engine))[0] == "app"
+        assert len(engine.pool.dispatch.connect) == listeners
 
 
 @pytest.mark.parametrize("is_disposed", [False, True])
