@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import traceback
 from typing import TYPE_CHECKING, Generic, NoReturn, TypeAlias, TypeVar, cast
 from weakref import WeakKeyDictionary
 
@@ -289,6 +290,10 @@ class _Connecting(Generic[C, R]):
         try:
             # No local variable holds the credentials, because a traceback may show them.
             connection = await self._connect(self._manager.decoded(secret))
+        except asyncio.CancelledError as error:
+            # psycopg closes the socket of an attempt when no frame holds the attempt any more.
+            traceback.clear_frames(error.__traceback__)
+            raise
         except Exception as error:
             remove_passwords(error)
             self._wait.note_failure(error, secret)

@@ -92,8 +92,8 @@ INSIDE: dict[str, list[set[str]]] = {
     "_eventbridge": [{"__init__", "events", "queue_url"}, {"renewals", "sqs"}, {"watcher"}],
     # An adapter imports no other adapter. Two are several files.
     "integrations": [
-        {"_fastapi_secret", "_redis_versions", "_settings_fields"},
-        {"_redis_connections", "_settings_build"},
+        {"_fastapi_secret", "_psycopg_login", "_redis_versions", "_settings_fields"},
+        {"_psycopg_pool", "_redis_connections", "_settings_build"},
         {
             "__init__",
             "asyncpg",
@@ -135,6 +135,8 @@ ALSO = {
     "doctor.search": {"_aws"},
     "__main__": {"doctor"},
     "integrations.asyncpg": {"_rotation"},
+    "integrations._psycopg_login": {"_rotation"},
+    "integrations._psycopg_pool": {"_rotation"},
     "integrations.psycopg": {"_rotation"},
     "integrations._settings_build": {"_pydantic_errors"},
     "integrations.snapstart": {"_loops"},
@@ -192,8 +194,8 @@ OWNERS = {
     # aiohttp's own URL class.
     "yarl": {"_agent.http"},
     "asyncpg": {"integrations.asyncpg"},
-    "psycopg": {"integrations.psycopg"},
-    "psycopg_pool": {"integrations.psycopg"},
+    "psycopg": {"integrations._psycopg_login", "integrations._psycopg_pool", "integrations.psycopg"},
+    "psycopg_pool": {"integrations._psycopg_pool", "integrations.psycopg"},
     "sqlalchemy": {"integrations.sqlalchemy"},
 }
 MODULES = sorted(FOLDER.rglob("*.py"))
