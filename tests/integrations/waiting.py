@@ -67,9 +67,12 @@ class FreezingProxy:
     def __init__(self, target: int) -> None:
         self.frozen = False
         self.port = 0
+        self.listener: asyncio.Server
         self._target = target
+        self._clients: list[asyncio.StreamWriter] = []
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._clients.append(writer)
         upstream, downstream = await asyncio.open_connection(HOST, self._target)
         pumps = [
             asyncio.create_task(self._pump(reader, downstream)),
@@ -78,6 +81,12 @@ class FreezingProxy:
         with contextlib.closing(writer), contextlib.closing(downstream):
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         await asyncio.wait(pumps)
+
+    def go_away(self) -> None:
+        """Close each connection, and refuse new ones."""
+        self.listener.close()
+        for client in self._clients:
+            client.close()
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):
@@ -90,9 +99,9 @@ class FreezingProxy:
 async def freezing_proxy(target: int) -> AsyncIterator[FreezingProxy]:
     """Run such a proxy on a free port of the loopback interface."""
     proxy = FreezingProxy(target)
-    server = await asyncio.start_server(proxy._serve, HOST, 0)
-    proxy.port = server.sockets[0].getsockname()[1]
-    async with server:
+    proxy.listener = await asyncio.start_server(proxy._serve, HOST, 0)
+    proxy.port = proxy.listener.sockets[0].getsockname()[1]
+    async with proxy.listener:
         yield proxy
 
 

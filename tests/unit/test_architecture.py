@@ -138,6 +138,8 @@ ALSO = {
     "integrations._psycopg_login": {"_rotation"},
     "integrations._psycopg_pool": {"_rotation"},
     "integrations.psycopg": {"_rotation"},
+    "integrations._redis_connections": {"_rotation"},
+    "integrations.redis": {"_rotation"},
     "integrations._settings_build": {"_pydantic_errors"},
     "integrations.snapstart": {"_loops"},
     "integrations.sqlalchemy": {"_rotation"},

@@ -7,7 +7,7 @@ attempt to connect notes its progress in the `Wait` of its caller, which it find
 from __future__ import annotations
 
 import asyncio
-from contextlib import contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,7 +16,7 @@ from aiocredentials._rotation.words import text_for_log, words_of
 from aiocredentials.errors import CredentialsError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Generator
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
     from datetime import timedelta
     from typing import Self, TypeAlias
 
@@ -138,6 +138,40 @@ class Waits:
         if task.done():
             return task.result()
         self._cut_off(task, give_back)
+        raise self._error_of(wait)
+
+    @asynccontextmanager
+    async def limited(self) -> AsyncGenerator[None]:
+        """Limit a block that gets a connection, in the caller's own task.
+
+        It is for a library that ends an attempt at once when it is cancelled, and that keeps facts
+        about the task that connects. A block inside of another one has the wait of that one.
+        """
+        if self.seconds is None:
+            yield
+            return
+        limit = asyncio.timeout(self.seconds)
+        async with self.limited_by(limit):
+            yield
+
+    @asynccontextmanager
+    async def limited_by(self, limit: asyncio.Timeout) -> AsyncGenerator[None]:
+        """Limit a block as `limited` does, by a limit that may be changed while the block runs."""
+        wait = _wait_here.get(None)
+        if wait is None:
+            wait = Wait(self, SLOT)
+        try:
+            with noted_in(wait):
+                async with limit:
+                    yield
+        except CredentialsError as error:
+            self.note_error(error)
+            raise
+        except TimeoutError:
+            if not limit.expired():
+                raise
+        else:
+            return
         raise self._error_of(wait)
 
     def note_error(self, error: CredentialsError) -> None:
