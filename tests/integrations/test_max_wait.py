@@ -48,7 +48,7 @@ async def test_a_hung_secret(adapter: Adapter) -> None:
     source = Source()
     async with adapter.open(source, 1, max_wait=SHORT) as acquire:
         source.hangs = True
-        with pytest.raises(adapter.error(), match=f"{LIMIT}the secret"):
+        with pytest.raises(adapter.error(), match=f"{LIMIT}the credentials from AWS"):
             await use(acquire)
 
 
@@ -58,7 +58,7 @@ async def test_refusals(adapter: Adapter) -> None:
         refusing_postgres("another", REFUSAL) as server,
         adapter.open(Source(), server.port, max_wait=0.1, budget=60) as acquire,
     ):
-        with pytest.raises(adapter.error(), match=r"a version of the secret that the server accepts") as caught:
+        with pytest.raises(adapter.error(), match=r"credentials that the server accepts") as caught:
             await use(acquire)
     (note,) = caught.value.__notes__
     assert 'password authentication failed for user "app"' in note

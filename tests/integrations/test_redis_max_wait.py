@@ -39,7 +39,7 @@ async def test_a_hung_secret() -> None:
     source = Source()
     source.hangs = True
     async with use_credentials(Redis(host=HOST, port=1), source, max_wait=SHORT) as client:
-        with pytest.raises(RedisTimeoutError, match=f"{LIMIT}the secret"):
+        with pytest.raises(RedisTimeoutError, match=f"{LIMIT}the credentials from AWS"):
             await client.ping()
 
 
@@ -48,7 +48,7 @@ async def test_refusals() -> None:
     async with silent_server(WRONG) as server:
         client = use_credentials(Redis(host=HOST, port=server.port), Source(), max_wait=0.1)
         async with client:
-            with pytest.raises(RedisTimeoutError, match="a version of the secret that the server accepts") as caught:
+            with pytest.raises(RedisTimeoutError, match="credentials that the server accepts") as caught:
                 await client.ping()
     (note,) = caught.value.__notes__
     assert "AuthenticationError: invalid username-password pair" in note

@@ -238,7 +238,7 @@ def test_a_search_goes_on_for_others(seed: int) -> None:
 
         async def impatient() -> None:
             waits = Waits(LIMIT, TimeoutError)
-            with pytest.raises(TimeoutError, match="a version of the secret that the server accepts") as caught:
+            with pytest.raises(TimeoutError, match="credentials that the server accepts") as caught:
                 await waits.within(connect, asyncio.sleep)
             assert now() == pytest.approx(LIMIT, abs=0.1)
             assert "WrongPasswordError" in caught.value.__notes__[0]
@@ -280,4 +280,4 @@ def test_what_is_waited_for() -> None:
         assert not waits.reason
 
     in_town(body)
-    assert seen == ["the secret", "the server's answer", "the server's answer"]
+    assert seen == ["the credentials from AWS", "the server's answer", "the server's answer"]

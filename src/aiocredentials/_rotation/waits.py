@@ -28,9 +28,9 @@ R = TypeVar("R")
 
 # What a caller waits for, for the error's message.
 SLOT = "a free connection of the pool: each was in use or being made"
-SECRET = "the secret"  # noqa: S105 (a phrase)
+CREDENTIALS = "the credentials from AWS"
 SERVER = "the server's answer"
-SEARCH = "a version of the secret that the server accepts"
+SEARCH = "credentials that the server accepts"
 
 # How long the end of a pool's block waits for attempts that were cut, in seconds. Drivers end such
 # an attempt at once.
@@ -61,7 +61,7 @@ def current_wait() -> Wait:
     """Return the wait that this attempt to connect is for; a new one if there is no limit."""
     wait = _wait_here.get(None)
     if wait is None:
-        return Wait(None, SECRET)
+        return Wait(None, CREDENTIALS)
     return wait
 
 

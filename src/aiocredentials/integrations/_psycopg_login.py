@@ -13,6 +13,7 @@ from aiocredentials._rotation.adapters import (
     options_without_login,
     server_options,
 )
+from aiocredentials._rotation.encryption import check_encryption
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -42,14 +43,18 @@ def options_for_psycopg(conninfo: str, options: Options) -> dict[str, Any]:
 
 
 def check_in_advance(
+    manager: object,
     conninfo: ValueOrCallable[str],
     kwargs: ValueOrCallable[Options | None],
 ) -> None:
-    """Reject a login at once, and not by an error of each attempt to connect."""
+    """Reject what can't work at once, and not by an error of each attempt to connect."""
+    known: dict[str, Any] = {}
     if isinstance(conninfo, str):
-        options_for_psycopg(conninfo, {})
+        known.update(options_for_psycopg(conninfo, {}))
     if kwargs is not None and not callable(kwargs):
-        options_for_psycopg("", kwargs)
+        known.update(options_for_psycopg("", kwargs))
+    if not callable(conninfo) and not callable(kwargs):
+        check_encryption(manager, "psycopg", known)
 
 
 async def resolved(value: ValueOrCallable[R]) -> R:

@@ -17,6 +17,7 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from aiocredentials import CredentialsError
 from aiocredentials._rotation.adapters import Renewals
+from aiocredentials._rotation.encryption import check_encryption
 from aiocredentials._rotation.waits import SLOT, Wait, noted_in
 from aiocredentials.integrations._psycopg_login import log_in, options_for_psycopg, resolved
 from aiocredentials.rotation import connect_through_rotation, is_auth_error
@@ -115,6 +116,7 @@ class Connector:
                     own_options = await resolved(kwargs) or {}
                     text = await resolved(conninfo)
                     options = options_for_psycopg(text, {**own_options, **more})
+                    check_encryption(self._manager, "psycopg", options)
                     connection = await self._newest_connection(connect, options)
         except _InterruptedWaitError:
             raise PoolClosed("The pool was closed while it connected.") from None

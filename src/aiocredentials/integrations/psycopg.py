@@ -12,6 +12,7 @@ from psycopg.errors import ConnectionTimeout
 from psycopg_pool import PoolTimeout
 
 from aiocredentials._rotation.adapters import close_completely
+from aiocredentials._rotation.encryption import check_encryption
 from aiocredentials._rotation.waits import Waits
 from aiocredentials.integrations._psycopg_login import (
     check_in_advance,
@@ -68,6 +69,7 @@ async def connect(
         Exception: The errors of `connect_through_rotation`. Needs secretsmanager:GetSecretValue.
     """
     accepted = options_for_psycopg(conninfo, options)
+    check_encryption(manager, "psycopg", accepted)
 
     log_in_once = partial(log_in, connection_class.connect, accepted)
     connect_in_budget = partial(
@@ -149,7 +151,7 @@ async def create_pool(
     """
     if options.pop("open", None) is False:
         raise ValueError("The block opens the pool, and closes it: leave out open=.")
-    check_in_advance(conninfo, kwargs)
+    check_in_advance(manager, conninfo, kwargs)
 
     waits = Waits(max_wait, PoolTimeout)
     connector = Connector(manager, budget, stages, waits=waits)
