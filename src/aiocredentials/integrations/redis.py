@@ -228,7 +228,7 @@ def use_credentials(
         reauthenticate,
         refusals=WeakKeyDictionary(),
     )
-    provider = RotatingCredentialProvider(manager)
+    provider = RotatingCredentialProvider(manager, encrypted=True)
     if isinstance(client, RedisCluster):
         _use_in_cluster(client, rotation, provider)
     else:
