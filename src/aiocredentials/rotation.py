@@ -51,6 +51,9 @@ logger = logging.getLogger("aiocredentials")
 
 OTHER_STAGES = ("AWSPENDING", "AWSPREVIOUS")
 
+# A manager whose passwords aren't in a secret has the attribute `advice_if_refused`.
+_ADVICE = "Compare its user and password with the server's."
+
 # The verdicts for a manager live as long as the manager.
 _verdicts_of: WeakKeyDictionary[object, PerLoop[Verdicts]] = WeakKeyDictionary()
 # A verdict holds the version. Without verdicts, the next refusal begins a new search.
@@ -333,12 +336,12 @@ class _Connecting(Generic[C, R]):
         name = secret.name
         region = secret.region
         limit = self._budget.seconds
+        advice = getattr(self._manager, "advice_if_refused", None) or _ADVICE
         version_ids = map(repr, self._refused_here)
         tried = ", ".join(version_ids)
         return (
             f"Secret {name!r} in {region!r}: "
-            f"for {limit:g} s the server refused each version that was tried: {tried}. "
-            "Compare its user and password with the server's."
+            f"for {limit:g} s the server refused each version that was tried: {tried}. {advice}"
         )
 
 
@@ -351,5 +354,7 @@ def _cancellations() -> int:
 def _version_of(secret: Secret) -> str:
     """Return a version's identifier and its staging labels, for the log."""
     labels = text_for_log("/".join(secret.version_stages))
-    version_id = secret.version_id
-    return f"{version_id!r} ({labels})"
+    version = repr(secret.version_id)
+    if not labels:
+        return version
+    return f"{version} ({labels})"

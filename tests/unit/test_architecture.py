@@ -33,10 +33,10 @@ FLOORS: list[set[str]] = [
     {"_reports", "_rotation", "_agent"},
     {"_store", "rotation", "agent"},
     {"_prefetch", "_changes", "_held"},
-    {"_eventbridge"},
+    {"_eventbridge", "_iam"},
     {"_manager"},
     {"_pool"},
-    {"__init__", "eventbridge"},
+    {"__init__", "eventbridge", "iam"},
     {"testing", "pytest_plugin", "_pytest_entry_point", "doctor", "integrations"},
     {"__main__"},
 ]
@@ -63,6 +63,7 @@ INSIDE: dict[str, list[set[str]]] = {
             "models",
             "chain",
             "emitters",
+            "keys",
             "shared_work",
             "sockets",
             "signing",
@@ -80,7 +81,7 @@ INSIDE: dict[str, list[set[str]]] = {
         {"responses", "session", "known_versions"},
         {"gateway", "clients", "other_services"},
         {"replica_reads"},
-        {"loop_clients", "replicas"},
+        {"loop_clients", "replicas", "key_gateway"},
         {"pooled"},
     ],
     "_agent": [
@@ -88,7 +89,11 @@ INSIDE: dict[str, list[set[str]]] = {
         {"state", "answers"},
         {"client"},
     ],
-    "_rotation": [{"__init__", "budget", "news", "refusals"}, {"adapters", "labels", "verdicts", "words"}],
+    "_rotation": [
+        {"__init__", "budget", "encryption", "news", "refusals"},
+        {"adapters", "labels", "verdicts", "words"},
+    ],
+    "_iam": [{"__init__", "arguments", "generations"}],
     "_eventbridge": [{"__init__", "events", "queue_url"}, {"renewals", "sqs"}, {"watcher"}],
     # An adapter imports no other adapter. Two are several files.
     "integrations": [
@@ -117,7 +122,7 @@ INSIDE: dict[str, list[set[str]]] = {
 }
 # What sees what users see, and these, and nothing else of the package.
 TOP = {"testing", "pytest_plugin", "doctor", "integrations", "__main__"}
-PUBLIC = {"__init__", "errors", "eventbridge", "events", "rotation"}
+PUBLIC = {"__init__", "errors", "eventbridge", "events", "iam", "rotation"}
 # Each exception has its reason:
 # The doctor asks what no service needs to know: STS, other regions, each call by itself, the way a
 # request takes. A public function for that would be one that nobody else should use.
@@ -136,6 +141,7 @@ ALSO = {
     "__main__": {"doctor"},
     "integrations.asyncpg": {"_rotation"},
     "integrations.psycopg": {"_rotation"},
+    "integrations.redis": {"_rotation"},
     "integrations._settings_build": {"_pydantic_errors"},
     "integrations.snapstart": {"_loops"},
     "integrations.sqlalchemy": {"_rotation"},
@@ -162,6 +168,7 @@ OWNERS = {
         "_aws.clients",
         "_aws.decorator",
         "_aws.emitters",
+        "_aws.keys",
         "_aws.mapping",
         "_aws.role_errors",
         "_aws.models",

@@ -17,6 +17,7 @@ from aiocredentials._rotation.adapters import (
     reject_login,
     server_options,
 )
+from aiocredentials._rotation.encryption import check_encryption
 from aiocredentials.rotation import OTHER_STAGES, connect_through_rotation, rotations_watched
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ async def connect(
     """
     parts = _Dsn(dsn)
     accepted = _options_without_login(parts, options)
+    check_encryption(manager, "asyncpg", {"dsn": dsn, **accepted})
     named = accepted.keys() | parts.options()
 
     async def log_in(decoded: DatabaseCredentials) -> Connection:
@@ -125,6 +127,7 @@ async def create_pool(
     if "connect" in options:
         raise ValueError("The adapter connects by itself: leave out connect=.")
     accepted = _options_without_login(_Dsn(dsn), options)
+    check_encryption(manager, "asyncpg", {"dsn": dsn, **accepted})
     opening = _Opening()
 
     # asyncpg's type for `connect` demands the name `dsn`. The pool passes its own dsn.

@@ -22,6 +22,7 @@ from aiocredentials._rotation.adapters import (
     options_without_login,
     server_options,
 )
+from aiocredentials._rotation.encryption import check_encryption
 from aiocredentials.rotation import (
     OTHER_STAGES,
     connect_through_rotation,
@@ -77,6 +78,7 @@ async def connect(
         Exception: The errors of `connect_through_rotation`. Needs secretsmanager:GetSecretValue.
     """
     accepted = _options_without_login(conninfo, options)
+    check_encryption(manager, "psycopg", accepted)
 
     log_in = partial(_log_in, connection_class.connect, accepted)
     return await connect_through_rotation(manager, log_in, budget=budget, stages=stages)
@@ -136,7 +138,7 @@ async def create_pool(
     """
     if options.pop("open", None) is False:
         raise ValueError("The block opens the pool, and closes it: leave out open=.")
-    _check_in_advance(conninfo, kwargs)
+    _check_in_advance(manager, conninfo, kwargs)
 
     connector = _Connector(manager, budget, stages)
     bridging_class = _bridging_class(connection_class, connector, conninfo, kwargs)
@@ -236,6 +238,7 @@ class _Connector:
                 own_options = await _resolved(kwargs) or {}
                 text = await _resolved(conninfo)
                 options = _options_without_login(text, {**own_options, **more})
+                check_encryption(self._manager, "psycopg", options)
                 connection = await self._newest_connection(connect, options)
         except _InterruptedWaitError:
             raise PoolClosed("The pool was closed while it connected.") from None
@@ -359,14 +362,18 @@ async def _log_in(
 
 
 def _check_in_advance(
+    manager: object,
     conninfo: ValueOrCallable[str],
     kwargs: ValueOrCallable[Options | None],
 ) -> None:
-    """Reject a login at once, and not by an error of each attempt to connect."""
+    """Reject what can't work at once, and not by an error of each attempt to connect."""
+    known: dict[str, Any] = {}
     if isinstance(conninfo, str):
-        _options_without_login(conninfo, {})
+        known.update(_options_without_login(conninfo, {}))
     if kwargs is not None and not callable(kwargs):
-        _options_without_login("", kwargs)
+        known.update(_options_without_login("", kwargs))
+    if not callable(conninfo) and not callable(kwargs):
+        check_encryption(manager, "psycopg", known)
 
 
 def _options_without_login(conninfo: str, options: Options) -> dict[str, Any]:

@@ -11,10 +11,11 @@ import asyncio
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from weakref import WeakKeyDictionary
 
-from redis.asyncio import ConnectionPool, Redis, RedisCluster
+from redis.asyncio import ConnectionPool, Redis, RedisCluster, SSLConnection
 from redis.credentials import CredentialProvider
 from redis.exceptions import RedisError
 
+from aiocredentials._rotation.encryption import check_redis_encryption, needs_encryption
 from aiocredentials.errors import CredentialsError
 from aiocredentials.integrations._redis_connections import ClientRotation
 from aiocredentials.integrations._redis_versions import (
@@ -33,6 +34,11 @@ if TYPE_CHECKING:
 __all__ = ["RotatingCredentialProvider", "UserAndPassword", "use_credentials"]
 
 _SYNC = "This provider is for asyncio: give it to a client of redis.asyncio, such as its Redis."
+_UNSEEN = (
+    "An IAM token is a password in clear, and a provider can't see whether its client encrypts "
+    "its connections: use use_credentials, which can; or give the client ssl=True, and the "
+    "provider encrypted=True."
+)
 _LOGIN = ("username", "password", "credential_provider")
 
 C = TypeVar("C", bound="Redis | RedisCluster | ConnectionPool")
@@ -65,9 +71,22 @@ class RotatingCredentialProvider(CredentialProvider):
 
     `manager` needs a `decode` such as `RedisCredentials.from_text`. Needs
     secretsmanager:GetSecretValue.
+
+    A provider can't see whether its client encrypts its connections. A manager of IAM tokens needs
+    that, so it needs `encrypted=True` as well: your statement that the client has `ssl=True`.
+
+    Raises:
+        ValueError: The manager needs encryption, and `encrypted` is False.
     """
 
-    def __init__(self, manager: RotatingSecret[UserAndPassword]) -> None:
+    def __init__(
+        self,
+        manager: RotatingSecret[UserAndPassword],
+        *,
+        encrypted: bool = False,
+    ) -> None:
+        if needs_encryption(manager) and not encrypted:
+            raise ValueError(_UNSEEN)
         self._versions = Versions(manager)
         self._version_id = ""
         self._asked = float("-inf")
@@ -196,9 +215,11 @@ def use_credentials(
     Raises:
         TypeError: The client isn't one of `redis.asyncio`. The client's commands raise it, or a
             `ValueError`, for a `budget` or `stages` that `connect_through_rotation` rejects.
-        ValueError: The client has its own username, password or credential provider.
+        ValueError: The client has its own username, password or credential provider; or `manager`
+            is one of IAM tokens, and the client's connections aren't encrypted.
     """
     _check_client(client)
+    check_redis_encryption(manager, is_encrypted=_is_encrypted(client))
     versions = Versions(manager)
     rotation = ClientRotation(
         versions,
@@ -221,6 +242,17 @@ def _check_client(client: object) -> None:
         cls = type(client)
         name = f"{cls.__module__}.{cls.__qualname__}"
         raise TypeError(f"The client is a {name}: give one of redis.asyncio, such as its Redis.")
+
+
+def _is_encrypted(client: object) -> bool:
+    """Return whether a client makes encrypted connections only."""
+    if isinstance(client, RedisCluster):
+        classes = [node.connection_class for node in client.startup_nodes]
+        classes.append(client.connection_kwargs["connection_class"])
+    else:
+        pool: Any = getattr(client, "connection_pool", client)
+        classes = [pool.connection_class]
+    return all(issubclass(cls, SSLConnection) for cls in classes)
 
 
 def _use_in_cluster(

@@ -21,6 +21,7 @@ from aiocredentials._rotation.adapters import (
     options_without_login,
     server_options,
 )
+from aiocredentials._rotation.encryption import check_encryption
 from aiocredentials.rotation import OTHER_STAGES, connect_through_rotation, rotations_watched
 
 if TYPE_CHECKING:
@@ -163,6 +164,7 @@ class _Login:
             **options_without_login(in_url, where),
             **options_without_login(connect_args, where),
         }
+        check_encryption(self._manager, driver, self._options)
 
     def connect(self, dialect: Dialect) -> Any:  # noqa: ANN401 (a DBAPI's connection)
         """Connect, as the engine's creator.
