@@ -245,7 +245,7 @@ def use_credentials(
         waits=waits,
         refusals=WeakKeyDictionary(),
     )
-    provider = RotatingCredentialProvider(manager)
+    provider = RotatingCredentialProvider(manager, encrypted=True)
     if isinstance(client, RedisCluster):
         _use_in_cluster(client, rotation, provider)
     else:
