@@ -100,7 +100,7 @@ INSIDE: dict[str, list[set[str]]] = {
     "_eventbridge": [{"__init__", "events", "queue_url"}, {"renewals", "sqs"}, {"watcher"}],
     # An adapter imports no other adapter. Two are several files.
     "integrations": [
-        {"_fastapi_secret", "_psycopg_login", "_redis_versions", "_settings_fields"},
+        {"_fastapi_secret", "_psycopg_login", "_redis_versions", "_settings_fields", "_sqlalchemy_pool"},
         {"_psycopg_pool", "_redis_connections", "_settings_build"},
         {
             "__init__",
@@ -150,6 +150,7 @@ ALSO = {
     "integrations.redis": {"_rotation"},
     "integrations._settings_build": {"_pydantic_errors"},
     "integrations.snapstart": {"_loops"},
+    "integrations._sqlalchemy_pool": {"_rotation"},
     "integrations.sqlalchemy": {"_rotation"},
 }
 # A manager names the type of its pool. It imports no pool at run time, so there is no circle.
@@ -207,7 +208,7 @@ OWNERS = {
     "asyncpg": {"integrations.asyncpg"},
     "psycopg": {"integrations._psycopg_login", "integrations._psycopg_pool", "integrations.psycopg"},
     "psycopg_pool": {"integrations._psycopg_pool", "integrations.psycopg"},
-    "sqlalchemy": {"integrations.sqlalchemy"},
+    "sqlalchemy": {"integrations._sqlalchemy_pool", "integrations.sqlalchemy"},
 }
 MODULES = sorted(FOLDER.rglob("*.py"))
 
