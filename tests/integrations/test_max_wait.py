@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from aiocredentials import CredentialsError
 from integrations.refusing_postgres import message, refusing_postgres
-from integrations.waiting import ADAPTERS, PASSWORD, SHORT, Adapter, Source, freezing_proxy, silent_server
+from integrations.waiting import ADAPTERS, HOST, PASSWORD, SHORT, Adapter, Source, freezing_proxy, silent_server
 
 if TYPE_CHECKING:
     from integrations.postgres import Place
@@ -121,4 +122,105 @@ async def test_a_dead_network(place: Place, adapter: Adapter) -> None:
         with pytest.raises(adapter.error(), match=r"No connection within 0\.3 s"):
             await use(acquire)
         assert asyncio.get_running_loop().time() - began < 1
+    assert await place.all_closed()
+
+
+BUDGET, POOL_TIMEOUT = 0.1, 0.3  # what the page calls B and T
+ADDED_UP = {
+    "asyncpg": [BUDGET, 2 * BUDGET, 3 * BUDGET, 4 * BUDGET],
+    # A permanent error ends the waits of all callers.
+    "psycopg": [BUDGET] * 4,
+    # A caller that waits isn't woken when another one's attempt fails.
+    "sqlalchemy": [BUDGET, POOL_TIMEOUT, POOL_TIMEOUT, POOL_TIMEOUT + BUDGET],
+}
+
+
+async def test_the_waits_add_up(adapter: Adapter) -> None:
+    """Without `max_wait`, callers behind a full pool wait as long as the page says: the budget is one connection's."""
+
+    async def waited() -> float:
+        began = time.monotonic()
+        with pytest.raises(Exception, match=r"password authentication failed|QueuePool limit"):
+            await use(acquire)
+        return time.monotonic() - began
+
+    options = {"pool_timeout": POOL_TIMEOUT} if adapter.module == "sqlalchemy" else {}
+    module = adapter.module.removesuffix("_pool")
+    async with (
+        refusing_postgres("another", REFUSAL) as server,
+        adapter.open(Source(), server.port, budget=BUDGET, **options) as acquire,
+    ):
+        waits = sorted(await asyncio.gather(*(waited() for _ in range(4))))
+    for wait, expected in zip(waits, ADDED_UP[module], strict=True):
+        assert wait > expected * 0.95
+
+
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+async def test_connect(driver: str) -> None:
+    """A single connection has the same limit, and leaves no socket open."""
+    module = pytest.importorskip(f"aiocredentials.integrations.{driver}")
+    where = {"host": HOST, "ssl": False} if driver == "asyncpg" else {"host": HOST, "sslmode": "disable"}
+    async with silent_server() as server:
+        with pytest.raises(Exception, match=f"{LIMIT}the server's answer") as caught:
+            await module.connect(Source(), port=server.port, max_wait=SHORT, **where)
+    assert type(caught.value).__name__ in {"TimeoutError", "ConnectionTimeout"}
+
+
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+async def test_connect_too_late(place: Place, driver: str) -> None:
+    """A single connection that is made although its caller has gone is closed."""
+    await place.app(PASSWORD)
+    module = pytest.importorskip(f"aiocredentials.integrations.{driver}")
+    ready = asyncio.Event()
+
+    class Stubborn(Source):
+        async def secret(self, *, version_stage: str | None = None) -> Any:  # noqa: ANN401
+            try:
+                await asyncio.sleep(10)
+            except asyncio.CancelledError:
+                ready.set()
+            return await super().secret(version_stage=version_stage)
+
+    where = {"host": HOST, "port": place.server.port}
+    before = asyncio.all_tasks()
+    with pytest.raises(Exception, match=f"{LIMIT}the credentials from AWS"):
+        await module.connect(Stubborn(), max_wait=SHORT, **where)
+    await ready.wait()
+    while asyncio.all_tasks() - before:
+        await place.superuser.execute("SELECT 1")  # the loop goes on, and so does the connection
+    assert await place.all_closed()
+
+
+async def test_an_engine_of_other_code(place: Place) -> None:
+    """An engine that other code made has the limit while the block lasts, with any pool, and not afterwards."""
+    sqlalchemy = pytest.importorskip("sqlalchemy.ext.asyncio")
+    pool = pytest.importorskip("sqlalchemy.pool")
+    adapter = pytest.importorskip("aiocredentials.integrations.sqlalchemy")
+    await place.app(PASSWORD)
+    url = f"postgresql+asyncpg://{HOST}:{place.server.port}/postgres"
+    engine = sqlalchemy.create_async_engine(url, poolclass=pool.NullPool)
+    source = Source()
+    for _ in range(2):
+        source.hangs = False
+        async with adapter.use_credentials(engine, source, max_wait=1):
+            await use(engine.connect)
+            await engine.dispose()
+            source.hangs = True
+            with pytest.raises(ADAPTERS["sqlalchemy+asyncpg"].error(), match="the credentials from AWS"):
+                await use(engine.connect)
+        assert type(engine.pool) is pool.NullPool
+    assert await place.all_closed()
+
+
+async def test_outside_of_a_greenlet(place: Place) -> None:
+    """Sync code that gets an idle connection from the pool, which needs no waiting, gets it with a limit as well."""
+    adapter = ADAPTERS["sqlalchemy+asyncpg"]
+    pytest.importorskip(adapter.module)
+    util = pytest.importorskip("sqlalchemy.util")
+    await place.app(PASSWORD)
+    async with adapter.open(Source(), place.server.port, max_wait=5) as acquire:
+        await use(acquire)
+        connection = acquire.__self__.pool.connect()
+        await util.greenlet_spawn(connection.close)
+        await use(acquire)
     assert await place.all_closed()
