@@ -49,6 +49,7 @@ ELSEWHERE = {
 }
 # What else a page asks for: fixtures, each of which says what the page's blocks have to have in the place of what.
 FIXTURES = {
+    "how-to/aurora-and-proxies.md": ["postgres_secret", "aurora"],
     "how-to/databases.md": ["postgres_secret"],
     "how-to/local-agent.md": ["local_agent"],
     "how-to/logging.md": ["loggers"],
@@ -146,6 +147,16 @@ def postgres_secret(postgres_server: LocalPostgres, secrets_client: Callable[...
     value = json.dumps({**DATABASE, **where, "dbname": "postgres"})
     secrets_client("eu-west-1").put_secret_value(SecretId="prod/database", SecretString=value)
     return {}
+
+
+@pytest.fixture
+def aurora(postgres_server: LocalPostgres, create_secret: Callable[..., dict[str, Any]]) -> dict[str, str]:
+    """Give the page the one server for all endpoints, without TLS, and the secret of the master user."""
+    create_secret("rds!db-033d7456-2c96-450d-9d48-f5de3025e51c", json.dumps(DATABASE), "eu-west-1")
+    region = ".eu-west-1.rds.amazonaws.com"
+    names = ("shop.cluster-ro-c7tj4example", "shop.proxy-c7tj4example", "shop.c7tj4example")
+    replaced = {f"{name}{region}": postgres_server.host for name in names}
+    return {**replaced, "ssl=tls": "ssl=False", '"port": 5432': f'"port": {postgres_server.port}'}
 
 
 @pytest.fixture

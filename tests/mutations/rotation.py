@@ -325,6 +325,24 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "    return True",
     ),
     (
+        "an attempt in clear hides libpq's refusal",
+        "_rotation/refusals.py",
+        "    return any(map(_POSTGRES_REFUSAL.search, attempts))",
+        "    return False",
+    ),
+    (
+        "an attempt in clear hides asyncpg's refusal",
+        "_rotation/refusals.py",
+        '    if function == "auth_failed":\n        return True\n',
+        "",
+    ),
+    (
+        "a refused token isn't known by its words",
+        "_rotation/refusals.py",
+        '    "PAM authentication failed",\n',
+        "",
+    ),
+    (
         "a database is a matter of passwords",
         "_rotation/refusals.py",
         "_MYSQL_CODES = {1045, 1698}",
@@ -364,6 +382,24 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "an open connection is closed",
         "_rotation/refusals.py",
         "        if not status:\n            continue\n",
+        "",
+    ),
+    (
+        "a limit of RDS Proxy is a refusal for libpq",
+        "_rotation/refusals.py",
+        "    if _PROXY_ERROR.search(text):\n        return False\n",
+        "",
+    ),
+    (
+        "missing encryption is a refusal",
+        "_rotation/refusals.py",
+        " and not _PROXY_ERROR.search(text)",
+        "",
+    ),
+    (
+        "RDS Proxy's refusals need a class of SQLSTATE",
+        "_rotation/refusals.py",
+        "    if _PROXY_REFUSAL.search(text):\n        return True\n",
         "",
     ),
     # _rotation/words.py

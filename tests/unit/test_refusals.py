@@ -45,6 +45,9 @@ def raised_while_handling(error: Exception, context: Exception) -> Exception:
     return error
 
 
+# What RDS says of a login without encryption: drivers try one after a refusal.
+IN_CLEAR = 'FATAL:  pg_hba.conf rejects connection for host "10.0.0.1", user "app", database "shop", no encryption'
+
 # What MySQL, Redis and libraries that keep an SQLSTATE say.
 CODED: list[tuple[BaseException, bool]] = [
     (Coded(sqlstate="28P01"), True),
@@ -55,6 +58,8 @@ CODED: list[tuple[BaseException, bool]] = [
     (Coded("no certificate", sqlstate="28000", server_source_function="ClientAuthentication"), False),
     (Coded("PAM failed", sqlstate="28000", server_source_function="auth_failed"), True),
     (caused(Coded(sqlstate="28000"), Coded("no pg_hba.conf entry", sqlstate="28000")), False),
+    (caused(Coded(IN_CLEAR, sqlstate="28000"), Coded(sqlstate="28000", server_source_function="auth_failed")), True),
+    (caused(Coded(sqlstate="28000", server_source_function="auth_failed"), Coded(IN_CLEAR, sqlstate="28000")), True),
     (Coded(sqlstate="3D000"), False),
     (Coded(sqlstate="53300"), False),
     (Coded(sqlstate="08006"), False),
@@ -98,6 +103,11 @@ def test_it_is_public() -> None:
 # What psycopg raises has an SQLSTATE of None. The first word of a server's message is the severity.
 WORDS: list[tuple[str, bool]] = [
     ('FATAL:  password authentication failed for user "app"', True),
+    ('FATAL:  PAM authentication failed for user "app"', True),
+    (f'FATAL:  PAM authentication failed for user "app"\n{IN_CLEAR}', True),
+    (f'FATAL:  password authentication failed for user "app"\n{IN_CLEAR}', True),
+    (f'{IN_CLEAR}\nFATAL:  password authentication failed for user "app"', True),
+    (f"{IN_CLEAR}\nserver closed the connection unexpectedly", False),
     ('FATAL:  role "app" does not exist', True),
     ('FATAL:  role "app" is not permitted to log in', True),
     ("fe_sendauth: no password supplied", True),
@@ -117,9 +127,62 @@ def test_words(facts: dict[str, Any], text: str, expected: bool) -> None:  # noq
     assert is_auth_error(Coded(text, sqlstate=None, **facts)) is expected
 
 
+# Each message of "Troubleshooting for RDS Proxy" in the Amazon RDS user guide.
+PROXY: list[tuple[str, bool]] = [
+    ("The password that was provided for the role app is wrong.", True),
+    ("This RDS proxy has no credentials for the role app. Check the credentials for this role and try again.", True),
+    ("The IAM authentication failed for the role app. Check the IAM token for this role and try again.", True),
+    ("IAM authentication failed for user app. Check the IAM token for this user and try again.", True),
+    ('Request returned an error: password authentication failed for user "app"', True),
+    ("IAM authentication is allowed only with SSL connections.", False),
+    ("IAM is allowed only with SSL connections.", False),
+    ("This RDS Proxy requires TLS connections.", False),
+    ("RDS supports only IAM or MD5 authentication.", False),
+    ("RDS Proxy supports only IAM, MD5, or SCRAM authentication", False),
+    ("A user name is missing from the connection startup packet. Provide a user name for this connection.", False),
+    ("Feature not supported: RDS Proxy supports only version 3.0 of the PostgreSQL messaging protocol.", False),
+    ("Feature not supported: RDS Proxy currently doesn't support streaming replication mode.", False),
+    ("Feature not supported: RDS Proxy currently doesn't support the option app.", False),
+    ("The IAM authentication failed because of too many competing requests.", False),
+    ("The maximum number of client connections to the proxy exceeded 1000.", False),
+    ("Rate of connection to proxy exceeded 1000.", False),
+    ("Unknown error.", False),
+    ("Timed-out waiting to acquire database connection.", False),
+    ('Request returned an error: database "shop" does not exist', False),
+]
+NO_ENCRYPTION = "This RDS Proxy requires TLS connections."
+
+
+@pytest.mark.parametrize(("text", "expected"), PROXY)
+def test_rds_proxy(text: str, expected: bool) -> None:  # noqa: FBT001 (of the table)
+    """RDS Proxy's messages are told apart by their words: with libpq, and with the SQLSTATE of a refusal."""
+    pgconn = SimpleNamespace(used_password=True, user=b"app", db=b"shop")
+    line = f'connection to server at "proxy.example", port 5432 failed: FATAL:  {text}'
+    assert is_auth_error(Coded(line, sqlstate=None, pgconn=pgconn)) is expected
+    assert is_auth_error(Coded(line, sqlstate=None)) is expected
+    if "returned" not in text:
+        assert is_auth_error(Coded(text, sqlstate="28000")) is expected
+        assert is_auth_error(Coded(text, sqlstate="XX000")) is expected
+    # Both try again without encryption, which the proxy may refuse as well.
+    assert is_auth_error(Coded(f"{line}\nFATAL:  {NO_ENCRYPTION}", sqlstate=None, pgconn=pgconn)) is expected
+    refused = Coded(text, sqlstate="28P01")
+    if expected:
+        assert is_auth_error(caused(Coded(NO_ENCRYPTION, sqlstate="28000"), refused))
+
+
+# The codes of the same page, and MySQL's for a proxy's own refusal.
+PROXY_CODES = [(1045, True), (1040, False), (1105, False), (1231, False), (2026, False), (3159, False), (9501, False)]
+
+
+@pytest.mark.parametrize(("code", "expected"), PROXY_CODES)
+def test_rds_proxy_for_mysql(code: int, expected: bool) -> None:  # noqa: FBT001 (of the table)
+    """Of RDS Proxy's codes for MySQL only "access denied" is a refusal; limits, TLS and time-outs aren't."""
+    assert is_auth_error(Coded(code, "the proxy's words")) is expected
+
+
 # What servers say once they have asked for a password, of a user "app" and a database "shop".
 ANSWERS: list[tuple[str, bool]] = [
-    ('FATAL:  PAM authentication failed for user "app"', True),
+    ("FATAL:  PAM-Authentifizierung für Benutzer »app« fehlgeschlagen", True),
     ('FATAL:  LDAP authentication failed for user "app"', True),
     ("FATAL:  Passwort-Authentifizierung für Benutzer »app« fehlgeschlagen", True),
     ('FATAL:  ユーザー"app"のパスワード認証に失敗しました', True),

@@ -12,6 +12,7 @@ from weakref import WeakSet
 
 import sqlalchemy
 from sqlalchemy import URL, event
+from sqlalchemy.exc import TimeoutError  # noqa: A004 (SQLAlchemy's name)
 from sqlalchemy.ext import asyncio as sqlalchemy_asyncio
 
 from aiocredentials._rotation.adapters import (
@@ -23,6 +24,9 @@ from aiocredentials._rotation.adapters import (
     options_without_login,
     server_options,
 )
+from aiocredentials._rotation.encryption import check_encryption
+from aiocredentials._rotation.waits import Waits
+from aiocredentials.integrations._sqlalchemy_pool import waits_limited
 from aiocredentials.rotation import OTHER_STAGES, connect_through_rotation, rotations_watched
 
 if TYPE_CHECKING:
@@ -56,6 +60,7 @@ async def create_async_engine(
     url: str | URL,
     *,
     budget: float | timedelta = 60.0,
+    max_wait: float | timedelta | None = None,
     stages: Sequence[str] = OTHER_STAGES,
     **options: Any,  # noqa: ANN401 (SQLAlchemy's)
 ) -> AsyncGenerator[AsyncEngine]:
@@ -65,6 +70,9 @@ async def create_async_engine(
     a new version is fetched, older connections are replaced when they are next checked out; a
     connection that is in use isn't interrupted. No version is missed that is fetched between the
     first connection and the end of the block. Then the engine is disposed of.
+
+    SQLAlchemy's `pool_timeout` limits the wait for a free connection of the pool. It limits neither
+    the time for a new connection nor that for `pool_pre_ping`, and `max_wait` limits all of these.
 
     Example:
         ```python
@@ -77,7 +85,9 @@ async def create_async_engine(
         async def main() -> None:
             async with CredentialsPool("eu-west-1") as secrets:
                 manager = secrets.manager("prod/database", decode=DatabaseCredentials.from_json)
-                async with create_async_engine(manager, "postgresql+asyncpg://") as engine:
+                async with create_async_engine(
+                    manager, "postgresql+asyncpg://", max_wait=5
+                ) as engine:
                     async with engine.connect() as connection:
                         await connection.execute(text("SELECT current_user"))
         ```
@@ -87,6 +97,11 @@ async def create_async_engine(
         url: `postgresql+asyncpg://` or `postgresql+psycopg://`. If it doesn't name the host, port
             or database, the secret does.
         budget: As for `connect_through_rotation`, in seconds or as a `timedelta`.
+        max_wait: The longest time that a caller waits for a connection, in seconds or as a
+            `timedelta`: for a free connection of the pool, for the secret, for the server, for the
+            search and for a ping in all, with any `poolclass`. None for no limit of this kind. With
+            SQLAlchemy's `pool_timeout`, which is 30 seconds by default, the shorter of the two
+            holds.
         stages: As for `connect_through_rotation`.
         options: Those of SQLAlchemy's `create_async_engine`, without `creator` and `async_creator`.
             Listeners to SQLAlchemy's event `do_connect` aren't called.
@@ -96,6 +111,9 @@ async def create_async_engine(
             or `creator` or `async_creator`. Connecting raises it if no host is named by the secret,
             by the URL, or by the environment as `PGHOST` (for psycopg also `PGHOSTADDR` and
             `PGSERVICE`). Otherwise the driver would connect to this machine.
+        sqlalchemy.exc.TimeoutError: The engine's methods raise it when `max_wait` is over. Its
+            message names what the caller waited for, and a note has the last error of an attempt to
+            connect.
         Exception: Connecting raises the errors of `connect_through_rotation`. Needs
             secretsmanager:GetSecretValue.
     """
@@ -111,7 +129,8 @@ async def create_async_engine(
     )
     connect_args = options.get("connect_args", {})
     login.set_options(engine, connect_args)
-    async with _renewed(engine, manager, login):
+    waits = Waits(max_wait, TimeoutError)
+    async with _renewed(engine, manager, login, waits):
         yield engine
 
 
@@ -121,6 +140,7 @@ async def use_credentials(
     manager: RotatingSecret[DatabaseCredentials],
     *,
     budget: float | timedelta = 60.0,
+    max_wait: float | timedelta | None = None,
     stages: Sequence[str] = OTHER_STAGES,
 ) -> AsyncGenerator[AsyncEngine]:
     """Make an engine of other code connect as the user that the secret names, while a block lasts.
@@ -161,9 +181,11 @@ async def use_credentials(
         engine: An engine that has made no connection yet, with a URL as for `create_async_engine`.
         manager: A manager with `decode=DatabaseCredentials.from_json`.
         budget: As for `connect_through_rotation`, in seconds or as a `timedelta`.
+        max_wait: As for `create_async_engine`, while the block lasts.
         stages: As for `connect_through_rotation`.
 
     Raises:
+        sqlalchemy.exc.TimeoutError: As for `create_async_engine`.
         TypeError: The engine isn't an `AsyncEngine`.
         ValueError: There are a user or a password in its URL, another driver, or a creator of its
             own. Connecting raises it if a user or a password are in `connect_args` or come from
@@ -179,10 +201,11 @@ async def use_credentials(
     if dialect in _in_use:
         raise RuntimeError("The engine has credentials already: enter one block per engine.")
 
+    waits = Waits(max_wait, TimeoutError)
     _in_use.add(dialect)
     event.listen(engine.sync_engine, "do_connect", login.connect_as_listener)
     try:
-        async with _renewed(engine, manager, login):
+        async with _renewed(engine, manager, login, waits):
             yield engine
     finally:
         event.remove(engine.sync_engine, "do_connect", login.connect_as_listener)
@@ -213,8 +236,12 @@ async def _renewed(
     engine: AsyncEngine,
     manager: RotatingSecret[DatabaseCredentials],
     login: _Login,
+    waits: Waits,
 ) -> AsyncGenerator[None]:
-    """Replace an engine's connections after each rotation; at the end, dispose of the engine."""
+    """Replace an engine's connections after each rotation; at the end, dispose of the engine.
+
+    Meanwhile the engine's callers wait no longer than a limit.
+    """
     entries: WeakSet[ConnectionPoolEntry] = WeakSet()
 
     def note(_: object, entry: ConnectionPoolEntry) -> None:
@@ -226,12 +253,13 @@ async def _renewed(
             entry.invalidate(soft=True)
 
     event.listen(engine.sync_engine, "connect", note)
-    try:
-        async with rotations_watched(manager, renew):
-            yield
-    finally:
-        event.remove(engine.sync_engine, "connect", note)
-        await close_completely(engine.dispose())
+    with waits_limited(engine, waits):
+        try:
+            async with waits, rotations_watched(manager, renew):
+                yield
+        finally:
+            event.remove(engine.sync_engine, "connect", note)
+            await close_completely(engine.dispose())
 
 
 class _Login:
@@ -267,6 +295,7 @@ class _Login:
             **options_without_login(in_url, _WHERE),
             **options_without_login(connect_args, _WHERE),
         }
+        check_encryption(self._manager, driver, self._options)
 
     def connect(self, dialect: Dialect) -> Any:  # noqa: ANN401 (a DBAPI's connection)
         """Connect, as the engine's creator."""
