@@ -188,6 +188,25 @@ async def test_a_login_in_connect_args_is_refused(place: Place, url: str, name: 
     assert "mine" not in repr(caught.value)
 
 
+@pytest.mark.parametrize("mode", ["disable", "require"])
+async def test_encryption(place: Place, url: str, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    """Where the manager needs encryption, `connect_args` decide as well as the URL: in clear nothing is sent."""
+    monkeypatch.delenv("PGSSLMODE", raising=False)
+    await place.app()
+    option = "ssl" if "asyncpg" in url else "sslmode"
+    other = {"disable": "require", "require": "disable"}[mode]
+    engine = create_async_engine(f"{url}/?{option}={other}", connect_args={option: mode})
+    expected = "must be encrypted" if mode == "disable" else "SSL"
+    async with place.manager() as manager:
+        setattr(manager, "needs_encryption", True)  # noqa: B010 (as managers for IAM tokens have it)
+        async with use_credentials(engine, manager):
+            # This server has no TLS, so the driver's own error shows that the options were accepted.
+            with pytest.raises(Exception, match=expected):
+                await who(engine)
+    assert 'user "app"' not in place.log()
+    assert "user=app" not in place.log()
+
+
 @pytest.mark.parametrize("name", ["creator", "async_creator"])
 async def test_an_engine_that_connects_by_itself(url: str, name: str) -> None:
     """An engine that would never ask the library is refused, and not left with its own login."""

@@ -189,14 +189,15 @@ async def use_credentials(
         TypeError: The engine isn't an `AsyncEngine`.
         ValueError: There are a user or a password in its URL, another driver, or a creator of its
             own. Connecting raises it if a user or a password are in `connect_args` or come from
-            another listener, and if no host is named: see `create_async_engine`.
+            another listener, if the options don't ensure the encryption that IAM tokens need, and
+            if no host is named: see `create_async_engine`.
         RuntimeError: The engine is in such a block already.
         Exception: Connecting raises the errors of `connect_through_rotation`. Needs
             secretsmanager:GetSecretValue.
     """
     _check_engine(engine)
     login = _Login(manager, budget, stages)
-    login.set_options(engine, {})
+    login.check_url(engine)
     dialect = engine.dialect
     if dialect in _in_use:
         raise RuntimeError("The engine has credentials already: enter one block per engine.")
@@ -282,20 +283,27 @@ class _Login:
         """Keep the caller's options.
 
         Raises:
-            ValueError: There are another driver, or a user or a password.
+            ValueError: There are another driver, a user or a password, or no encryption where the
+                manager needs it.
         """
-        driver = engine.dialect.driver
-        if driver not in _DRIVERS:
-            drivers = " or ".join(_DRIVERS)
-            raise ValueError(f"The driver is {driver}: give a URL with {drivers}.")
-
+        self.check_url(engine)
         arguments, in_url = engine.dialect.create_connect_args(engine.url)
         self._arguments = arguments
         self._options = {
             **options_without_login(in_url, _WHERE),
             **options_without_login(connect_args, _WHERE),
         }
-        check_encryption(self._manager, driver, self._options)
+        check_encryption(self._manager, engine.dialect.driver, self._options)
+
+    def check_url(self, engine: AsyncEngine) -> None:
+        """Reject another driver, and a user or a password in the URL, with a `ValueError`."""
+        driver = engine.dialect.driver
+        if driver not in _DRIVERS:
+            drivers = " or ".join(_DRIVERS)
+            raise ValueError(f"The driver is {driver}: give a URL with {drivers}.")
+
+        _, in_url = engine.dialect.create_connect_args(engine.url)
+        options_without_login(in_url, _WHERE)
 
     def connect(self, dialect: Dialect) -> Any:  # noqa: ANN401 (a DBAPI's connection)
         """Connect, as the engine's creator."""
@@ -310,10 +318,14 @@ class _Login:
     ) -> Any:  # noqa: ANN401 (a DBAPI's connection)
         """Connect, as a listener to the engine's event `do_connect`.
 
+        SQLAlchemy shows the engine's `connect_args` only here.
+
         Raises:
-            ValueError: There are a user or a password in the options.
+            ValueError: There are a user or a password in the options, or no encryption where the
+                manager needs it.
         """
         accepted = options_without_login(options, _WHERE)
+        check_encryption(self._manager, dialect.driver, accepted)
         return self._connect(dialect, arguments, accepted)
 
     def _connect(
