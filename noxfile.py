@@ -328,7 +328,7 @@ def resolve(session: nox.Session) -> None:
 @nox.session(default=False)
 def mutants(session: nox.Session) -> None:
     """Break the promises one by one in a copy of the package: the tests must catch each."""
-    session.install(".[testing]", *group("tests"))
+    session.install(".[testing,asyncpg,sqlalchemy]", *group("tests"))
     session.run("python", "tests/mutants.py", *session.posargs)
 
 

@@ -27,6 +27,7 @@ from mutations import (
     aws,
     cache,
     doctor,
+    engines,
     push,
     replicas,
     roles,
@@ -150,6 +151,7 @@ TESTS = {
     "_pool.py": ["test_events.py", "test_pool_life.py"],
     "_opening.py": ["test_pool_life.py"],
     "_aws/tls.py": ["../server/test_snapshots.py"],
+    "integrations/sqlalchemy.py": ["../integrations/test_sqlalchemy_engines.py"],
     "integrations/snapstart.py": ["../server/test_snapshots.py"],
     "_cache/renewal.py": [*ROTATION_QUEUE_TESTS, "test_cache_past_caches.py"],
     "_held.py": ROTATION_QUEUE_TESTS,
@@ -194,6 +196,7 @@ MUTATIONS = [
         store,
         values,
         rotation,
+        engines,
         doctor,
         snapshots,
     )
