@@ -273,7 +273,7 @@ async def test_an_engine_of_other_code(place: Place) -> None:
     source = Source()
     for _ in range(2):
         source.hangs = False
-        async with adapter.use_credentials(engine, source, max_wait=1):
+        async with adapter.use_credentials(engine, source, max_wait=0.4):
             await use(engine.connect)
             await engine.dispose()
             source.hangs = True
