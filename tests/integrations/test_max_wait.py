@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -166,29 +167,99 @@ async def test_connect(driver: str) -> None:
     assert type(caught.value).__name__ in {"TimeoutError", "ConnectionTimeout"}
 
 
+class Stubborn(Source):
+    """A secret of which one fetch hangs, and goes on when it is cancelled."""
+
+    async def secret(self, *, version_stage: str | None = None) -> Any:  # noqa: ANN401
+        """Return the one version."""
+        if self.hangs:
+            self.hangs = False
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+        return await super().secret(version_stage=version_stage)
+
+
+async def finished(place: Place, before: set[asyncio.Task[Any]]) -> None:
+    """Wait until no other tasks are left than before."""
+    while asyncio.all_tasks() - before:
+        await place.superuser.execute("SELECT 1")  # the loop goes on, and so do the tasks
+
+
 @pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
 async def test_connect_too_late(place: Place, driver: str) -> None:
     """A single connection that is made although its caller has gone is closed."""
     await place.app(PASSWORD)
     module = pytest.importorskip(f"aiocredentials.integrations.{driver}")
-    ready = asyncio.Event()
+    base = pytest.importorskip(driver)
+    closed: list[object] = []
 
-    class Stubborn(Source):
-        async def secret(self, *, version_stage: str | None = None) -> Any:  # noqa: ANN401
-            try:
-                await asyncio.sleep(10)
-            except asyncio.CancelledError:
-                ready.set()
-            return await super().secret(version_stage=version_stage)
+    def terminate(self: Any) -> None:  # noqa: ANN401
+        closed.append(self)
+        base.Connection.terminate(self)
 
-    where = {"host": HOST, "port": place.server.port}
+    async def close(self: Any) -> None:  # noqa: ANN401
+        closed.append(self)
+        await base.AsyncConnection.close(self)
+
+    options = {"host": HOST, "port": place.server.port}
+    if driver == "asyncpg":
+        cls = type("Connection", (base.Connection,), {"terminate": terminate})
+        options |= {"database": "postgres", "connection_class": cls}
+    else:
+        cls = type("Connection", (base.AsyncConnection,), {"close": close})
+        options |= {"dbname": "postgres", "connection_class": cls}
     before = asyncio.all_tasks()
+    source = Stubborn()
+    source.hangs = True
     with pytest.raises(Exception, match=f"{LIMIT}the credentials from AWS"):
-        await module.connect(Stubborn(), max_wait=SHORT, **where)
-    await ready.wait()
-    while asyncio.all_tasks() - before:
-        await place.superuser.execute("SELECT 1")  # the loop goes on, and so does the connection
+        await module.connect(source, max_wait=SHORT, **options)
+    await finished(place, before)
+    assert len(closed) == 1
     assert await place.all_closed()
+
+
+async def test_too_late_for_a_pool(place: Place, adapter: Adapter) -> None:
+    """A connection that is made although its caller has gone is the pool's, for the next caller."""
+    await place.app(PASSWORD)
+    source = Stubborn()
+    async with adapter.open(source, place.server.port, max_wait=0.3) as acquire:
+        before = asyncio.all_tasks()
+        source.hangs = True
+        with pytest.raises(adapter.error(), match="the credentials from AWS"):
+            await use(acquire)
+        if adapter.module != "psycopg_pool":  # its attempts go on in any case
+            await finished(place, before)
+            assert len(await place.sessions("app")) == 1
+            await use(acquire)
+            assert len(await place.sessions("app")) == 1
+    assert await place.all_closed()
+
+
+async def test_acquiring(place: Place) -> None:
+    """All of asyncpg's ways to get a connection are limited, and its own `timeout` holds if it is shorter."""
+    create_pool = pytest.importorskip("aiocredentials.integrations.asyncpg").create_pool
+    await place.app(PASSWORD)
+    where = {"host": HOST, "port": place.server.port, "database": "postgres"}
+    async with create_pool(Source(), min_size=1, max_size=1, max_wait=0.2, **where) as pool:
+        assert await pool.fetchval("SELECT current_user") == "app"
+        connection = await pool.acquire()
+        ways = [
+            pool.fetch("SELECT 1"),
+            pool.fetchrow("SELECT 1"),
+            pool.fetchval("SELECT 1"),
+            pool.execute("SELECT 1"),
+            pool.executemany("SELECT $1", [["1"]]),
+            pool.acquire(),
+            pool.acquire(timeout=5),
+        ]
+        results = await asyncio.gather(*ways, return_exceptions=True)
+        assert {type(result) for result in results} == {TimeoutError}
+        assert {str(result)[:32] for result in results} == {"No connection within 0.2 s, whic"}
+        with pytest.raises(TimeoutError) as caught:
+            await pool.acquire(timeout=0.01)
+        assert not str(caught.value)
+        await pool.release(connection)
+        assert await pool.fetchval("SELECT current_user") == "app"
 
 
 async def test_an_engine_of_other_code(place: Place) -> None:
@@ -202,7 +273,7 @@ async def test_an_engine_of_other_code(place: Place) -> None:
     source = Source()
     for _ in range(2):
         source.hangs = False
-        async with adapter.use_credentials(engine, source, max_wait=1):
+        async with adapter.use_credentials(engine, source, max_wait=0.4):
             await use(engine.connect)
             await engine.dispose()
             source.hangs = True
