@@ -61,6 +61,7 @@ LOAD = "load"
 # connect us with a library that doesn't depend on them either. Only tests_newest runs them.
 ONCE = [
     "tests/benchmarks",
+    "tests/integrations/test_engines.py",
     "tests/integrations/test_fastapi.py",
     "tests/integrations/test_fastapi_decode.py",
     "tests/integrations/test_fastapi_rotation_queue.py",
@@ -278,7 +279,8 @@ def tests(session: nox.Session) -> None:
 def tests_newest(session: nox.Session) -> None:
     """Run the tests with the newest aiobotocore, which aioboto3 doesn't allow yet."""
     extras = itertools.chain(*EXTRAS.values())
-    session.install("aiobotocore[boto3]", "aiofiles", *extras, *group("tests"), *group("plots"))
+    groups = [*group("tests"), *group("plots"), *group("engines")]
+    session.install("aiobotocore[boto3]", "aiofiles", *extras, *groups)
     session.install("--no-deps", "aioboto3", ".")
     run_tests(session, measured=True)
 
@@ -336,7 +338,7 @@ def resolve(session: nox.Session) -> None:
 @nox.session(default=False)
 def mutants(session: nox.Session) -> None:
     """Break the promises one by one in a copy of the package: the tests must catch each."""
-    session.install(".[testing]", *group("tests"))
+    session.install(".[testing,asyncpg,sqlalchemy]", *group("tests"))
     session.run("python", "tests/mutants.py", *session.posargs)
 
 

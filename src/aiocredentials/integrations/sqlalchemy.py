@@ -1,6 +1,7 @@
 """SQLAlchemy: an async engine whose connections have the current user and password.
 
-They have them also while these change.
+They have them also while these change. `create_async_engine` makes the engine. `use_credentials` is
+for an engine that other code makes, for example when a module is imported.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
+import sqlalchemy
 from sqlalchemy import URL, event
+from sqlalchemy.exc import TimeoutError  # noqa: A004 (SQLAlchemy's name)
 from sqlalchemy.ext import asyncio as sqlalchemy_asyncio
 
 from aiocredentials._rotation.adapters import (
@@ -21,6 +24,9 @@ from aiocredentials._rotation.adapters import (
     options_without_login,
     server_options,
 )
+from aiocredentials._rotation.encryption import check_encryption
+from aiocredentials._rotation.waits import Waits
+from aiocredentials.integrations._sqlalchemy_pool import waits_limited
 from aiocredentials.rotation import OTHER_STAGES, connect_through_rotation, rotations_watched
 
 if TYPE_CHECKING:
@@ -38,9 +44,14 @@ if TYPE_CHECKING:
     Connect: TypeAlias = Callable[..., Awaitable[Any]]
     Options: TypeAlias = Mapping[str, Any]
 
-__all__ = ["create_async_engine"]
+__all__ = ["create_async_engine", "use_credentials"]
 
 _DRIVERS = {"asyncpg": ASYNCPG, "psycopg": PSYCOPG}
+_WHERE = "the URL and of connect_args"
+
+# The dialects of the engines that are in a block of `use_credentials`. An engine and those that its
+# `execution_options()` returns share the dialect and the pool.
+_in_use: WeakSet[Dialect] = WeakSet()
 
 
 @asynccontextmanager
@@ -49,6 +60,7 @@ async def create_async_engine(
     url: str | URL,
     *,
     budget: float | timedelta = 60.0,
+    max_wait: float | timedelta | None = None,
     stages: Sequence[str] = OTHER_STAGES,
     **options: Any,  # noqa: ANN401 (SQLAlchemy's)
 ) -> AsyncGenerator[AsyncEngine]:
@@ -58,6 +70,9 @@ async def create_async_engine(
     a new version is fetched, older connections are replaced when they are next checked out; a
     connection that is in use isn't interrupted. No version is missed that is fetched between the
     first connection and the end of the block. Then the engine is disposed of.
+
+    SQLAlchemy's `pool_timeout` limits the wait for a free connection of the pool. It limits neither
+    the time for a new connection nor that for `pool_pre_ping`, and `max_wait` limits all of these.
 
     Example:
         ```python
@@ -70,7 +85,9 @@ async def create_async_engine(
         async def main() -> None:
             async with CredentialsPool("eu-west-1") as secrets:
                 manager = secrets.manager("prod/database", decode=DatabaseCredentials.from_json)
-                async with create_async_engine(manager, "postgresql+asyncpg://") as engine:
+                async with create_async_engine(
+                    manager, "postgresql+asyncpg://", max_wait=5
+                ) as engine:
                     async with engine.connect() as connection:
                         await connection.execute(text("SELECT current_user"))
         ```
@@ -80,6 +97,11 @@ async def create_async_engine(
         url: `postgresql+asyncpg://` or `postgresql+psycopg://`. If it doesn't name the host, port
             or database, the secret does.
         budget: As for `connect_through_rotation`, in seconds or as a `timedelta`.
+        max_wait: The longest time that a caller waits for a connection, in seconds or as a
+            `timedelta`: for a free connection of the pool, for the secret, for the server, for the
+            search and for a ping in all, with any `poolclass`. None for no limit of this kind. With
+            SQLAlchemy's `pool_timeout`, which is 30 seconds by default, the shorter of the two
+            holds.
         stages: As for `connect_through_rotation`.
         options: Those of SQLAlchemy's `create_async_engine`, without `creator` and `async_creator`.
             Listeners to SQLAlchemy's event `do_connect` aren't called.
@@ -89,6 +111,9 @@ async def create_async_engine(
             or `creator` or `async_creator`. Connecting raises it if no host is named by the secret,
             by the URL, or by the environment as `PGHOST` (for psycopg also `PGHOSTADDR` and
             `PGSERVICE`). Otherwise the driver would connect to this machine.
+        sqlalchemy.exc.TimeoutError: The engine's methods raise it when `max_wait` is over. Its
+            message names what the caller waited for, and a note has the last error of an attempt to
+            connect.
         Exception: Connecting raises the errors of `connect_through_rotation`. Needs
             secretsmanager:GetSecretValue.
     """
@@ -104,29 +129,138 @@ async def create_async_engine(
     )
     connect_args = options.get("connect_args", {})
     login.set_options(engine, connect_args)
-    entries = _entries_of(engine)
+    waits = Waits(max_wait, TimeoutError)
+    async with _renewed(engine, manager, login, waits):
+        yield engine
+
+
+@asynccontextmanager
+async def use_credentials(
+    engine: AsyncEngine,
+    manager: RotatingSecret[DatabaseCredentials],
+    *,
+    budget: float | timedelta = 60.0,
+    max_wait: float | timedelta | None = None,
+    stages: Sequence[str] = OTHER_STAGES,
+) -> AsyncGenerator[AsyncEngine]:
+    """Make an engine of other code connect as the user that the secret names, while a block lasts.
+
+    The engine may be made before there are an event loop and a pool, for example when a module is
+    imported. In the block it does what an engine of `create_async_engine` does, through rotations
+    as well. At the end of the block its connections are closed, and it connects again as it did
+    before. So each start of an app can enter a block with the same engine, also in another event
+    loop. Outside of a block, the driver connects without a password.
+
+    Listeners to SQLAlchemy's event `do_connect` that the engine has already are called first. They
+    may change options. One that returns a connection makes the library's own unnecessary, so an
+    engine with such a listener doesn't use the secret.
+
+    Example:
+        ```python
+        from collections.abc import AsyncIterator
+        from contextlib import asynccontextmanager
+
+        from fastapi import FastAPI
+        from sqlalchemy.ext.asyncio import create_async_engine
+
+        from aiocredentials import CredentialsPool, DatabaseCredentials
+        from aiocredentials.integrations.sqlalchemy import use_credentials
+
+        engine = create_async_engine("postgresql+asyncpg://")
+
+
+        @asynccontextmanager
+        async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+            async with CredentialsPool("eu-west-1") as secrets:
+                manager = secrets.manager("prod/database", decode=DatabaseCredentials.from_json)
+                async with use_credentials(engine, manager):
+                    yield
+        ```
+
+    Args:
+        engine: An engine that has made no connection yet, with a URL as for `create_async_engine`.
+        manager: A manager with `decode=DatabaseCredentials.from_json`.
+        budget: As for `connect_through_rotation`, in seconds or as a `timedelta`.
+        max_wait: As for `create_async_engine`, while the block lasts.
+        stages: As for `connect_through_rotation`.
+
+    Raises:
+        sqlalchemy.exc.TimeoutError: As for `create_async_engine`.
+        TypeError: The engine isn't an `AsyncEngine`.
+        ValueError: There are a user or a password in its URL, another driver, or a creator of its
+            own. Connecting raises it if a user or a password are in `connect_args` or come from
+            another listener, if the options don't ensure the encryption that IAM tokens need, and
+            if no host is named: see `create_async_engine`.
+        RuntimeError: The engine is in such a block already.
+        Exception: Connecting raises the errors of `connect_through_rotation`. Needs
+            secretsmanager:GetSecretValue.
+    """
+    _check_engine(engine)
+    login = _Login(manager, budget, stages)
+    login.check_url(engine)
+    dialect = engine.dialect
+    if dialect in _in_use:
+        raise RuntimeError("The engine has credentials already: enter one block per engine.")
+
+    waits = Waits(max_wait, TimeoutError)
+    _in_use.add(dialect)
+    event.listen(engine.sync_engine, "do_connect", login.connect_as_listener)
+    try:
+        async with _renewed(engine, manager, login, waits):
+            yield engine
+    finally:
+        event.remove(engine.sync_engine, "do_connect", login.connect_as_listener)
+        _in_use.discard(dialect)
+
+
+def _check_engine(engine: object) -> None:
+    """Reject what isn't an async engine, and an engine that connects by a function of its own.
+
+    Raises `TypeError` or `ValueError`.
+    """
+    if not isinstance(engine, sqlalchemy_asyncio.AsyncEngine):
+        cls = type(engine)
+        name = f"{cls.__module__}.{cls.__qualname__}"
+        raise TypeError(f"The engine is a {name}: give one of sqlalchemy.ext.asyncio.")
+
+    # SQLAlchemy's own creator calls the listeners to `do_connect`. Another one doesn't. There is no
+    # public name for it.
+    creator = getattr(engine.pool, "_creator", sqlalchemy.create_engine)
+    if not creator.__module__.startswith("sqlalchemy.engine."):
+        raise ValueError(
+            "The engine connects by itself: make it without creator=, async_creator= and pool=."
+        )
+
+
+@asynccontextmanager
+async def _renewed(
+    engine: AsyncEngine,
+    manager: RotatingSecret[DatabaseCredentials],
+    login: _Login,
+    waits: Waits,
+) -> AsyncGenerator[None]:
+    """Replace an engine's connections after each rotation; at the end, dispose of the engine.
+
+    Meanwhile the engine's callers wait no longer than a limit.
+    """
+    entries: WeakSet[ConnectionPoolEntry] = WeakSet()
+
+    def note(_: object, entry: ConnectionPoolEntry) -> None:
+        entries.add(entry)
 
     async def renew(_: Secret) -> None:
         login.renewals.count += 1
         for entry in tuple(entries):
             entry.invalidate(soft=True)
 
-    try:
-        async with rotations_watched(manager, renew):
-            yield engine
-    finally:
-        await close_completely(engine.dispose())
-
-
-def _entries_of(engine: AsyncEngine) -> WeakSet[ConnectionPoolEntry]:
-    """Return a set to which each connection's entry in the pool is added."""
-    entries: WeakSet[ConnectionPoolEntry] = WeakSet()
-
-    def note(_: object, entry: ConnectionPoolEntry) -> None:
-        entries.add(entry)
-
     event.listen(engine.sync_engine, "connect", note)
-    return entries
+    with waits_limited(engine, waits):
+        try:
+            async with waits, rotations_watched(manager, renew):
+                yield
+        finally:
+            event.remove(engine.sync_engine, "connect", note)
+            await close_completely(engine.dispose())
 
 
 class _Login:
@@ -149,23 +283,58 @@ class _Login:
         """Keep the caller's options.
 
         Raises:
-            ValueError: There are another driver, or a user or a password.
+            ValueError: There are another driver, a user or a password, or no encryption where the
+                manager needs it.
         """
+        self.check_url(engine)
+        arguments, in_url = engine.dialect.create_connect_args(engine.url)
+        self._arguments = arguments
+        self._options = {
+            **options_without_login(in_url, _WHERE),
+            **options_without_login(connect_args, _WHERE),
+        }
+        check_encryption(self._manager, engine.dialect.driver, self._options)
+
+    def check_url(self, engine: AsyncEngine) -> None:
+        """Reject another driver, and a user or a password in the URL, with a `ValueError`."""
         driver = engine.dialect.driver
         if driver not in _DRIVERS:
             drivers = " or ".join(_DRIVERS)
             raise ValueError(f"The driver is {driver}: give a URL with {drivers}.")
 
-        where = "the URL and of connect_args"
-        arguments, in_url = engine.dialect.create_connect_args(engine.url)
-        self._arguments = arguments
-        self._options = {
-            **options_without_login(in_url, where),
-            **options_without_login(connect_args, where),
-        }
+        _, in_url = engine.dialect.create_connect_args(engine.url)
+        options_without_login(in_url, _WHERE)
 
     def connect(self, dialect: Dialect) -> Any:  # noqa: ANN401 (a DBAPI's connection)
-        """Connect, as the engine's creator.
+        """Connect, as the engine's creator."""
+        return self._connect(dialect, self._arguments, self._options)
+
+    def connect_as_listener(
+        self,
+        dialect: Dialect,
+        _: object,
+        arguments: Sequence[str],
+        options: Options,
+    ) -> Any:  # noqa: ANN401 (a DBAPI's connection)
+        """Connect, as a listener to the engine's event `do_connect`.
+
+        SQLAlchemy shows the engine's `connect_args` only here.
+
+        Raises:
+            ValueError: There are a user or a password in the options, or no encryption where the
+                manager needs it.
+        """
+        accepted = options_without_login(options, _WHERE)
+        check_encryption(self._manager, dialect.driver, accepted)
+        return self._connect(dialect, arguments, accepted)
+
+    def _connect(
+        self,
+        dialect: Dialect,
+        arguments: Sequence[str],
+        options: Options,
+    ) -> Any:  # noqa: ANN401 (a DBAPI's connection)
+        """Connect by the dialect.
 
         The dialect removes its own options, and passes the others to the driver.
         """
@@ -175,8 +344,8 @@ class _Login:
 
         dbapi: Any = dialect.dbapi
         return dbapi.connect(
-            *self._arguments,
-            **self._options,
+            *arguments,
+            **options,
             async_creator_fn=connect_driver,
         )
 
