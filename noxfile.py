@@ -64,6 +64,7 @@ ONCE = [
     "tests/benchmarks",
     "tests/integrations/test_engines.py",
     "tests/integrations/test_lambda.py",
+    "tests/integrations/test_sync_code.py",
     "tests/kit/test_how_to.py",
     "tests/kit/test_plugin.py",
     "tests/server/test_doctor_page.py",
