@@ -114,7 +114,7 @@ TESTS = {
     "doctor/cli.py": ["test_doctor_command.py"],
     "testing/_moto.py": ["../server/test_platforms.py"],
     "_aws/answered_errors.py": ["../server/test_healing.py", "../server/test_first_value.py"],
-    "_aws/loading.py": ["../server/test_fork.py"],
+    "_aws/loading.py": ["../server/test_fork.py", "test_green_threads.py"],
     "_aws/models.py": ["test_models.py"],
     "_aws/emitters.py": ["test_emitters.py"],
     "_aws/aiosession.py": ["test_chain.py", "test_emitters.py", "test_settings.py"],

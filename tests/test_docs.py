@@ -44,6 +44,7 @@ ELSEWHERE = {
     "how-to/engines.md": "integrations/test_engines.py",
     "how-to/frameworks.md": "integrations/test_frameworks.py",
     "how-to/lambda.md": "integrations/test_lambda.py",
+    "how-to/sync-code.md": "integrations/test_sync_code.py",
     "how-to/testing.md": "kit/test_how_to.py",
     "how-to/doctor.md": "server/test_doctor_page.py",
 }

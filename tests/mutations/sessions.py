@@ -160,4 +160,10 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         '    importlib.import_module("aiocredentials._aws.signing")\n',
         "",
     ),
+    (
+        "what gevent can't run is never awaited",
+        "_aws/loading.py",
+        "    dry_run.close()\n",
+        "",
+    ),
 ]

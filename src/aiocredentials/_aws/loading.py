@@ -9,8 +9,12 @@ import asyncio
 import contextlib
 import gc
 import importlib
+from typing import TYPE_CHECKING, Any
 
 from aiocredentials._loops import PerLoop, loading
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
 
 # One task of each loop waits for the thread; the others wait for that task.
 _locks = PerLoop(asyncio.Lock)
@@ -65,12 +69,19 @@ def import_and_read() -> None:
     was_collecting = gc.isenabled()
     gc.disable()
     try:
-        # The session that needs a broken configuration reports it.
-        with contextlib.suppress(Exception):
-            asyncio.run(aiosession.dry_run())
+        _run_dry(aiosession.dry_run())
     finally:
         if was_collecting:
             gc.enable()
+
+
+def _run_dry(dry_run: Coroutine[Any, Any, None]) -> None:
+    # The session that needs a broken configuration reports it.
+    with contextlib.suppress(Exception):
+        asyncio.run(dry_run)
+    # Under gevent, a thread is a greenlet in the thread of the event loop, where no second loop can
+    # run. Then the modules are loaded when they are needed, and the coroutine wasn't begun.
+    dry_run.close()
 
 
 async def load_roles() -> None:
@@ -88,7 +99,5 @@ def _load_roles() -> None:
         if _is_ready_for_roles:
             return
         importlib.import_module("aiocredentials._aws.assuming")
-        # The session that needs a broken configuration reports it.
-        with contextlib.suppress(Exception):
-            asyncio.run(aiosession.dry_run("sts"))
+        _run_dry(aiosession.dry_run("sts"))
         _is_ready_for_roles = True
