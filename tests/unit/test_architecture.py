@@ -88,7 +88,7 @@ INSIDE: dict[str, list[set[str]]] = {
         {"state", "answers"},
         {"client"},
     ],
-    "_rotation": [{"__init__", "budget", "news", "refusals"}, {"adapters", "labels", "verdicts", "words"}],
+    "_rotation": [{"__init__", "budget", "news", "refusals"}, {"adapters", "labels", "verdicts", "words"}, {"waits"}],
     "_eventbridge": [{"__init__", "events", "queue_url"}, {"renewals", "sqs"}, {"watcher"}],
     # An adapter imports no other adapter. Two are several files.
     "integrations": [
