@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from integrations.mariadb import maria, mariadb_authority, mariadb_server
 from integrations.postgres import place, postgres_server
 from integrations.redis_fixtures import cluster_server, redis_admin, redis_program, redis_server, rotating_redis
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "cluster_server",
+    "maria",
+    "mariadb_authority",
+    "mariadb_server",
     "place",
     "postgres_server",
     "redis_admin",

@@ -189,7 +189,7 @@ async def test_another_driver_is_refused() -> None:
     """A driver that this isn't made for is refused with those that it is made for."""
     manager: Any = object()
     module = SimpleNamespace(sqlite_version_info=(3, 45, 0), paramstyle="qmark", has_stop=True)  # in place of aiosqlite
-    with pytest.raises(ValueError, match="asyncpg or psycopg"):
+    with pytest.raises(ValueError, match="asyncpg, psycopg, aiomysql or asyncmy"):
         async with create_async_engine(manager, "sqlite+aiosqlite://", module=module):
             """Isn't reached."""
 

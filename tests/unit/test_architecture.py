@@ -88,14 +88,20 @@ INSIDE: dict[str, list[set[str]]] = {
         {"state", "answers"},
         {"client"},
     ],
-    "_rotation": [{"__init__", "budget", "news", "refusals"}, {"adapters", "labels", "verdicts", "words"}, {"waits"}],
+    "_rotation": [
+        {"__init__", "budget", "news", "refusals"},
+        {"adapters", "labels", "verdicts", "words"},
+        {"mysql", "waits"},
+    ],
     "_eventbridge": [{"__init__", "events", "queue_url"}, {"renewals", "sqs"}, {"watcher"}],
     # An adapter imports no other adapter. Two are several files.
     "integrations": [
-        {"_fastapi_secret", "_redis_versions", "_settings_fields"},
+        {"_fastapi_secret", "_mysql", "_redis_versions", "_settings_fields"},
         {"_redis_connections", "_settings_build"},
         {
             "__init__",
+            "aiomysql",
+            "asyncmy",
             "asyncpg",
             "fastapi",
             "opentelemetry",
@@ -134,6 +140,9 @@ ALSO = {
     "doctor.route": {"_aws"},
     "doctor.search": {"_aws"},
     "__main__": {"doctor"},
+    "integrations._mysql": {"_rotation", "_loops"},
+    "integrations.aiomysql": {"_rotation"},
+    "integrations.asyncmy": {"_rotation"},
     "integrations.asyncpg": {"_rotation"},
     "integrations.psycopg": {"_rotation"},
     "integrations._settings_build": {"_pydantic_errors"},
@@ -191,6 +200,8 @@ OWNERS = {
     "werkzeug": {"testing._moto"},
     # aiohttp's own URL class.
     "yarl": {"_agent.http"},
+    "aiomysql": {"integrations.aiomysql"},
+    "asyncmy": {"integrations.asyncmy"},
     "asyncpg": {"integrations.asyncpg"},
     "psycopg": {"integrations.psycopg"},
     "psycopg_pool": {"integrations.psycopg"},
