@@ -24,6 +24,7 @@ from aiocredentials._rotation.labels import LabelledVersions
 from aiocredentials._rotation.news import RotatingSecret, rotations_watched, wait_for_news
 from aiocredentials._rotation.refusals import is_auth_error, remove_passwords
 from aiocredentials._rotation.verdicts import Verdicts
+from aiocredentials._rotation.waits import SEARCH, SECRET, SERVER, current_wait
 from aiocredentials._rotation.words import text_for_log, words_of
 from aiocredentials.errors import SecretFormatError
 
@@ -172,10 +173,13 @@ class _Connecting(Generic[C, R]):
         """The version that the server refused last."""
 
         self._cancelled_before = _cancellations()
+        self._wait = current_wait()
+        """The wait of the caller that this call is for."""
 
     async def run(self) -> R:
         """Attempt to connect until the server accepts a version, or the budget is spent."""
         verdicts = self._verdicts
+        self._wait.what = SECRET
         if verdicts.searching.locked():
             # Another caller searches, and has invalidated the cached version. So this call may wait
             # for that caller's fetch, and the budget begins now.
@@ -284,11 +288,13 @@ class _Connecting(Generic[C, R]):
     async def _attempt(self, secret: Secret) -> Made[R]:
         """Connect with a version, and note the server's verdict."""
         number = self._verdicts.begin_attempt()
+        self._wait.what = SERVER
         try:
             # No local variable holds the credentials, because a traceback may show them.
             connection = await self._connect(self._manager.decoded(secret))
         except Exception as error:
             remove_passwords(error)
+            self._wait.note_failure(error, secret)
             is_refusal = self._is_auth_error(error)
             if not is_refusal:
                 raise
@@ -298,8 +304,10 @@ class _Connecting(Generic[C, R]):
             if is_cancelled:
                 raise asyncio.CancelledError from None
             self._note_refusal(secret, number, error)
+            self._wait.what = SEARCH
             return None
 
+        self._wait.note_success()
         self._verdicts.accept(secret, number)
         if self._refused_here:
             version = _version_of(secret)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
@@ -18,10 +19,11 @@ from aiocredentials._rotation.adapters import (
     server_options,
 )
 from aiocredentials._rotation.encryption import check_encryption
+from aiocredentials._rotation.waits import Waits
 from aiocredentials.rotation import OTHER_STAGES, connect_through_rotation, rotations_watched
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Generator, Sequence
     from datetime import timedelta
     from typing import TypeAlias
 
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from aiocredentials.rotation import RotatingSecret
 
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
+    Acquiring: TypeAlias = asyncpg.pool.PoolAcquireContext[asyncpg.Record]
+    Proxy: TypeAlias = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
     Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
     Task: TypeAlias = asyncio.Task[Any]
 
@@ -42,6 +46,7 @@ async def connect(
     dsn: str | None = None,
     *,
     budget: float | timedelta = 60.0,
+    max_wait: float | timedelta | None = None,
     stages: Sequence[str] = OTHER_STAGES,
     **options: Any,  # noqa: ANN401 (asyncpg's)
 ) -> Connection:
@@ -54,10 +59,13 @@ async def connect(
         manager: A manager with `decode=DatabaseCredentials.from_json`.
         dsn: A URL, as for `asyncpg.connect`, without user and password.
         budget: As for `connect_through_rotation`, in seconds or as a `timedelta`.
+        max_wait: The longest time until the connection is made, in seconds or as a `timedelta`:
+            fetches, attempts to connect and the search in all. None for no limit of this kind.
         stages: As for `connect_through_rotation`.
         options: Those of `asyncpg.connect`, without user and password.
 
     Raises:
+        TimeoutError: `max_wait` is over. A note has the last error of an attempt to connect.
         ValueError: There are a user or a password in `options` or `dsn`; or no host is named by the
             secret, by the caller, or by the environment as `PGHOST`. Otherwise asyncpg would
             connect to this machine.
@@ -80,7 +88,19 @@ async def connect(
             password=credentials.password,
         )
 
-    return await connect_through_rotation(manager, log_in, budget=budget, stages=stages)
+    connect_in_budget = partial(
+        connect_through_rotation,
+        manager,
+        log_in,
+        budget=budget,
+        stages=stages,
+    )
+    waits = Waits(max_wait, TimeoutError)
+    return await waits.within(connect_in_budget, _terminate)
+
+
+async def _terminate(connection: Connection) -> None:
+    connection.terminate()
 
 
 @asynccontextmanager
@@ -89,6 +109,7 @@ async def create_pool(
     dsn: str | None = None,
     *,
     budget: float | timedelta = 60.0,
+    max_wait: float | timedelta | None = None,
     stages: Sequence[str] = OTHER_STAGES,
     **options: Any,  # noqa: ANN401 (asyncpg's)
 ) -> AsyncGenerator[Pool]:
@@ -99,6 +120,10 @@ async def create_pool(
     first connection and the end of the block. Leaving the block waits, as asyncpg does, until all
     connections are released.
 
+    Behind a full pool, the waits of callers add up, so `budget` doesn't limit what one of them
+    waits; `max_wait` does. It is for callers of an open pool, such as requests: opening the pool
+    isn't cut by it.
+
     Example:
         ```python
         from aiocredentials import CredentialsPool, DatabaseCredentials
@@ -108,7 +133,7 @@ async def create_pool(
         async def main() -> None:
             async with CredentialsPool("eu-west-1") as secrets:
                 manager = secrets.manager("prod/database", decode=DatabaseCredentials.from_json)
-                async with create_pool(manager, min_size=2) as pool:
+                async with create_pool(manager, min_size=2, max_wait=5) as pool:
                     print(await pool.fetchval("SELECT current_user"))
         ```
 
@@ -116,10 +141,16 @@ async def create_pool(
         manager: A manager with `decode=DatabaseCredentials.from_json`.
         dsn: A URL, as for `asyncpg.create_pool`, without user and password.
         budget: As for `connect_through_rotation`, in seconds or as a `timedelta`.
+        max_wait: The longest time that a caller waits for a connection, in seconds or as a
+            `timedelta`: for a free connection of the pool, for the secret, for the server and for
+            the search in all. None for no limit of this kind. With a `timeout` of `acquire()`, the
+            shorter of the two holds.
         stages: As for `connect_through_rotation`.
         options: Those of `asyncpg.create_pool`, without `connect`, user and password.
 
     Raises:
+        TimeoutError: The pool's methods raise it when `max_wait` is over. Its message names what
+            the caller waited for, and a note has the last error of an attempt to connect.
         ValueError: There are `connect=`, or a user or a password in `options` or `dsn`.
         Exception: The errors of `connect`, if the first connections can't be made. Then no
             connection is left open.
@@ -129,6 +160,7 @@ async def create_pool(
     accepted = _options_without_login(_Dsn(dsn), options)
     check_encryption(manager, "asyncpg", {"dsn": dsn, **accepted})
     opening = _Opening()
+    waits = Waits(max_wait, TimeoutError)
 
     # asyncpg's type for `connect` demands the name `dsn`. The pool passes its own dsn.
     async def connect_for_pool(
@@ -152,12 +184,58 @@ async def create_pool(
         await pool.expire_connections()
 
     pool = asyncpg.create_pool(dsn, connect=connect_for_pool, **accepted)
+    _limit_waits(pool, waits)
     try:
-        async with rotations_watched(manager, renew):
+        async with waits, rotations_watched(manager, renew):
             await opening.open(pool)
             yield pool
     finally:
         await opening.close(pool)
+
+
+def _limit_waits(pool: Pool, waits: Waits) -> None:
+    """Limit how long the pool's callers wait, if there is a limit."""
+    if waits.seconds is None:
+        return
+    # `asyncpg.create_pool` makes a Pool, whose slots have no place for more. All of its methods
+    # that need a connection call `acquire`.
+    members = {"__slots__": (), "waits": waits}
+    pool.__class__ = type("LimitedPool", (_LimitedPool,), members)
+
+
+class _LimitedPool(asyncpg.Pool):
+    """A pool whose callers don't wait longer than a limit."""
+
+    __slots__ = ()
+
+    waits: ClassVar[Waits]
+
+    # The `timeout` is asyncpg's.
+    def acquire(self, *, timeout: float | None = None) -> Acquiring:
+        acquiring = super().acquire(timeout=timeout)
+        limited = _Acquiring(acquiring, self)
+        return cast("Acquiring", limited)
+
+
+class _Acquiring:
+    """The result of `acquire()`: it is awaited, or used with `async with`."""
+
+    def __init__(self, acquiring: Acquiring, pool: _LimitedPool) -> None:
+        self._acquiring = acquiring
+        self._pool = pool
+
+    async def __aenter__(self) -> Proxy:
+        return await self._pool.waits.within(self._acquiring.__aenter__, self._pool.release)
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self._acquiring.__aexit__(*exception)
+
+    def __await__(self) -> Generator[Any, None, Proxy]:
+        limited = self._pool.waits.within(self._acquire, self._pool.release)
+        return limited.__await__()
+
+    async def _acquire(self) -> Proxy:
+        return await self._acquiring
 
 
 class _Opening:

@@ -21,7 +21,8 @@ from aiocredentials._rotation.adapters import (
     options_without_login,
     server_options,
 )
-from aiocredentials._rotation.encryption import check_encryption
+from aiocredentials._rotation.encryption import check_encryption, encrypting_connect
+from aiocredentials._rotation.mysql import MYSQL
 from aiocredentials.rotation import OTHER_STAGES, connect_through_rotation, rotations_watched
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["create_async_engine"]
 
-_DRIVERS = {"asyncpg": ASYNCPG, "psycopg": PSYCOPG}
+_DRIVERS = {"asyncpg": ASYNCPG, "psycopg": PSYCOPG, "aiomysql": MYSQL, "asyncmy": MYSQL}
 
 
 @asynccontextmanager
@@ -78,8 +79,9 @@ async def create_async_engine(
 
     Args:
         manager: A manager with `decode=DatabaseCredentials.from_json`.
-        url: `postgresql+asyncpg://` or `postgresql+psycopg://`. If it doesn't name the host, port
-            or database, the secret does.
+        url: `postgresql+asyncpg://`, `postgresql+psycopg://`, `mysql+aiomysql://` or
+            `mysql+asyncmy://`; for MariaDB also `mariadb+aiomysql://` or `mariadb+asyncmy://`. If
+            it doesn't name the host, port or database, the secret does.
         budget: As for `connect_through_rotation`, in seconds or as a `timedelta`.
         stages: As for `connect_through_rotation`.
         options: Those of SQLAlchemy's `create_async_engine`, without `creator` and `async_creator`.
@@ -89,7 +91,7 @@ async def create_async_engine(
         ValueError: There are a user or a password in the URL or in `connect_args`, another driver,
             or `creator` or `async_creator`. Connecting raises it if no host is named by the secret,
             by the URL, or by the environment as `PGHOST` (for psycopg also `PGHOSTADDR` and
-            `PGSERVICE`). Otherwise the driver would connect to this machine.
+            `PGSERVICE`; for MySQL no variable). Otherwise the driver would connect to this machine.
         Exception: Connecting raises the errors of `connect_through_rotation`. Needs
             secretsmanager:GetSecretValue.
     """
@@ -154,7 +156,8 @@ class _Login:
         """
         driver = engine.dialect.driver
         if driver not in _DRIVERS:
-            drivers = " or ".join(_DRIVERS)
+            *others, last = _DRIVERS
+            drivers = f"{', '.join(others)} or {last}"
             raise ValueError(f"The driver is {driver}: give a URL with {drivers}.")
 
         where = "the URL and of connect_args"
@@ -165,6 +168,7 @@ class _Login:
             **options_without_login(connect_args, where),
         }
         check_encryption(self._manager, driver, self._options)
+        _DRIVERS[driver].check(self._options)
 
     def connect(self, dialect: Dialect) -> Any:  # noqa: ANN401 (a DBAPI's connection)
         """Connect, as the engine's creator.
@@ -193,14 +197,14 @@ class _Login:
         async def log_in(decoded: DatabaseCredentials) -> Any:  # noqa: ANN401
             credentials = checked_credentials(decoded)
             server = server_options(credentials, options, driver)
-            connect = _connect_of(dialect)
+            connect = _connect_of(dialect, self._manager)
             # No local variable holds the password, because a traceback may show it.
             return await connect(
                 *arguments,
                 **server,
                 **options,
                 user=credentials.username,
-                password=credentials.password,
+                password=driver.spell(credentials.password),
             )
 
         async def connect_once() -> Any:  # noqa: ANN401
@@ -211,10 +215,10 @@ class _Login:
                 stages=self._stages,
             )
 
-        return await self.renewals.connect(connect_once)
+        return await self.renewals.connect(connect_once, driver.close)
 
 
-def _connect_of(dialect: Dialect) -> Connect:
+def _connect_of(dialect: Dialect, manager: object) -> Connect:
     """Return the driver's function.
 
     SQLAlchemy keeps the driver's module as an attribute that has its name.
@@ -223,5 +227,4 @@ def _connect_of(dialect: Dialect) -> Connect:
     owner: Any = module
     if dialect.driver == "psycopg":
         owner = module.AsyncConnection
-    connect: Connect = owner.connect
-    return connect
+    return encrypting_connect(manager, owner)
