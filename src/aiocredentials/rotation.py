@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import traceback
 from typing import TYPE_CHECKING, Generic, NoReturn, TypeAlias, TypeVar, cast
 from weakref import WeakKeyDictionary
 
@@ -24,7 +25,7 @@ from aiocredentials._rotation.labels import LabelledVersions
 from aiocredentials._rotation.news import RotatingSecret, rotations_watched, wait_for_news
 from aiocredentials._rotation.refusals import is_auth_error, remove_passwords
 from aiocredentials._rotation.verdicts import Verdicts
-from aiocredentials._rotation.waits import SEARCH, SECRET, SERVER, current_wait
+from aiocredentials._rotation.waits import CREDENTIALS, SEARCH, SERVER, current_wait
 from aiocredentials._rotation.words import text_for_log, words_of
 from aiocredentials.errors import SecretFormatError
 
@@ -51,6 +52,9 @@ Made: TypeAlias = tuple[R] | None
 logger = logging.getLogger("aiocredentials")
 
 OTHER_STAGES = ("AWSPENDING", "AWSPREVIOUS")
+
+# A manager whose passwords aren't in a secret has the attribute `advice_if_refused`.
+_ADVICE = "Compare its user and password with the server's."
 
 # The verdicts for a manager live as long as the manager.
 _verdicts_of: WeakKeyDictionary[object, PerLoop[Verdicts]] = WeakKeyDictionary()
@@ -176,7 +180,7 @@ class _Connecting(Generic[C, R]):
     async def run(self) -> R:
         """Attempt to connect until the server accepts a version, or the budget is spent."""
         verdicts = self._verdicts
-        self._wait.what = SECRET
+        self._wait.what = CREDENTIALS
         if verdicts.searching.locked():
             # Another caller searches, and has invalidated the cached version. So this call may wait
             # for that caller's fetch, and the budget begins now.
@@ -289,6 +293,10 @@ class _Connecting(Generic[C, R]):
         try:
             # No local variable holds the credentials, because a traceback may show them.
             connection = await self._connect(self._manager.decoded(secret))
+        except asyncio.CancelledError as error:
+            # psycopg closes the socket of an attempt when no frame holds the attempt any more.
+            traceback.clear_frames(error.__traceback__)
+            raise
         except Exception as error:
             remove_passwords(error)
             self._wait.note_failure(error, secret)
@@ -341,12 +349,12 @@ class _Connecting(Generic[C, R]):
         name = secret.name
         region = secret.region
         limit = self._budget.seconds
+        advice = getattr(self._manager, "advice_if_refused", None) or _ADVICE
         version_ids = map(repr, self._refused_here)
         tried = ", ".join(version_ids)
         return (
             f"Secret {name!r} in {region!r}: "
-            f"for {limit:g} s the server refused each version that was tried: {tried}. "
-            "Compare its user and password with the server's."
+            f"for {limit:g} s the server refused each version that was tried: {tried}. {advice}"
         )
 
 
@@ -359,5 +367,7 @@ def _cancellations() -> int:
 def _version_of(secret: Secret) -> str:
     """Return a version's identifier and its staging labels, for the log."""
     labels = text_for_log("/".join(secret.version_stages))
-    version_id = secret.version_id
-    return f"{version_id!r} ({labels})"
+    version = repr(secret.version_id)
+    if not labels:
+        return version
+    return f"{version} ({labels})"

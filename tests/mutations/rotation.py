@@ -325,6 +325,24 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "    return True",
     ),
     (
+        "an attempt in clear hides libpq's refusal",
+        "_rotation/refusals.py",
+        "    return any(map(_POSTGRES_REFUSAL.search, attempts))",
+        "    return False",
+    ),
+    (
+        "an attempt in clear hides asyncpg's refusal",
+        "_rotation/refusals.py",
+        '    if function == "auth_failed":\n        return True\n',
+        "",
+    ),
+    (
+        "a refused token isn't known by its words",
+        "_rotation/refusals.py",
+        '    "PAM authentication failed",\n',
+        "",
+    ),
+    (
         "a database is a matter of passwords",
         "_rotation/refusals.py",
         "_MYSQL_DENIED = {1045, 1698}",

@@ -36,7 +36,8 @@ FLOORS: list[set[str]] = [
     {"_eventbridge"},
     {"_manager"},
     {"_pool"},
-    {"__init__", "eventbridge"},
+    {"_iam"},
+    {"__init__", "eventbridge", "iam"},
     {"testing", "pytest_plugin", "_pytest_entry_point", "doctor", "integrations"},
     {"__main__"},
 ]
@@ -63,6 +64,7 @@ INSIDE: dict[str, list[set[str]]] = {
             "models",
             "chain",
             "emitters",
+            "keys",
             "shared_work",
             "sockets",
             "signing",
@@ -82,6 +84,7 @@ INSIDE: dict[str, list[set[str]]] = {
         {"replica_reads"},
         {"loop_clients", "replicas"},
         {"pooled"},
+        {"key_gateway"},
     ],
     "_agent": [
         {"__init__", "tokens", "slots", "loading", "failures", "http"},
@@ -89,15 +92,16 @@ INSIDE: dict[str, list[set[str]]] = {
         {"client"},
     ],
     "_rotation": [
-        {"__init__", "budget", "news", "refusals"},
+        {"__init__", "budget", "encryption", "news", "refusals"},
         {"adapters", "labels", "verdicts", "words"},
         {"mysql", "waits"},
     ],
+    "_iam": [{"__init__", "arguments", "generations"}],
     "_eventbridge": [{"__init__", "events", "queue_url"}, {"renewals", "sqs"}, {"watcher"}],
     # An adapter imports no other adapter. Two are several files.
     "integrations": [
-        {"_fastapi_secret", "_mysql", "_redis_versions", "_settings_fields"},
-        {"_redis_connections", "_settings_build"},
+        {"_fastapi_secret", "_mysql", "_psycopg_login", "_redis_versions", "_settings_fields"},
+        {"_psycopg_pool", "_redis_connections", "_settings_build"},
         {
             "__init__",
             "aiomysql",
@@ -123,7 +127,7 @@ INSIDE: dict[str, list[set[str]]] = {
 }
 # What sees what users see, and these, and nothing else of the package.
 TOP = {"testing", "pytest_plugin", "doctor", "integrations", "__main__"}
-PUBLIC = {"__init__", "errors", "eventbridge", "events", "rotation"}
+PUBLIC = {"__init__", "errors", "eventbridge", "events", "iam", "rotation"}
 # Each exception has its reason:
 # The doctor asks what no service needs to know: STS, other regions, each call by itself, the way a
 # request takes. A public function for that would be one that nobody else should use.
@@ -144,7 +148,11 @@ ALSO = {
     "integrations.aiomysql": {"_rotation"},
     "integrations.asyncmy": {"_rotation"},
     "integrations.asyncpg": {"_rotation"},
+    "integrations._psycopg_login": {"_rotation"},
+    "integrations._psycopg_pool": {"_rotation"},
     "integrations.psycopg": {"_rotation"},
+    "integrations._redis_connections": {"_rotation"},
+    "integrations.redis": {"_rotation"},
     "integrations._settings_build": {"_pydantic_errors"},
     "integrations.snapstart": {"_loops"},
     "integrations.sqlalchemy": {"_rotation"},
@@ -171,6 +179,7 @@ OWNERS = {
         "_aws.clients",
         "_aws.decorator",
         "_aws.emitters",
+        "_aws.keys",
         "_aws.mapping",
         "_aws.role_errors",
         "_aws.models",
@@ -203,8 +212,8 @@ OWNERS = {
     "aiomysql": {"integrations.aiomysql"},
     "asyncmy": {"integrations.asyncmy"},
     "asyncpg": {"integrations.asyncpg"},
-    "psycopg": {"integrations.psycopg"},
-    "psycopg_pool": {"integrations.psycopg"},
+    "psycopg": {"integrations._psycopg_login", "integrations._psycopg_pool", "integrations.psycopg"},
+    "psycopg_pool": {"integrations._psycopg_pool", "integrations.psycopg"},
     "sqlalchemy": {"integrations.sqlalchemy"},
 }
 MODULES = sorted(FOLDER.rglob("*.py"))

@@ -45,6 +45,9 @@ def raised_while_handling(error: Exception, context: Exception) -> Exception:
     return error
 
 
+# What RDS says of a login without encryption: drivers try one after a refusal.
+IN_CLEAR = 'FATAL:  pg_hba.conf rejects connection for host "10.0.0.1", user "app", database "shop", no encryption'
+
 # What MySQL, Redis and libraries that keep an SQLSTATE say.
 CODED: list[tuple[BaseException, bool]] = [
     (Coded(sqlstate="28P01"), True),
@@ -55,6 +58,8 @@ CODED: list[tuple[BaseException, bool]] = [
     (Coded("no certificate", sqlstate="28000", server_source_function="ClientAuthentication"), False),
     (Coded("PAM failed", sqlstate="28000", server_source_function="auth_failed"), True),
     (caused(Coded(sqlstate="28000"), Coded("no pg_hba.conf entry", sqlstate="28000")), False),
+    (caused(Coded(IN_CLEAR, sqlstate="28000"), Coded(sqlstate="28000", server_source_function="auth_failed")), True),
+    (caused(Coded(sqlstate="28000", server_source_function="auth_failed"), Coded(IN_CLEAR, sqlstate="28000")), True),
     (Coded(sqlstate="3D000"), False),
     (Coded(sqlstate="53300"), False),
     (Coded(sqlstate="08006"), False),
@@ -107,6 +112,11 @@ def test_it_is_public() -> None:
 # What psycopg raises has an SQLSTATE of None. The first word of a server's message is the severity.
 WORDS: list[tuple[str, bool]] = [
     ('FATAL:  password authentication failed for user "app"', True),
+    ('FATAL:  PAM authentication failed for user "app"', True),
+    (f'FATAL:  PAM authentication failed for user "app"\n{IN_CLEAR}', True),
+    (f'FATAL:  password authentication failed for user "app"\n{IN_CLEAR}', True),
+    (f'{IN_CLEAR}\nFATAL:  password authentication failed for user "app"', True),
+    (f"{IN_CLEAR}\nserver closed the connection unexpectedly", False),
     ('FATAL:  role "app" does not exist', True),
     ('FATAL:  role "app" is not permitted to log in', True),
     ("fe_sendauth: no password supplied", True),
@@ -128,7 +138,7 @@ def test_words(facts: dict[str, Any], text: str, expected: bool) -> None:  # noq
 
 # What servers say once they have asked for a password, of a user "app" and a database "shop".
 ANSWERS: list[tuple[str, bool]] = [
-    ('FATAL:  PAM authentication failed for user "app"', True),
+    ("FATAL:  PAM-Authentifizierung für Benutzer »app« fehlgeschlagen", True),
     ('FATAL:  LDAP authentication failed for user "app"', True),
     ("FATAL:  Passwort-Authentifizierung für Benutzer »app« fehlgeschlagen", True),
     ('FATAL:  ユーザー"app"のパスワード認証に失敗しました', True),

@@ -94,7 +94,7 @@ def now() -> float:
 class _Assumed:
     """Credentials of a role, and until when they are used. It has no repr that shows them."""
 
-    __slots__ = ("frozen", "identity", "renewed_from", "urgent_from")
+    __slots__ = ("end", "frozen", "identity", "renewed_from", "urgent_from")
 
     def __init__(
         self,
@@ -105,6 +105,7 @@ class _Assumed:
     ) -> None:
         self.frozen = AioCredentials(*keys)
         self.identity = identity
+        self.end = end
         life = end - begin
         self.renewed_from = end - life / _RENEWED
         self.urgent_from = end - life / _URGENT
@@ -170,6 +171,14 @@ class AssumedRole:
         mine = copy.copy(core_of(session))
         vars(mine)["_credentials"] = credentials
         return mine
+
+    @property
+    def end(self) -> float | None:
+        """When the present credentials end, in seconds since 1970; None before the first."""
+        assumed = self._assumed
+        if assumed is None:
+            return None
+        return assumed.end
 
     async def frozen(self, region: Region) -> Any:
         """Return credentials that are valid now. Raises a `CredentialsError`."""
@@ -348,6 +357,11 @@ class RoleCredentials(AioCredentials):
         super().__init__("", "", method="assume-role")
         self._role = role
         self._region = region
+
+    @property
+    def end(self) -> float | None:
+        """When the present credentials end, in seconds since 1970."""
+        return self._role.end
 
     async def get_frozen_credentials(self) -> Any:
         """Return the access key, the secret key and the token."""

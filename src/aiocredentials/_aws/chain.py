@@ -243,6 +243,16 @@ def when_refresh_fails(
     vars(credentials)["get_frozen_credentials"] = noting
 
 
+def end_of(credentials: Any) -> float | None:
+    """Return when credentials end, in seconds since 1970; None if they don't, or nobody knows."""
+    if not isinstance(credentials, AioRefreshableCredentials):
+        return None
+    end = getattr(credentials, "_expiry_time", None)
+    if end is None:
+        return None
+    return float(end.timestamp())
+
+
 def copied(core: AioSession, metadata_session: MakeSession) -> AioSession:
     """Return a copy of a caller's session for one event loop; the caller's session doesn't change.
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import logging
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import NoCredentialsError
 
@@ -21,13 +22,14 @@ from aiocredentials._aws.regions import Region, default_region
 from aiocredentials._aws.session import Opened, new_role, open_client, open_session
 from aiocredentials._aws.settings import ClientSettings, core_of, is_custom
 from aiocredentials._aws.shared_work import SharedWork
-from aiocredentials._loops import turn
+from aiocredentials._loops import loading, turn
 from aiocredentials.errors import CredentialsError, for_caller
 
 if TYPE_CHECKING:
     from aiobotocore.session import AioSession
 
     from aiocredentials._aws.assuming import AssumedRole
+    from aiocredentials._aws.keys import AwsKeys
     from aiocredentials._aws.roles import Role
     from aiocredentials._aws.settings import AnySession
     from aiocredentials._aws.shared_work import Work
@@ -65,6 +67,10 @@ class Clients:
         self._searching = 0
         self._is_spoiled = False
         self._was_opened = False
+        # What signs tokens for servers that aren't AWS's own API, by region.
+        self._signing: dict[str, Any] = {}
+        self.access_key_id = ""
+        """The access key that signed last; empty if only clients have signed."""
         self._stack = AsyncExitStack()
         self._redaction = wire_logs_redacted(redact=settings.redact_wire_logs)
 
@@ -207,6 +213,46 @@ class Clients:
         self._assumed = self._assumed or assumed
         return await self._assumed.signing(session, region, self._shared.seconds)
 
+    async def keys(self, region: Region, seconds: float | None) -> AwsKeys:
+        """Return the AWS credentials of this moment; those that expire renew themselves.
+
+        Args:
+            region: The region whose STS assumes a role.
+            seconds: How long loading may take: as long as a whole call.
+
+        Raises:
+            Exception: What the credential chain raises, or a `CredentialsError`.
+        """
+        self._shared.seconds = seconds
+        self._was_opened = True
+        self._redaction.__enter__()
+        credentials = self._signing.get(region.name)
+        if credentials is None:
+            credentials = await self._signing_credentials(region)
+            self._signing[region.name] = credentials
+        # Both are imported by now.
+        from aiocredentials._aws import chain, keys  # noqa: PLC0415
+
+        # No local variable holds what is frozen, because a traceback may show it.
+        made = keys.AwsKeys(await credentials.get_frozen_credentials(), None)
+        is_role = self._role is not None
+        made.end = credentials.end if is_role else chain.end_of(credentials)
+        self.access_key_id = made.access_key_id
+        return made
+
+    async def _signing_credentials(self, region: Region) -> Any:  # noqa: ANN401 (botocore's)
+        session = await self.session()
+        if self._role is not None:
+            session = await self._signing_as(self._role, session, region)
+        credentials: Any = await core_of(session).get_credentials()
+        if credentials is None:
+            raise NoCredentialsError
+        # What it imports itself was imported together with the transport. A fork waits for the
+        # lock.
+        with loading:
+            importlib.import_module("aiocredentials._aws.keys")
+        return credentials
+
     async def _credentials(
         self,
         find: Work[object],
@@ -300,6 +346,7 @@ class Clients:
 
     def _forget(self) -> None:
         self.by_region.clear()
+        self._signing.clear()
         self._session = None
         self._assumed = None
         self._was_opened = False

@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from aiocredentials._aws.clients import Clients
+from aiocredentials._aws.settings import is_custom
 from aiocredentials._loops import call_in, detached_task
 
 if TYPE_CHECKING:
@@ -21,6 +24,13 @@ if TYPE_CHECKING:
     from aiocredentials._aws.transport import TrustedSession
     from aiocredentials._loops import Loop
 
+MOST_REFUSALS = 6
+"""How often refusals drop AWS credentials in `REFUSAL_SECONDS`."""
+REFUSAL_SECONDS = 60.0
+
+# A part of the key of clients that take the place of a caller's `CustomSession`.
+_DEFAULT_CHAIN = object()
+
 
 class LoopClients:
     """The clients of all roles. Other threads may look at them."""
@@ -28,7 +38,7 @@ class LoopClients:
     def __init__(self, settings: ClientSettings) -> None:
         self._settings = settings
         without_role = RoleClients(settings, None)
-        self._by_role: dict[Role | None, RoleClients] = {None: without_role}
+        self._by_role: dict[object, RoleClients] = {None: without_role}
 
     def of(self, role: Role | None) -> RoleClients:
         """Return the clients of a role, or those without a role."""
@@ -37,6 +47,25 @@ class LoopClients:
             clients = RoleClients(self._settings, role)
             self._by_role[role] = clients
         return clients
+
+    def signing(self, role: Role | None) -> RoleClients:
+        """Return those whose AWS credentials sign for servers other than Secrets Manager.
+
+        A `CustomSession` has no AWS credentials, so AWS's default chain takes its place.
+        """
+        if not is_custom(self._settings.session):
+            return self.of(role)
+        key = (_DEFAULT_CHAIN, role)
+        clients = self._by_role.get(key)
+        if clients is None:
+            settings = replace(self._settings, session=None, endpoint_url=None)
+            clients = RoleClients(settings, role)
+            self._by_role[key] = clients
+        return clients
+
+    def refuse(self, loop: Loop, role: Role | None, access_key_id: str | None) -> None:
+        """Drop AWS credentials that a server refused: see `RoleClients.refuse`."""
+        self.signing(role).refuse(loop, access_key_id)
 
     @property
     def is_in_use(self) -> bool:
@@ -80,6 +109,8 @@ class RoleClients:
         self.current = Clients(settings, role)
         self._replaced: set[Clients] = set()
         self._closing: set[asyncio.Task[None]] = set()
+        # When refusals have dropped AWS credentials, by the loop's clock.
+        self._refused_at: deque[float] = deque(maxlen=MOST_REFUSALS)
         # The transports of clients that were forgotten, and whose sockets are still open.
         self._detached: set[TrustedSession] = set()
 
@@ -112,6 +143,28 @@ class RoleClients:
             return
         self._replaced.add(failed)
         self.current = Clients(self._settings, self._role)
+
+    def refuse(self, loop: Loop, access_key_id: str | None) -> None:
+        """Drop AWS credentials that a server refused, so that the next caller loads them again.
+
+        Of many connections that are refused together, the first one does this for all: the others
+        name an access key that isn't the present one any more. A server that refuses for another
+        reason, such as a missing permission, must not cause a load per attempt, so a few per minute
+        are enough.
+
+        Args:
+            loop: The event loop of these clients.
+            access_key_id: The access key that the server refused; None for any.
+        """
+        if access_key_id is not None:
+            if access_key_id != self.current.access_key_id:
+                return
+            now = loop.time()
+            is_full = len(self._refused_at) == MOST_REFUSALS
+            if is_full and now - self._refused_at[0] < REFUSAL_SECONDS:
+                return
+            self._refused_at.append(now)
+        self.forget(loop)
 
     def forget(self, loop: Loop) -> None:
         """Drop the clients that no call uses, with their AWS credentials.

@@ -15,9 +15,16 @@ from typing import TYPE_CHECKING, Literal
 
 from aiocredentials._aws.clients import CLOSE_SECONDS
 from aiocredentials._aws.loop_clients import LoopClients
+from aiocredentials._aws.mapping import map_opening_error
 from aiocredentials._aws.redact import our_call
 from aiocredentials._aws.regions import Region, default_region
-from aiocredentials._aws.session import Opened, forget_credentials, note_refusal, seconds_left
+from aiocredentials._aws.session import (
+    Opened,
+    forget_credentials,
+    note_refusal,
+    refuse_credentials,
+    seconds_left,
+)
 from aiocredentials._loops import (
     PerLoop,
     bookkeeping,
@@ -30,6 +37,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import AsyncGenerator
 
+    from aiocredentials._aws.keys import AwsKeys
     from aiocredentials._aws.roles import Role
     from aiocredentials._aws.settings import ClientSettings
 
@@ -113,6 +121,48 @@ class PooledSession:
                 if clients.would_fail_again(error):
                     state.renew(clients)
                 raise
+
+    async def keys(
+        self,
+        region: Region,
+        deadline: asyncio.Timeout,
+        role: Role | None,
+    ) -> AwsKeys:
+        """Return the AWS credentials of this moment, or those of the role.
+
+        A `CustomSession` has none, so AWS's default chain takes its place. Raises a
+        `CredentialsError`.
+        """
+        self.check_open()
+        state = self._loops.get().signing(role)
+        redact = self._settings.redact_wire_logs
+        with state.lent(deadline) as clients, our_call(redact=redact):
+            # Once more, as in `client`.
+            self.check_open()
+            try:
+                seconds = seconds_left(deadline)
+                return await clients.keys(region, seconds)
+            except Exception as error:  # noqa: BLE001 (a chain may raise anything)
+                note_refusal(self._settings, error)
+                if clients.would_fail_again(error):
+                    state.renew(clients)
+                failure = map_opening_error(error, profile=self.profile, **region.facts())
+        raise failure
+
+    def refuse_keys(self, role: Role | None, access_key_id: str | None) -> None:
+        """Drop AWS credentials that a server refused, in all loops that still have them.
+
+        The next caller loads them again. It makes no call.
+
+        Args:
+            role: The role that they are of; None without a role.
+            access_key_id: The access key that was refused; None for any.
+        """
+        refuse_credentials(self._settings)
+        call_for_each_loop(
+            self._loops.living(),
+            lambda loop, state: state.refuse(loop, role, access_key_id),
+        )
 
     def forget(self) -> None:
         """Drop the clients of all loops with their AWS credentials. It needs no loop.

@@ -217,8 +217,14 @@ def seconds_left(deadline: asyncio.Timeout) -> float | None:
 
 def note_refusal(settings: ClientSettings, error: Exception) -> None:
     """Have later copies of a caller's session load credentials again, if AWS refused these."""
+    if signs_again(error):
+        refuse_credentials(settings)
+
+
+def refuse_credentials(settings: ClientSettings) -> None:
+    """Have later copies of a caller's session load credentials again."""
     session = settings.session
-    if session is None or is_custom(session) or not signs_again(error):
+    if session is None or is_custom(session) or not loading.is_loaded():
         return
     # It was imported together with the transport.
     from aiocredentials._aws import chain  # noqa: PLC0415
@@ -234,13 +240,11 @@ def forget_credentials(settings: ClientSettings) -> None:
     if not loading.is_loaded():
         # Nothing was opened yet.
         return
-    # They were imported together with the transport.
-    from aiocredentials._aws import chain, tls  # noqa: PLC0415
+    # It was imported together with the transport.
+    from aiocredentials._aws import tls  # noqa: PLC0415
 
     tls.forget_private_keys()
-    session = settings.session
-    if session is not None and not is_custom(session):
-        chain.refuse(core_of(session))
+    refuse_credentials(settings)
 
 
 # Opening a session

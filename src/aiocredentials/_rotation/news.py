@@ -34,7 +34,11 @@ class RotatingSecret(Protocol[C_co]):
         ...
 
     def decoded(self, secret: Secret) -> C_co:
-        """Return the credentials of a version."""
+        """Return the credentials of a version, for one attempt to connect.
+
+        It is called once per attempt, and its result isn't kept, because it may be valid only once
+        or only for some minutes.
+        """
         ...
 
     def invalidate(self, *, if_version: str | None = None) -> None:

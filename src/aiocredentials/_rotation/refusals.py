@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # The English messages of PostgreSQL, then of PgBouncer, then of RDS Proxy (Amazon RDS user guide,
-# "Troubleshooting for RDS Proxy"). They are needed where psycopg has no other fact.
+# "Troubleshooting for RDS Proxy"). They are needed where psycopg has no other fact. RDS and Aurora
+# check IAM tokens by PAM (AWS re:Post, "PAM authentication failed for user").
 _POSTGRES_REFUSALS = (
     "password authentication failed",
+    "PAM authentication failed",
     "no password supplied",
     'role ".*" does not exist',
     'role ".*" is not permitted to log in',
@@ -28,6 +30,8 @@ _POSTGRES_REFUSALS = (
     "has no credentials for the role",
 )
 _POSTGRES_REFUSAL = re.compile("|".join(_POSTGRES_REFUSALS))
+# The file by which PostgreSQL accepts hosts and encryption.
+_HOST_RULES = "pg_hba.conf"
 # The English messages of PostgreSQL about a user whose login succeeded.
 _ERRORS_AFTER_LOGIN = (
     'database "',
@@ -59,7 +63,8 @@ def is_auth_error(exception: BaseException) -> bool:
     It reads the exception, its causes, and the exceptions that SQLAlchemy keeps as `.orig`:
 
     * An SQLSTATE of class 28 is a refusal. "No entry in pg_hba.conf" has that class too, but isn't
-      a refusal of the password, because no other password helps.
+      a refusal of the password, because no other password helps. If a driver's first attempt is
+      refused the password, and its second one, without encryption, has no entry, that is a refusal.
     * psycopg has no SQLSTATE when it can't connect. Such an error is a refusal if libpq reports
       that a password was used and the server answered with an error, in any language, except for
       an error after the login, such as a database that doesn't exist.
@@ -74,6 +79,8 @@ def is_auth_error(exception: BaseException) -> bool:
     is_refusal = any(map(_is_refusal, links))
     if not is_refusal:
         return False
+    if any(map(_is_refusal_by_words, links)):
+        return True
     is_about_the_host = any(map(_is_about_the_host, links))
     return not is_about_the_host
 
@@ -175,6 +182,20 @@ def _is_of_a_redis_client(cls: type) -> bool:
     return cls.__name__ == "AuthenticationError"
 
 
+def _is_refusal_by_words(exception: BaseException) -> bool:
+    """Return whether PostgreSQL refused the password in at least one of several attempts.
+
+    After a refusal, drivers by default try again without encryption. RDS by default refuses that by
+    pg_hba.conf, so the last error isn't the one that matters. libpq writes one line per attempt.
+    """
+    function = getattr(exception, "server_source_function", None)
+    if function == "auth_failed":
+        return True
+    lines = str(exception).splitlines()
+    attempts = [line for line in lines if _HOST_RULES not in line]
+    return any(map(_POSTGRES_REFUSAL.search, attempts))
+
+
 def _is_about_the_host(exception: BaseException) -> bool:
     """Return whether PostgreSQL's pg_hba.conf refused the host, the encryption or the certificate.
 
@@ -182,7 +203,7 @@ def _is_about_the_host(exception: BaseException) -> bool:
     which is the same in each language. The name of the file is never translated.
     """
     function = getattr(exception, "server_source_function", None)
-    about_the_host = function == "ClientAuthentication" or "pg_hba.conf" in str(exception)
+    about_the_host = function == "ClientAuthentication" or _HOST_RULES in str(exception)
     return about_the_host and not isinstance(exception, CredentialsError)
 
 

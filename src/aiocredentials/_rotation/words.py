@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 _LONGEST_TEXT = 300
 _SHORTEST_VALUE = 8
+# A word with a part of a signed address, such as an IAM token. It is in no secret, because one is
+# made per connection.
+_SIGNED = r"(?i)[^\s\"']*x-amz-[^\s\"']*"
 _PASSWORD_KEYS = {"password", "token", "auth_token"}
 _SHOWN_KEYS = {
     # These name the user.
@@ -43,6 +46,8 @@ def words_of(exception: BaseException, secret: Secret) -> str:
                 # A short value may be part of any word, and a gap in a word would show the value.
                 pattern = as_word(pattern)
             text = re.sub(pattern, "***", text)
+
+    text = re.sub(_SIGNED, "***", text)
 
     words = text_for_log(text)
     name = type(exception).__name__

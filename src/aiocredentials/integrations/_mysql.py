@@ -19,6 +19,7 @@ from aiocredentials._rotation.adapters import (
     options_without_login,
     server_options,
 )
+from aiocredentials._rotation.encryption import check_encryption
 from aiocredentials._rotation.mysql import MYSQL, quit_connection
 from aiocredentials._rotation.waits import Waits
 from aiocredentials.rotation import connect_through_rotation, rotations_watched
@@ -88,6 +89,7 @@ class Connector:
         self._connect_once = connect
         self._options = options_without_login(options, "the arguments")
         MYSQL.check(self._options)
+        check_encryption(manager, "MySQL", self._options)
         self._through_rotation = partial(
             connect_through_rotation,
             manager,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, TypeAlias
-from weakref import WeakKeyDictionary
 
 from redis.credentials import CredentialProvider
 
@@ -63,27 +62,20 @@ class Versions:
 
     def __init__(self, manager: RotatingSecret[UserAndPassword]) -> None:
         self._manager = manager
-        # The credentials of a version live as long as the version: a pool that forgets everything
-        # forgets them as well.
-        self._last: WeakKeyDictionary[Secret, VersionCredentials] = WeakKeyDictionary()
+        self.advice_if_refused: str | None = getattr(manager, "advice_if_refused", None)
 
     async def secret(self, *, version_stage: str | None = None) -> Secret:
         """Return the version with a staging label."""
         return await self._manager.secret(version_stage=version_stage)
 
     def decoded(self, secret: Secret) -> VersionCredentials:
-        """Return the credentials of a version: the same object as long as the version is cached."""
-        known = self._last.get(secret)
-        if known is not None:
-            return known
+        """Return the credentials of a version, for one connection."""
         # No local variable holds the credentials, because a traceback may show them.
         arguments = _arguments_from(self._manager.decoded(secret))
         # The error is raised here, because the frame of the other function holds a value.
         if arguments is None:
             raise TypeError(_UNDECODED)
-        self._last.clear()
-        self._last[secret] = VersionCredentials(secret.version_id, arguments)
-        return self._last[secret]
+        return VersionCredentials(secret.version_id, arguments)
 
     def invalidate(self, *, if_version: str | None = None) -> None:
         """Forget the secret, or only a version of it."""

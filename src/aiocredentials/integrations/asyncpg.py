@@ -18,6 +18,7 @@ from aiocredentials._rotation.adapters import (
     reject_login,
     server_options,
 )
+from aiocredentials._rotation.encryption import check_encryption
 from aiocredentials._rotation.waits import Waits
 from aiocredentials.rotation import OTHER_STAGES, connect_through_rotation, rotations_watched
 
@@ -72,6 +73,7 @@ async def connect(
     """
     parts = _Dsn(dsn)
     accepted = _options_without_login(parts, options)
+    check_encryption(manager, "asyncpg", {"dsn": dsn, **accepted})
     named = accepted.keys() | parts.options()
 
     async def log_in(decoded: DatabaseCredentials) -> Connection:
@@ -156,6 +158,7 @@ async def create_pool(
     if "connect" in options:
         raise ValueError("The adapter connects by itself: leave out connect=.")
     accepted = _options_without_login(_Dsn(dsn), options)
+    check_encryption(manager, "asyncpg", {"dsn": dsn, **accepted})
     opening = _Opening()
     waits = Waits(max_wait, TimeoutError)
 

@@ -1,0 +1,1 @@
+"""The parts of `aiocredentials.iam` that users don't import."""

@@ -1,0 +1,135 @@
+"""Whether connections are encrypted: an IAM token is a password that crosses the network in clear.
+
+A manager that has the attribute `needs_encryption` demands it. Each function returns nothing if the
+driver can't send a password before the connection is encrypted, whatever the server says.
+Otherwise it raises a `ValueError` that says which option to give.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import parse_qs, unquote, urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import TypeAlias
+
+    Options: TypeAlias = Mapping[str, Any]
+
+_WHY = "An IAM token is a password in clear, so the connection must be encrypted: "
+_ON_SOCKETS = (
+    "leave the Unix-domain socket out of the options, because drivers never encrypt those, "
+    "and give the host name of the server."
+)
+_BUNDLE = "global-bundle.pem (AWS's certificates)"
+_BY_CONTEXT = f"give ssl=ssl.create_default_context(cafile=...) with {_BUNDLE}"
+_BY_MODE = f"give sslmode='verify-full' and sslrootcert= with {_BUNDLE}"
+_ON_PREFER = "By default the driver goes on in clear if the server, or someone in between, says so."
+# PostgreSQL's documentation, "SSL Support": the other modes allow connections in clear.
+_ENCRYPTED_MODES = {"require", "verify-ca", "verify-full"}
+
+
+def needs_encryption(manager: object) -> bool:
+    """Return whether the passwords of a manager must cross the network only encrypted."""
+    return bool(getattr(manager, "needs_encryption", False))
+
+
+def check_encryption(manager: object, driver: str, options: Options) -> None:
+    """Reject options of a driver with which a password may be sent in clear.
+
+    Args:
+        manager: The manager that has the passwords.
+        driver: `asyncpg`, `psycopg`, or a driver for MySQL.
+        options: All options of the driver; asyncpg's URL is `dsn`.
+
+    Raises:
+        ValueError: The manager needs encryption, and the options don't ensure it.
+    """
+    if not needs_encryption(manager):
+        return
+    if any(map(_is_socket, _hosts_in(options))):
+        raise ValueError(_WHY + _ON_SOCKETS)
+    if driver == "asyncpg":
+        is_encrypted = _asyncpg_encrypts(options)
+        advice = f"{_BY_CONTEXT}, or sslmode=verify-full in the URL. {_ON_PREFER}"
+    elif driver == "psycopg":
+        is_encrypted = _libpq_encrypts(options)
+        advice = f"{_BY_MODE}. {_ON_PREFER}"
+    else:
+        is_encrypted = isinstance(options.get("ssl"), ssl.SSLContext)
+        advice = f"{_BY_CONTEXT}."
+    if not is_encrypted:
+        raise ValueError(_WHY + advice)
+
+
+def _asyncpg_encrypts(options: Options) -> bool:
+    chosen = options.get("ssl")
+    if chosen is None:
+        chosen = _in_dsn(options, "sslmode")
+    if chosen is None:
+        has_service = options.get("service") or _in_dsn(options, "service")
+        chosen = _mode_of_the_environment(has_service=bool(has_service))
+    if chosen is True or isinstance(chosen, ssl.SSLContext):
+        return True
+    # asyncpg's own class of modes has names, and accepts both signs between the words.
+    mode = getattr(chosen, "name", chosen)
+    return str(mode).replace("_", "-") in _ENCRYPTED_MODES
+
+
+def _libpq_encrypts(options: Options) -> bool:
+    mode = options.get("sslmode")
+    if not mode:
+        has_service = options.get("service") or os.environ.get("PGSERVICE")
+        mode = _mode_of_the_environment(has_service=bool(has_service))
+    return mode in _ENCRYPTED_MODES
+
+
+def _mode_of_the_environment(*, has_service: bool) -> str | None:
+    """Return the mode in PGSSLMODE.
+
+    Return None if a service's file, which isn't read here, may overrule it.
+    """
+    if has_service:
+        return None
+    return os.environ.get("PGSSLMODE")
+
+
+def _in_dsn(options: Options, name: str) -> str | None:
+    """Return the last value of an option in asyncpg's URL."""
+    query = urlsplit(options.get("dsn") or "").query
+    values = parse_qs(query).get(name)
+    if values is None:
+        return None
+    return values[-1]
+
+
+def _hosts_in(options: Options) -> Iterator[str]:
+    """Yield the hosts, and the paths of sockets, that options name."""
+    yield str(options.get("unix_socket") or "")
+    given: object = options.get("host") or ""
+    if isinstance(given, str):
+        yield from given.split(",")
+    else:
+        yield from map(str, cast("Sequence[object]", given))
+    netloc = urlsplit(options.get("dsn") or "").netloc
+    yield from unquote(netloc.rpartition("@")[2]).split(",")
+    yield from (_in_dsn(options, "host") or "").split(",")
+
+
+def _is_socket(host: str) -> bool:
+    return host.startswith(("/", "@"))
+
+
+def check_redis_encryption(manager: object, *, is_encrypted: bool) -> None:
+    """Reject a client of Redis whose connections aren't encrypted.
+
+    Raises:
+        ValueError: The manager needs encryption.
+    """
+    if needs_encryption(manager) and not is_encrypted:
+        raise ValueError(
+            f"{_WHY}give the client ssl=True, or a URL that begins with rediss://. "
+            "A Unix-domain socket can't be used."
+        )
