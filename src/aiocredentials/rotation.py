@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import traceback
 from typing import TYPE_CHECKING, Generic, NoReturn, TypeAlias, TypeVar, cast
 from weakref import WeakKeyDictionary
 
@@ -24,7 +25,7 @@ from aiocredentials._rotation.labels import LabelledVersions
 from aiocredentials._rotation.news import RotatingSecret, rotations_watched, wait_for_news
 from aiocredentials._rotation.refusals import is_auth_error, remove_passwords
 from aiocredentials._rotation.verdicts import Verdicts
-from aiocredentials._rotation.waits import SEARCH, SECRET, SERVER, current_wait
+from aiocredentials._rotation.waits import CREDENTIALS, SEARCH, SERVER, current_wait
 from aiocredentials._rotation.words import text_for_log, words_of
 from aiocredentials.errors import SecretFormatError
 
@@ -179,7 +180,7 @@ class _Connecting(Generic[C, R]):
     async def run(self) -> R:
         """Attempt to connect until the server accepts a version, or the budget is spent."""
         verdicts = self._verdicts
-        self._wait.what = SECRET
+        self._wait.what = CREDENTIALS
         if verdicts.searching.locked():
             # Another caller searches, and has invalidated the cached version. So this call may wait
             # for that caller's fetch, and the budget begins now.
@@ -292,6 +293,10 @@ class _Connecting(Generic[C, R]):
         try:
             # No local variable holds the credentials, because a traceback may show them.
             connection = await self._connect(self._manager.decoded(secret))
+        except asyncio.CancelledError as error:
+            # psycopg closes the socket of an attempt when no frame holds the attempt any more.
+            traceback.clear_frames(error.__traceback__)
+            raise
         except Exception as error:
             remove_passwords(error)
             self._wait.note_failure(error, secret)

@@ -9,7 +9,7 @@ import pytest
 
 from aiocredentials import CredentialsError
 from integrations.refusing_postgres import message, refusing_postgres
-from integrations.waiting import ADAPTERS, PASSWORD, SHORT, Adapter, Source, silent_server
+from integrations.waiting import ADAPTERS, PASSWORD, SHORT, Adapter, Source, freezing_proxy, silent_server
 
 if TYPE_CHECKING:
     from integrations.postgres import Place
@@ -48,7 +48,7 @@ async def test_a_hung_secret(adapter: Adapter) -> None:
     source = Source()
     async with adapter.open(source, 1, max_wait=SHORT) as acquire:
         source.hangs = True
-        with pytest.raises(adapter.error(), match=f"{LIMIT}the secret"):
+        with pytest.raises(adapter.error(), match=f"{LIMIT}the credentials from AWS"):
             await use(acquire)
 
 
@@ -58,7 +58,7 @@ async def test_refusals(adapter: Adapter) -> None:
         refusing_postgres("another", REFUSAL) as server,
         adapter.open(Source(), server.port, max_wait=0.1, budget=60) as acquire,
     ):
-        with pytest.raises(adapter.error(), match=r"a version of the secret that the server accepts") as caught:
+        with pytest.raises(adapter.error(), match=r"credentials that the server accepts") as caught:
             await use(acquire)
     (note,) = caught.value.__notes__
     assert 'password authentication failed for user "app"' in note
@@ -105,4 +105,20 @@ async def test_a_full_pool(place: Place, adapter: Adapter) -> None:
             await asyncio.sleep(0)
         await waiting
         await use(acquire)
+    assert await place.all_closed()
+
+
+async def test_a_dead_network(place: Place, adapter: Adapter) -> None:
+    """An idle connection whose network is dead holds no caller when the pool asks the server; then the slot is free."""
+    await place.app(PASSWORD)
+    async with (
+        freezing_proxy(place.server.port) as proxy,
+        adapter.open(Source(), proxy.port, max_wait=0.3, **adapter.checks) as acquire,
+    ):
+        await use(acquire)
+        proxy.frozen = True
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(adapter.error(), match=r"No connection within 0\.3 s"):
+            await use(acquire)
+        assert asyncio.get_running_loop().time() - began < 1
     assert await place.all_closed()

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiocredentials import DatabaseCredentials, Secret
@@ -60,6 +61,50 @@ async def silent_server(*greeting: bytes) -> AsyncIterator[SilentServer]:
         await silent.all_closed()
 
 
+class FreezingProxy:
+    """Passes on what a client and the server say, until the network between them is dead."""
+
+    def __init__(self, target: int) -> None:
+        self.frozen = False
+        self.port = 0
+        self.listener: asyncio.Server
+        self._target = target
+        self._clients: list[asyncio.StreamWriter] = []
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._clients.append(writer)
+        upstream, downstream = await asyncio.open_connection(HOST, self._target)
+        pumps = [
+            asyncio.create_task(self._pump(reader, downstream)),
+            asyncio.create_task(self._pump(upstream, writer)),
+        ]
+        with contextlib.closing(writer), contextlib.closing(downstream):
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(pumps)
+
+    def go_away(self) -> None:
+        """Close each connection, and refuse new ones."""
+        self.listener.close()
+        for client in self._clients:
+            client.close()
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65536):
+                if not self.frozen:
+                    writer.write(data)
+
+
+@asynccontextmanager
+async def freezing_proxy(target: int) -> AsyncIterator[FreezingProxy]:
+    """Run such a proxy on a free port of the loopback interface."""
+    proxy = FreezingProxy(target)
+    proxy.listener = await asyncio.start_server(proxy._serve, HOST, 0)
+    proxy.port = proxy.listener.sockets[0].getsockname()[1]
+    async with proxy.listener:
+        yield proxy
+
+
 class Source:
     """A manager of a secret that isn't at AWS; it may hang."""
 
@@ -107,6 +152,8 @@ class Adapter(NamedTuple):
     module: str
     open: Callable[..., Any]
     error: Callable[[], type[Exception]]
+    checks: dict[str, Any]
+    """The options by which the pool asks the server before it lends a connection."""
 
 
 @asynccontextmanager
@@ -118,6 +165,46 @@ async def _asyncpg(source: Any, port: int, **options: Any) -> AsyncIterator[Call
         yield pool.acquire
 
 
+@asynccontextmanager
+async def _psycopg(source: Any, port: int, **options: Any) -> AsyncIterator[Callable[[], Any]]:  # noqa: ANN401
+    from aiocredentials.integrations.psycopg import create_pool  # noqa: PLC0415 (psycopg may be missing)
+
+    where = f"host={HOST} port={port} dbname=postgres sslmode=disable"
+    async with create_pool(source, where, min_size=0, max_size=1, **options) as pool:
+        yield pool.connection
+
+
+def _pool_timeout() -> type[Exception]:
+    from psycopg_pool import PoolTimeout  # noqa: PLC0415 (psycopg may be missing)
+
+    return PoolTimeout
+
+
+@asynccontextmanager
+async def _sqlalchemy(driver: str, source: Any, port: int, **options: Any) -> AsyncIterator[Callable[[], Any]]:  # noqa: ANN401
+    from aiocredentials.integrations.sqlalchemy import create_async_engine  # noqa: PLC0415 (it may be missing)
+
+    url = f"postgresql+{driver}://{HOST}:{port}/postgres"
+    without_tls: dict[str, Any] = {"ssl": False} if driver == "asyncpg" else {"sslmode": "disable"}
+    sizes = {"pool_size": 1, "max_overflow": 0}
+    async with create_async_engine(source, url, connect_args=without_tls, **sizes, **options) as engine:
+        yield engine.connect
+
+
+def _sqlalchemy_timeout() -> type[Exception]:
+    from sqlalchemy.exc import TimeoutError as SQLAlchemyTimeoutError  # noqa: PLC0415 (it may be missing)
+
+    return SQLAlchemyTimeoutError
+
+
+async def _ask(connection: Any) -> None:  # noqa: ANN401
+    await connection.execute("SELECT 1")
+
+
+_PING = {"pool_pre_ping": True}
 ADAPTERS = {
-    "asyncpg": Adapter("asyncpg", _asyncpg, lambda: TimeoutError),
+    "asyncpg": Adapter("asyncpg", _asyncpg, lambda: TimeoutError, {"setup": _ask}),
+    "psycopg": Adapter("psycopg_pool", _psycopg, _pool_timeout, {"check": _ask}),
+    "sqlalchemy+asyncpg": Adapter("sqlalchemy", partial(_sqlalchemy, "asyncpg"), _sqlalchemy_timeout, _PING),
+    "sqlalchemy+psycopg": Adapter("sqlalchemy", partial(_sqlalchemy, "psycopg"), _sqlalchemy_timeout, _PING),
 }

@@ -100,8 +100,8 @@ INSIDE: dict[str, list[set[str]]] = {
     "_eventbridge": [{"__init__", "events", "queue_url"}, {"renewals", "sqs"}, {"watcher"}],
     # An adapter imports no other adapter. Two are several files.
     "integrations": [
-        {"_fastapi_secret", "_mysql", "_redis_versions", "_settings_fields"},
-        {"_redis_connections", "_settings_build"},
+        {"_fastapi_secret", "_mysql", "_psycopg_login", "_redis_versions", "_settings_fields"},
+        {"_psycopg_pool", "_redis_connections", "_settings_build"},
         {
             "__init__",
             "aiomysql",
@@ -148,7 +148,10 @@ ALSO = {
     "integrations.aiomysql": {"_rotation"},
     "integrations.asyncmy": {"_rotation"},
     "integrations.asyncpg": {"_rotation"},
+    "integrations._psycopg_login": {"_rotation"},
+    "integrations._psycopg_pool": {"_rotation"},
     "integrations.psycopg": {"_rotation"},
+    "integrations._redis_connections": {"_rotation"},
     "integrations.redis": {"_rotation"},
     "integrations._settings_build": {"_pydantic_errors"},
     "integrations.snapstart": {"_loops"},
@@ -209,8 +212,8 @@ OWNERS = {
     "aiomysql": {"integrations.aiomysql"},
     "asyncmy": {"integrations.asyncmy"},
     "asyncpg": {"integrations.asyncpg"},
-    "psycopg": {"integrations.psycopg"},
-    "psycopg_pool": {"integrations.psycopg"},
+    "psycopg": {"integrations._psycopg_login", "integrations._psycopg_pool", "integrations.psycopg"},
+    "psycopg_pool": {"integrations._psycopg_pool", "integrations.psycopg"},
     "sqlalchemy": {"integrations.sqlalchemy"},
 }
 MODULES = sorted(FOLDER.rglob("*.py"))

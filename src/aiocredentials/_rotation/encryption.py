@@ -7,17 +7,15 @@ Otherwise it raises a `ValueError` that says which option to give.
 
 from __future__ import annotations
 
-import inspect
 import os
 import ssl
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import TypeAlias
 
-    Connect: TypeAlias = Callable[..., Awaitable[Any]]
     Options: TypeAlias = Mapping[str, Any]
 
 _WHY = "An IAM token is a password in clear, so the connection must be encrypted: "
@@ -29,11 +27,6 @@ _BUNDLE = "global-bundle.pem (AWS's certificates)"
 _BY_CONTEXT = f"give ssl=ssl.create_default_context(cafile=...) with {_BUNDLE}"
 _BY_MODE = f"give sslmode='verify-full' and sslrootcert= with {_BUNDLE}"
 _ON_PREFER = "By default the driver goes on in clear if the server, or someone in between, says so."
-# The bit by which a server says that it has TLS, and the number of the client's error (MySQL's
-# internals manual, "Capability Flags"; MySQL's error reference, CR_SSL_CONNECTION_ERROR).
-_TLS_CAPABILITY = 1 << 11
-_TLS_ERROR = 2026
-_NO_TLS = "The server offers no TLS, and an IAM token isn't sent in clear."
 # PostgreSQL's documentation, "SSL Support": the other modes allow connections in clear.
 _ENCRYPTED_MODES = {"require", "verify-ca", "verify-full"}
 
@@ -97,45 +90,6 @@ def _mysql_encrypts(options: Options) -> bool:
     if options.get("read_default_file"):
         return False
     return isinstance(options.get("ssl"), ssl.SSLContext)
-
-
-def encrypting_connect(manager: object, module: Any) -> Connect:  # noqa: ANN401 (a driver)
-    """Return the function `connect` of a driver for MySQL, which sends no token in clear.
-
-    If the server says that it has no TLS, aiomysql goes on in clear, with and without `ssl=`. Then
-    anybody on the way who says so in its place gets the token. asyncmy breaks off by itself.
-
-    Args:
-        manager: The manager that has the passwords.
-        module: The driver's module, or the class that has its function.
-
-    Raises:
-        RuntimeError: This version of aiomysql works in another way.
-    """
-    connect: Connect = module.connect
-    if module.__name__ != "aiomysql" or not needs_encryption(manager):
-        return connect
-    base = module.Connection
-    if not inspect.iscoroutinefunction(getattr(base, "_request_authentication", None)):
-        raise RuntimeError(
-            "This version of aiomysql can't be kept from sending a token in clear: "
-            "use an older version, or asyncmy."
-        )
-
-    class EncryptingConnection(base):  # type: ignore[misc, valid-type] # pyright: ignore[reportUntypedBaseClass]
-        """A connection that sends no password to a server without TLS."""
-
-        async def _request_authentication(self) -> None:
-            if not self.server_capabilities & _TLS_CAPABILITY:
-                raise module.OperationalError(_TLS_ERROR, _NO_TLS)
-            await super()._request_authentication()
-
-    async def connect_encrypted(**options: Any) -> Any:  # noqa: ANN401 (aiomysql's)
-        connection = EncryptingConnection(**options)
-        await connection._connect()  # noqa: SLF001 (aiomysql's own function does this)
-        return connection
-
-    return connect_encrypted
 
 
 def _mode_of_the_environment(*, has_service: bool) -> str | None:

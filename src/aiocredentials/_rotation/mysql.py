@@ -1,10 +1,11 @@
-"""What is special about the drivers aiomysql and asyncmy: passwords, option files, closing."""
+"""What is special about the drivers aiomysql and asyncmy: passwords, option files, TLS, closing."""
 
 from __future__ import annotations
 
 import asyncio
 import configparser
 import contextlib
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 
 # A server on a dead network doesn't answer. The connection is closed all the same.
 _QUIT_SECONDS = 2.0
+# A server's capability, and a client's error (MySQL's documentation: "Capabilities Flags", "Client
+# Error Message Reference").
+_OFFERS_TLS = 0x800
+_TLS_ERROR = 2026
 _IN_FILE = (
     "User and password come from the secret: "
     "remove them from the file that read_default_file names, or name another group of it."
@@ -66,6 +71,39 @@ async def quit_connection(connection: Any) -> None:  # noqa: ANN401 (of either d
                 await connection.ensure_closed()
     finally:
         connection.close()
+
+
+async def connect_aiomysql(module: Any, **options: Any) -> Any:  # noqa: ANN401 (aiomysql's)
+    """Connect as `aiomysql.connect` does, but never in clear if the options have `ssl`.
+
+    aiomysql continues in clear if the server, or someone in between, offers no TLS; asyncmy fails.
+
+    Raises:
+        RuntimeError: The version of aiomysql is unknown.
+        Exception: The errors of `aiomysql.connect`, also if the server offers no TLS.
+    """
+    if not options.get("ssl"):
+        return await module.connect(**options)
+    connection = _encrypted_class(module)(**options)
+    # The method of a class that is made here has no type.
+    await connection._connect()  # noqa: SLF001
+    return connection
+
+
+@cache
+def _encrypted_class(module: Any) -> Any:  # noqa: ANN401 (aiomysql's)
+    """Return aiomysql's class of connections, which sends nothing if the server offers no TLS."""
+    base = module.Connection
+    if not hasattr(base, "_connect") or not hasattr(base, "_request_authentication"):
+        raise RuntimeError("This version of aiomysql isn't known to encrypt: install an older one.")
+
+    async def request_authentication(self: Any) -> None:  # noqa: ANN401
+        if not self.server_capabilities & _OFFERS_TLS:
+            raise module.OperationalError(_TLS_ERROR, "The server has no TLS, but ssl= is given.")
+        await base._request_authentication(self)  # noqa: SLF001
+
+    members = {"_request_authentication": request_authentication}
+    return type(base.__name__, (base,), members)
 
 
 MYSQL = Driver("db", (), as_sent, reject_login_in_file, quit_connection)

@@ -7,6 +7,7 @@ attempt to connect notes its progress in the `Wait` of its caller, which it find
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,7 +16,7 @@ from aiocredentials._rotation.words import text_for_log, words_of
 from aiocredentials.errors import CredentialsError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
     from datetime import timedelta
     from typing import Self, TypeAlias
 
@@ -27,12 +28,12 @@ R = TypeVar("R")
 
 # What a caller waits for, for the error's message.
 SLOT = "a free connection of the pool: each was in use or being made"
-SECRET = "the secret"  # noqa: S105 (a phrase)
+CREDENTIALS = "the credentials from AWS"
 SERVER = "the server's answer"
-SEARCH = "a version of the secret that the server accepts"
+SEARCH = "credentials that the server accepts"
 
-# How long the end of a pool's block waits for attempts that were cut, in seconds. Each driver ends
-# such an attempt at once, except for one that asks a server that is silent to stop a query.
+# How long the end of a pool's block waits for attempts that were cut, in seconds. Drivers end such
+# an attempt at once.
 _SETTLING = 5.0
 
 _wait_here: ContextVar[Wait] = ContextVar("wait")
@@ -60,8 +61,18 @@ def current_wait() -> Wait:
     """Return the wait that this attempt to connect is for; a new one if there is no limit."""
     wait = _wait_here.get(None)
     if wait is None:
-        return Wait(None, SECRET)
+        return Wait(None, CREDENTIALS)
     return wait
+
+
+@contextmanager
+def noted_in(wait: Wait) -> Generator[None]:
+    """Let the attempts to connect that the block makes note their progress in `wait`."""
+    token = _wait_here.set(wait)
+    try:
+        yield
+    finally:
+        _wait_here.reset(token)
 
 
 class Waits:
@@ -89,8 +100,8 @@ class Waits:
         self.reason = ""
         """Why the last attempt to connect failed; empty after one that succeeded."""
         self._error = error
-        self._cut: set[Task] = set()
-        """Attempts that were cut, and haven't ended yet."""
+        self._cut: dict[Task, Task] = {}
+        """Attempts that were cut and haven't ended yet, by the task that waits for that."""
 
     async def within(
         self,
@@ -129,6 +140,40 @@ class Waits:
         self._cut_off(task, give_back)
         raise self._error_of(wait)
 
+    @asynccontextmanager
+    async def limited(self) -> AsyncGenerator[None]:
+        """Limit a block that gets a connection, in the caller's own task.
+
+        It is for a library that ends an attempt at once when it is cancelled, and that keeps facts
+        about the task that connects. A block inside of another one has the wait of that one.
+        """
+        if self.seconds is None:
+            yield
+            return
+        limit = asyncio.timeout(self.seconds)
+        async with self.limited_by(limit):
+            yield
+
+    @asynccontextmanager
+    async def limited_by(self, limit: asyncio.Timeout) -> AsyncGenerator[None]:
+        """Limit a block as `limited` does, by a limit that may be changed while the block runs."""
+        wait = _wait_here.get(None)
+        if wait is None:
+            wait = Wait(self, SLOT)
+        try:
+            with noted_in(wait):
+                async with limit:
+                    yield
+        except CredentialsError as error:
+            self.note_error(error)
+            raise
+        except TimeoutError:
+            if not limit.expired():
+                raise
+        else:
+            return
+        raise self._error_of(wait)
+
     def note_error(self, error: CredentialsError) -> None:
         """Note that the secret is unavailable. The text of such an error holds no value."""
         name = type(error).__name__
@@ -139,8 +184,11 @@ class Waits:
 
     async def __aexit__(self, *_: object) -> None:
         """Wait until the attempts that were cut have ended, for a limited time."""
+        # A driver that asks the server to stop a query ends that, too, if it is cancelled again.
+        for attempt in self._cut.values():
+            attempt.cancel()
         if self._cut:
-            await asyncio.wait(self._cut, timeout=_SETTLING)
+            await asyncio.wait(list(self._cut), timeout=_SETTLING)
 
     def _start(
         self,
@@ -148,11 +196,8 @@ class Waits:
         wait: Wait,
     ) -> asyncio.Task[R]:
         """Start the task that gets a connection; it notes its progress in `wait`."""
-        token = _wait_here.set(wait)
-        try:
+        with noted_in(wait):
             return asyncio.create_task(self._noting(get))
-        finally:
-            _wait_here.reset(token)
 
     async def _noting(self, get: Callable[[], Coroutine[Any, Any, R]]) -> R:
         try:
@@ -165,8 +210,8 @@ class Waits:
         """Cancel an attempt, and give its connection back if it succeeds all the same."""
         task.cancel()
         ending = asyncio.create_task(_end(task, give_back))
-        self._cut.add(ending)
-        ending.add_done_callback(self._cut.discard)
+        self._cut[ending] = task
+        ending.add_done_callback(self._cut.pop)
 
     def _error_of(self, wait: Wait) -> Exception:
         limit = f"No connection within {self.seconds:g} s, which is max_wait"
@@ -178,5 +223,8 @@ class Waits:
 
 async def _end(task: asyncio.Task[R], give_back: Callable[[R], Awaitable[object]]) -> None:
     await asyncio.wait([task])
-    if not task.cancelled() and task.exception() is None:
+    if task.cancelled() or task.exception() is not None:
+        return
+    # A pool that was closed meanwhile may refuse the connection, and has closed it.
+    with suppress(Exception):
         await give_back(task.result())

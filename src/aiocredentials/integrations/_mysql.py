@@ -89,7 +89,7 @@ class Connector:
         self._connect_once = connect
         self._options = options_without_login(options, "the arguments")
         MYSQL.check(self._options)
-        check_encryption(manager, "mysql", self._options)
+        check_encryption(manager, "MySQL", self._options)
         self._through_rotation = partial(
             connect_through_rotation,
             manager,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, cast
 from weakref import WeakKeyDictionary, WeakSet
 
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, TimeoutError  # noqa: A004 (redis-py's name)
 
 from aiocredentials.errors import CredentialsError
 from aiocredentials.rotation import connect_through_rotation, is_auth_error
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio.retry import Retry
 
+    from aiocredentials._rotation.waits import Waits
     from aiocredentials.integrations._redis_versions import VersionCredentials, Versions
 
     Action: TypeAlias = Callable[[], Awaitable[None]]
@@ -43,6 +44,20 @@ _ONE_ATTEMPT = 1e-6
 _final: WeakSet[BaseException] = WeakSet()
 
 
+class WaitTimeoutError(TimeoutError):
+    """The time for a connection is over.
+
+    `RedisCluster` tries again after redis-py's own class, and not after this one.
+    """
+
+
+def wait_timeout(message: str) -> Exception:
+    """Return the error for the end of the time; no connection's retry tries again after it."""
+    error = WaitTimeoutError(message)
+    _final.add(error)
+    return error
+
+
 class Refusal(NamedTuple):
     """The server that refused a login for a whole budget, and when, by the event loop's clock."""
 
@@ -58,6 +73,7 @@ class ClientRotation:
     budget: float | timedelta
     stages: Sequence[str]
     reauthenticate: bool
+    waits: Waits
     refusals: WeakKeyDictionary[Task, Refusal]
     """The last refusal that a task got for a whole budget."""
 
@@ -120,7 +136,7 @@ class _RotatingConnection(AbstractConnection):
     @retry.setter
     def retry(self, retry: Retry) -> None:
         is_ours = isinstance(cast("object", retry), _Retry)
-        vars(self)["retry"] = retry if is_ours else _Retry(retry)
+        vars(self)["retry"] = retry if is_ours else _Retry(retry, self.rotation.waits)
 
     async def connect(self) -> None:
         # Pools call this for open connections too, each time that they lend one.
@@ -145,7 +161,10 @@ class _RotatingConnection(AbstractConnection):
         if not self.is_connected:
             connect = super().connect_check_health
             open_connection = partial(connect, check_health, retry_socket_connect)
-            await self._log_in(open_connection)
+            async with self.rotation.waits.limited():
+                await self._log_in(open_connection)
+            # The command has its connection again.
+            cast("_Retry", self.retry).stop_limit()
 
     async def _reauthenticate(self) -> None:
         secret = await self.rotation.versions.secret()
@@ -188,10 +207,17 @@ class _RotatingConnection(AbstractConnection):
 
 
 class _Retry:
-    """A connection's retry, which doesn't repeat a login that was refused for a whole budget."""
+    """A connection's retry.
 
-    def __init__(self, retry: Retry) -> None:
+    It doesn't repeat a login that was refused for a whole budget. It also limits how long a command
+    waits for a connection after it has lost its own: redis-py pauses, and connects again.
+    """
+
+    def __init__(self, retry: Retry, waits: Waits) -> None:
         self._retry = retry
+        self._waits = waits
+        self._limit: asyncio.Timeout | None = None
+        """The limit of the call that runs; it has a time while the connection is lost."""
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 (the attributes of `Retry`)
         return getattr(self._retry, name)
@@ -206,6 +232,32 @@ class _Retry:
         def is_retryable_now(error: Exception) -> bool:
             if error in _final:
                 return False
-            return is_retryable is None or is_retryable(error)
+            if is_retryable is not None and not is_retryable(error):
+                return False
+            self._start_limit()
+            return True
 
-        return await self._retry.call_with_retry(do, fail, is_retryable_now, **options)
+        if self._waits.seconds is None:
+            return await self._retry.call_with_retry(do, fail, is_retryable_now, **options)
+
+        # A health check calls this in the middle of a command.
+        outer = self._limit
+        self._limit = limit = asyncio.timeout(None)
+        try:
+            async with self._waits.limited_by(limit):
+                return await self._retry.call_with_retry(do, fail, is_retryable_now, **options)
+        finally:
+            self._limit = outer
+
+    def _start_limit(self) -> None:
+        """Let the time pass from now on, unless it does already."""
+        limit = self._limit
+        seconds = self._waits.seconds
+        if limit is not None and seconds is not None and limit.when() is None:
+            now = asyncio.get_running_loop().time()
+            limit.reschedule(now + seconds)
+
+    def stop_limit(self) -> None:
+        """Let no time pass any more, because there is a connection."""
+        if self._limit is not None and not self._limit.expired():
+            self._limit.reschedule(None)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import aiomysql  # pyright: ignore[reportMissingTypeStubs]
 
-from aiocredentials._rotation.encryption import encrypting_connect
+from aiocredentials._rotation.mysql import connect_aiomysql
 from aiocredentials._rotation.waits import Waits
 from aiocredentials.integrations._mysql import Connector, RotatingPool, opened
 from aiocredentials.rotation import OTHER_STAGES
@@ -24,6 +25,7 @@ __all__ = ["connect", "create_pool"]
 
 # The types of its functions aren't complete.
 _driver: Any = aiomysql
+_connect = partial(connect_aiomysql, _driver)
 
 
 async def connect(
@@ -55,9 +57,7 @@ async def connect(
             machine.
         Exception: The errors of `connect_through_rotation`. Needs secretsmanager:GetSecretValue.
     """
-    connector = Connector(
-        manager, encrypting_connect(manager, _driver), options, budget=budget, stages=stages
-    )
+    connector = Connector(manager, _connect, options, budget=budget, stages=stages)
     return await connector.connect(max_wait)
 
 
@@ -124,9 +124,7 @@ async def create_pool(
         Exception: The errors of `connect`, if the first connections can't be made. Then no
             connection is left open.
     """
-    connector = Connector(
-        manager, encrypting_connect(manager, _driver), options, budget=budget, stages=stages
-    )
+    connector = Connector(manager, _connect, options, budget=budget, stages=stages)
     waits = Waits(max_wait, TimeoutError)
     pool = _Pool(
         connector,

@@ -8,6 +8,7 @@ redis-py doesn't report a refusal to a provider.
 from __future__ import annotations
 
 import asyncio
+from functools import wraps
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -16,8 +17,9 @@ from redis.credentials import CredentialProvider
 from redis.exceptions import RedisError
 
 from aiocredentials._rotation.encryption import check_redis_encryption, needs_encryption
+from aiocredentials._rotation.waits import Waits
 from aiocredentials.errors import CredentialsError
-from aiocredentials.integrations._redis_connections import ClientRotation
+from aiocredentials.integrations._redis_connections import ClientRotation, wait_timeout
 from aiocredentials.integrations._redis_versions import (
     AuthArguments,
     UserAndPassword,
@@ -26,10 +28,13 @@ from aiocredentials.integrations._redis_versions import (
 from aiocredentials.rotation import OTHER_STAGES, RotatingSecret
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from datetime import timedelta
+    from typing import TypeAlias
 
     from aiocredentials import Secret
+
+    GetConnection: TypeAlias = Callable[..., Awaitable[Any]]
 
 __all__ = ["RotatingCredentialProvider", "UserAndPassword", "use_credentials"]
 
@@ -171,6 +176,7 @@ def use_credentials(
     manager: RotatingSecret[UserAndPassword],
     *,
     budget: float | timedelta = 60.0,
+    max_wait: float | timedelta | None = None,
     stages: Sequence[str] = OTHER_STAGES,
     reauthenticate: bool = False,
 ) -> C:
@@ -203,6 +209,10 @@ def use_credentials(
         manager: A manager with a `decode` such as `RedisCredentials.from_text`.
         budget: As for `connect_through_rotation`, in seconds or as a `timedelta`. It is for one
             command: a cluster's other nodes, and a master's replicas, are tried once afterwards.
+        max_wait: The longest time that a command waits for its connection, in seconds or as a
+            `timedelta`: for a free connection of the pool, for the secret, for the server, for the
+            search and for redis-py's own retries of these in all. None for no limit of this kind.
+            For a `RedisCluster` it is the time for one connection to one node.
         stages: As for `connect_through_rotation`.
         reauthenticate: Whether an open connection sends AUTH when it is taken from its pool and the
             version is another than its own. Otherwise it continues as the user that it has. This
@@ -213,26 +223,33 @@ def use_credentials(
         The client.
 
     Raises:
-        TypeError: The client isn't one of `redis.asyncio`. The client's commands raise it, or a
-            `ValueError`, for a `budget` or `stages` that `connect_through_rotation` rejects.
-        ValueError: The client has its own username, password or credential provider; or `manager`
-            is one of IAM tokens, and the client's connections aren't encrypted.
+        redis.exceptions.TimeoutError: The client's commands raise it when `max_wait` is over, and
+            redis-py doesn't try again. Its message names what the command waited for, and a note
+            has the last error of an attempt to connect.
+        TypeError: The client isn't one of `redis.asyncio`, or `max_wait` isn't a duration. The
+            client's commands raise it, or a `ValueError`, for a `budget` or `stages` that
+            `connect_through_rotation` rejects.
+        ValueError: The client has its own username, password or credential provider; `max_wait`
+            isn't positive; or `manager` is one of IAM tokens, and the client's connections aren't
+            encrypted.
     """
     _check_client(client)
     check_redis_encryption(manager, is_encrypted=_is_encrypted(client))
+    waits = Waits(max_wait, wait_timeout)
     versions = Versions(manager)
     rotation = ClientRotation(
         versions,
         budget,
         stages,
         reauthenticate,
+        waits=waits,
         refusals=WeakKeyDictionary(),
     )
     provider = RotatingCredentialProvider(manager, encrypted=True)
     if isinstance(client, RedisCluster):
         _use_in_cluster(client, rotation, provider)
     else:
-        pool: Any = getattr(client, "connection_pool", client)
+        pool = getattr(client, "connection_pool", client)
         _use_in_pool(pool, rotation, provider)
     return client
 
@@ -271,7 +288,7 @@ def _use_in_cluster(
 
 
 def _use_in_pool(
-    pool: ConnectionPool,
+    pool: Any,  # noqa: ANN401 (a ConnectionPool, one of whose methods is replaced)
     rotation: ClientRotation,
     provider: RotatingCredentialProvider,
 ) -> None:
@@ -279,6 +296,19 @@ def _use_in_pool(
     _reject_login(options)
     pool.connection_class = rotation.rotating_class(pool.connection_class)
     options["credential_provider"] = provider
+    if rotation.waits.seconds is not None:
+        pool.get_connection = _limited(pool.get_connection, rotation.waits)
+
+
+def _limited(get: GetConnection, waits: Waits) -> GetConnection:
+    """Limit how long callers of a pool's `get_connection` wait."""
+
+    @wraps(get)
+    async def get_in_time(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401 (redis-py's)
+        async with waits.limited():
+            return await get(*arguments, **options)
+
+    return get_in_time
 
 
 def _reject_login(options: dict[str, Any]) -> None:
