@@ -69,7 +69,7 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "        if True:",
     ),
     (
-        "the end of the pool isn't noticed",
+        "tokens don't notice the end of the pool",
         "_iam/generations.py",
         "        call_in(self._loop, self.ended.set)",
         "        pass",
