@@ -53,16 +53,22 @@ os.environ["PYENV_VERSION"] = ":".join(filter(None, PYENV_VERSIONS))
 
 # pyproject.toml explains these markers.
 SHORT = "not exhaustive and not load and not soak"
-EXHAUSTIVE = "exhaustive and not soak"
 COMPLETE = "not load and not soak"
 LOAD = "load"
 
 # A plain `nox` runs each test where its result may differ: CONTRIBUTING.md has the table.
-# The result of these depends little on Python and aiobotocore: they start programs and read pages.
-# Only tests_newest runs them.
+# The result of these depends little on Python and aiobotocore: they start programs, read pages, or
+# connect us with a library that doesn't depend on them either. Only tests_newest runs them.
 ONCE = [
     "tests/benchmarks",
+    "tests/integrations/test_fastapi.py",
+    "tests/integrations/test_fastapi_decode.py",
+    "tests/integrations/test_fastapi_rotation_queue.py",
+    "tests/integrations/test_frameworks.py",
     "tests/integrations/test_lambda.py",
+    "tests/integrations/test_opentelemetry.py",
+    "tests/integrations/test_pydantic_models.py",
+    "tests/integrations/test_pydantic_settings.py",
     "tests/kit/test_how_to.py",
     "tests/kit/test_plugin.py",
     "tests/server/test_doctor_page.py",
@@ -104,9 +110,15 @@ OF_ASYNCIO = [
     "tests/server/test_pool.py",
 ]
 
-# A new Python may change whatever it likes, except that the doctor only asks and prints, and that
-# the libraries of the integrations are the same on the Python before it.
-OF_NEW_PYTHON = [*NOT_ONCE, "--ignore-glob=*/test_doctor*", "--ignore=tests/integrations"]
+# A new Python may change whatever it likes. The unit tests import nearly all of the package. The
+# doctor only asks and prints.
+OF_NEW_PYTHON = [
+    "tests/unit",
+    "tests/leaks/test_serializers.py",
+    *OF_AIOBOTOCORE,
+    *(path for path in OF_ASYNCIO if path.startswith("tests/server")),
+    "--ignore-glob=*/test_doctor*",
+]
 
 # GitHub's schemas, as check-jsonschema names them, and the files below .github that follow them.
 GITHUB_SCHEMAS = {
@@ -166,7 +178,7 @@ def run_tests(
     # The short tests wait for a third of their time, and the exhaustive ones for half of it. What
     # is under load, or chosen by hand, must not wait for a processor.
     cores = min(os.cpu_count() or 1, 4)
-    processes = {SHORT: cores + 1, COMPLETE: 2 * cores, EXHAUSTIVE: 2 * cores, LOAD: cores}[markers]
+    processes = {SHORT: cores + 1, COMPLETE: 2 * cores, LOAD: cores}[markers]
     arguments = ["-m", markers, *selection]
     if session.posargs:
         processes = cores
@@ -269,8 +281,6 @@ def tests_newest(session: nox.Session) -> None:
     session.install("aiobotocore[boto3]", "aiofiles", *extras, *group("tests"), *group("plots"))
     session.install("--no-deps", "aioboto3", ".")
     run_tests(session, measured=True)
-    if not session.posargs:
-        run_tests(session, "tests/leaks", markers=EXHAUSTIVE)
 
 
 @nox.session(python=MEASURED, default=False)

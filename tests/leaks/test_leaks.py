@@ -280,6 +280,11 @@ DECODERS: dict[str, tuple[Callable[[str], object], bytes]] = {
     "database: host and port": (DatabaseCredentials.from_json, database(host=f"{VALUE}:{VALUE}")),
     "database: other names": (DatabaseCredentials.from_json, secret(json.dumps({"user": VALUE, VALUE: VALUE}))),
     "database: binary": (DatabaseCredentials.from_json, binary(SECRET_BINARY)),
+    "database: a URL": (DatabaseCredentials.from_url, secret(f"postgresql://app:{VALUE}@db.example/shop?a={VALUE}")),
+    "database: other keys": (
+        DatabaseCredentials.reader(username="user", under="app"),
+        secret(json.dumps({"app": {"login": VALUE, VALUE: VALUE}})),
+    ),
 }
 # How a fetch that goes well, or is given up, may be asked for.
 ENDINGS = ("success", "success per call", "success with a decoder", "success of a batch", "binary", "cancelled",
@@ -358,7 +363,7 @@ def search(error: BaseException) -> None:
 async def test_answers_per_call(name: str) -> None:
     """Whatever is sent in place of an answer, the error of a session per call doesn't show it."""
     async with Wire(ANSWERS[name]) as wire:
-        timeout = 0.3 if name in STALLING else 5.0
+        timeout = 1.0 if name in STALLING else 5.0
         manager: Any = AsyncCredentialsManager(
             NAME, endpoint_url=wire.url, config=ONE_TRY, policy=None, timeout=timeout
         )
@@ -373,7 +378,7 @@ async def test_answers_per_call(name: str) -> None:
 async def test_answers_to_a_refresh(name: str) -> None:
     """Nor does that of a pool, with a value in its cache that is served meanwhile."""
     async with Wire(GOOD, ANSWERS[name]) as wire:
-        timeout = 0.3 if name in STALLING else 5.0
+        timeout = 1.0 if name in STALLING else 5.0
         events: list[SecretEvent] = []
         async with CredentialsPool(
             endpoint_url=wire.url, config=ONE_TRY, timeout=timeout, listener=events.append

@@ -384,6 +384,24 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "        if not status:\n            continue\n",
         "",
     ),
+    (
+        "a limit of RDS Proxy is a refusal for libpq",
+        "_rotation/refusals.py",
+        "    if _PROXY_ERROR.search(text):\n        return False\n",
+        "",
+    ),
+    (
+        "missing encryption is a refusal",
+        "_rotation/refusals.py",
+        " and not _PROXY_ERROR.search(text)",
+        "",
+    ),
+    (
+        "RDS Proxy's refusals need a class of SQLSTATE",
+        "_rotation/refusals.py",
+        "    if _PROXY_REFUSAL.search(text):\n        return True\n",
+        "",
+    ),
     # _rotation/words.py
     (
         "values are repeated",
