@@ -18,6 +18,10 @@ from botocore.session import Session
 from aiocredentials import testing
 from aiocredentials._eventbridge import sqs
 from blocks import FENCED, blocks_of, is_as_promised, promised_by, runner
+from integrations.iam_fixtures import iam_keys, iam_trust
+from integrations.iam_page import iam_servers
+from integrations.mariadb import mariadb_authority, mariadb_server
+from integrations.mariadb_server import ADMIN, ADMIN_PASSWORD
 from integrations.postgres import postgres_server
 from integrations.redis_fixtures import redis_program, redis_server
 from server.agent_stub import TOKEN, AgentStub
@@ -28,9 +32,21 @@ if TYPE_CHECKING:
     from local_postgres import LocalPostgres
 
     from aiocredentials.testing import MotoServer
+    from integrations.mariadb_server import LocalMariaDB
     from integrations.redis_server import RedisServer
+    from server.certificates import Authority
 
-__all__ = ["postgres_server", "redis_program", "redis_server"]  # fixtures
+# fixtures
+__all__ = [
+    "iam_keys",
+    "iam_servers",
+    "iam_trust",
+    "mariadb_authority",
+    "mariadb_server",
+    "postgres_server",
+    "redis_program",
+    "redis_server",
+]
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -52,8 +68,10 @@ ELSEWHERE = {
 FIXTURES = {
     "how-to/aurora-and-proxies.md": ["postgres_secret", "aurora"],
     "how-to/databases.md": ["postgres_secret"],
+    "how-to/iam.md": ["iam_servers"],
     "how-to/local-agent.md": ["local_agent"],
     "how-to/logging.md": ["loggers"],
+    "how-to/mysql.md": ["mysql_secret"],
     "how-to/redis.md": ["redis_secret"],
     "how-to/roles.md": ["partner_secret"],
     "how-to/rotation-push.md": ["rotation_queue"],
@@ -158,6 +176,29 @@ def aurora(postgres_server: LocalPostgres, create_secret: Callable[..., dict[str
     names = ("shop.cluster-ro-c7tj4example", "shop.proxy-c7tj4example", "shop.c7tj4example")
     replaced = {f"{name}{region}": postgres_server.host for name in names}
     return {**replaced, "ssl=tls": "ssl=False", '"port": 5432': f'"port": {postgres_server.port}'}
+
+
+@pytest.fixture
+def mysql_secret(
+    mariadb_server: LocalMariaDB, mariadb_authority: Authority, secrets_client: Callable[..., Any]
+) -> dict[str, str]:
+    """Give MariaDB the user that the secret is for, the secret the server's address, and the page the certificate."""
+    aiomysql = pytest.importorskip("aiomysql")
+    pytest.importorskip("asyncmy")
+    pytest.importorskip("greenlet")
+    where = {"host": mariadb_server.host, "port": mariadb_server.port}
+
+    async def create_user() -> None:
+        connection = await aiomysql.connect(**where, user=ADMIN, password=ADMIN_PASSWORD)
+        async with connection.cursor() as cursor:
+            await cursor.execute("CREATE OR REPLACE USER app@'%' IDENTIFIED BY 'mock_password'")
+            await cursor.execute("GRANT ALL ON *.* TO app@'%'")
+        await connection.ensure_closed()
+
+    asyncio.run(create_user())
+    value = json.dumps({**DATABASE, **where, "dbname": "app"})
+    secrets_client("eu-west-1").put_secret_value(SecretId="prod/database", SecretString=value)
+    return {"global-bundle.pem": str(mariadb_authority.bundle)}
 
 
 @pytest.fixture
