@@ -7,6 +7,7 @@ for an engine that other code makes, for example when a module is imported.
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
