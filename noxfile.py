@@ -64,6 +64,7 @@ LOAD = "load"
 # Only tests_newest runs them.
 ONCE = [
     "tests/benchmarks",
+    "tests/integrations/test_engines.py",
     "tests/integrations/test_lambda.py",
     "tests/kit/test_how_to.py",
     "tests/kit/test_plugin.py",
@@ -271,7 +272,8 @@ def tests(session: nox.Session) -> None:
 def tests_newest(session: nox.Session) -> None:
     """Run the tests with the newest aiobotocore, which aioboto3 doesn't allow yet."""
     extras = itertools.chain(*EXTRAS.values())
-    session.install("aiobotocore[boto3]", "aiofiles", *extras, *group("tests"), *group("plots"))
+    groups = [*group("tests"), *group("plots"), *group("engines")]
+    session.install("aiobotocore[boto3]", "aiofiles", *extras, *groups)
     session.install("--no-deps", "aioboto3", ".")
     run_tests(session, measured=True)
     if not session.posargs:

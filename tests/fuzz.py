@@ -73,6 +73,12 @@ class Damaged:
         return parsed
 
 
+# Readers of other shapes.
+READERS = (
+    DatabaseCredentials.from_url,
+    DatabaseCredentials.reader(username=("user", "username"), url="host"),
+    DatabaseCredentials.reader(under="password"),
+)
 source = Damaged()
 gateway = Gateway(source, 5.0)  # type: ignore[arg-type]
 
@@ -99,6 +105,12 @@ def _check_formats(secret: Secret, answer: Answer) -> None:
         secret.json()
     except SecretFormatError as error:
         _check_text(error, answer)
+
+    for read in READERS:
+        try:
+            read(secret.reveal())
+        except SecretFormatError as error:
+            _check_text(error, answer)
 
     try:
         credentials = DatabaseCredentials.from_json(secret.reveal())

@@ -45,6 +45,7 @@ LINKING = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.m
 # Pages whose blocks aren't the parts of one program, and the tests that run them.
 ELSEWHERE = {
     "tutorial.md": "test_tutorial.py",
+    "how-to/engines.md": "integrations/test_engines.py",
     "how-to/frameworks.md": "integrations/test_frameworks.py",
     "how-to/lambda.md": "integrations/test_lambda.py",
     "how-to/testing.md": "kit/test_how_to.py",
@@ -52,6 +53,7 @@ ELSEWHERE = {
 }
 # What else a page asks for: fixtures, each of which says what the page's blocks have to have in the place of what.
 FIXTURES = {
+    "how-to/aurora-and-proxies.md": ["postgres_secret", "aurora"],
     "how-to/databases.md": ["postgres_secret"],
     "how-to/local-agent.md": ["local_agent"],
     "how-to/logging.md": ["loggers"],
@@ -173,6 +175,16 @@ def mysql_secret(
     value = json.dumps({**DATABASE, **where, "dbname": "app"})
     secrets_client("eu-west-1").put_secret_value(SecretId="prod/database", SecretString=value)
     return {"global-bundle.pem": str(mariadb_authority.bundle)}
+
+
+@pytest.fixture
+def aurora(postgres_server: LocalPostgres, create_secret: Callable[..., dict[str, Any]]) -> dict[str, str]:
+    """Give the page the one server for all endpoints, without TLS, and the secret of the master user."""
+    create_secret("rds!db-033d7456-2c96-450d-9d48-f5de3025e51c", json.dumps(DATABASE), "eu-west-1")
+    region = ".eu-west-1.rds.amazonaws.com"
+    names = ("shop.cluster-ro-c7tj4example", "shop.proxy-c7tj4example", "shop.c7tj4example")
+    replaced = {f"{name}{region}": postgres_server.host for name in names}
+    return {**replaced, "ssl=tls": "ssl=False", '"port": 5432': f'"port": {postgres_server.port}'}
 
 
 @pytest.fixture

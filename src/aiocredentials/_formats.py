@@ -1,7 +1,8 @@
 """Read credentials as secrets write them: AWS's JSON for databases, and several formats for Redis.
 
-The functions here hold the value of a secret. So none of them raises an error, because its
-traceback would have the value: each returns what it found, or a sentence that says what is wrong.
+Secrets of other shapes are read by `_shapes`. The functions here hold the value of a secret. So
+none of them raises an error, because its traceback would have the value: each returns what it
+found, or a sentence that says what is wrong.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import re
 from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from aiocredentials._loops import loading
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from typing import TypeAlias
 
     Data: TypeAlias = Mapping[str, object]
@@ -25,8 +28,8 @@ _LOGIN_KEYS = ("username", "password")
 _DATABASE_KEYS = (*_LOGIN_KEYS, "engine", "host", "port", "dbname")
 
 # The keys for the password of Redis, the preferred one first.
-_REDIS_PASSWORDS = ("password", "token", "auth_token")
-_REDIS_KEYS = ("username", *_REDIS_PASSWORDS)
+REDIS_PASSWORDS = ("password", "token", "auth_token")
+_REDIS_KEYS = ("username", *REDIS_PASSWORDS)
 
 # The keys that secrets of other formats have instead of our keys, in lower case and without
 # separators. Such a key is not read, but the error names it if our key is missing.
@@ -49,6 +52,9 @@ _OTHER_KEYS = {
 }
 _OUR_KEYS = {other: ours for ours, others in _OTHER_KEYS.items() for other in others}
 _LONGEST_KEY = 24
+
+# How many keys of a secret an error names.
+_MOST_KEYS_SHOWN = 10
 
 _LAST_PORT = 65535
 _A_PORT = f"a whole number from 1 to {_LAST_PORT}"
@@ -78,8 +84,8 @@ class Found:
 class Format(NamedTuple):
     """Two functions that read one kind of credentials; each returns a sentence if it can't."""
 
-    read_text: Callable[[str], Reading]
-    """Reads the text of a secret."""
+    read_text: Callable[[str | bytes], Reading]
+    """Reads the text of a secret, or its bytes."""
     read: Callable[[Data], Reading]
     """Reads the mapping in a secret's JSON, or another mapping with the same keys."""
 
@@ -87,11 +93,14 @@ class Format(NamedTuple):
 # Databases
 
 
-def read_database_text(text: str) -> Reading:
+def read_database_text(text: str | bytes) -> Reading:
     """Read AWS's JSON."""
+    unicode_text = text_of(text) or ""
     try:
-        data = json.loads(text)
-    except (TypeError, ValueError, RecursionError):
+        data = json.loads(unicode_text)
+    except (ValueError, RecursionError):
+        if is_url(unicode_text):
+            return "The secret is a URL, not JSON: DatabaseCredentials.from_url reads it."
         return "The secret isn't JSON."
     if not isinstance(data, dict):
         return "The secret is JSON, but not an object with the keys 'username' and 'password'."
@@ -100,49 +109,61 @@ def read_database_text(text: str) -> Reading:
 
 def read_database(data: Data) -> Reading:
     """Read the keys of AWS's JSON."""
-    fields = _filled(data, _DATABASE_KEYS)
+    fields = filled(data, _DATABASE_KEYS)
     absent = [key for key in _DATABASE_KEYS if key not in fields]
     other_names = _other_names(data, absent)
 
     missing = [key for key in _LOGIN_KEYS if key not in fields]
     if missing:
         keys = " and no ".join(map(repr, missing))
-        return _missing_keys(keys, other_names)
+        return missing_keys(keys, data, other_names)
 
-    for key, value in fields.items():
-        if key == "port":
-            expected = _A_PORT
-            fields[key] = port_of(value)
-        else:
-            expected = _A_TEXT
-            fields[key] = _unicode(value)
-        if fields[key] is None:
-            return f"The secret's {key!r} isn't {expected}."
-
-    wrong = _separate_port(fields)
+    wrong = wrong_in_database(fields, {})
     return wrong or Found(fields, other_names)
 
 
-def _separate_port(fields: Fields) -> str | None:
+def wrong_in_database(fields: Fields, keys: Mapping[str, str]) -> str | None:
+    """Check the values of all fields, and convert the port; return a sentence about a mistake.
+
+    Args:
+        fields: The values as the secret has them, by field. Host and port are changed.
+        keys: The secret's key for each field whose key isn't the name of the field.
+    """
+    for field, value in fields.items():
+        if field == "port":
+            expected = _A_PORT
+            fields[field] = port_of(value)
+        else:
+            expected = _A_TEXT
+            fields[field] = unicode_of(value)
+        if fields[field] is None:
+            key = keys.get(field, field)
+            return f"The secret's {key!r} isn't {expected}."
+    return _separate_port(fields, keys)
+
+
+def _separate_port(fields: Fields, keys: Mapping[str, str]) -> str | None:
     """Move a port at the end of the host to its own field; return a sentence if it can't."""
     if "host" not in fields:
         return None
-    address = _host_and_port(fields["host"])
+    host_key = keys.get("host", "host")
+    port_key = keys.get("port", "port")
+    address = host_and_port(fields["host"])
     if address is None:
         return (
-            "The secret's 'host' is no host: keep a name, an IP address or the path of a socket "
-            "in it, and the port as 'port'."
+            f"The secret's {host_key!r} is no host: keep a name, an IP address or the path of a "
+            f"socket in it, and the port as {port_key!r}."
         )
     host, port = address
     fields["host"] = host
     if port is None:
         return None
     if port != fields.setdefault("port", port):
-        return "The secret's 'host' ends in a port that isn't its 'port'."
+        return f"The secret's {host_key!r} ends in a port that isn't its {port_key!r}."
     return None
 
 
-def _host_and_port(text: str) -> HostAndPort | None:
+def host_and_port(text: str) -> HostAndPort | None:
     """Return the host without brackets, and the port at its end; None if the text isn't a host.
 
     The path of a socket may have colons, as those of Google's Cloud SQL do.
@@ -191,9 +212,9 @@ def port_of(value: object) -> int | None:
 # Redis
 
 
-def read_redis_text(text: str) -> Reading:
+def read_redis_text(text: str | bytes) -> Reading:
     """Read a JSON object, or a token."""
-    unicode_text = _unicode(text) or ""
+    unicode_text = unicode_of(text_of(text)) or ""
     token = unicode_text.strip()
     if not token:
         return "The secret is empty, or isn't Unicode text."
@@ -209,33 +230,39 @@ def read_redis_text(text: str) -> Reading:
 
 def read_redis(data: Data) -> Reading:
     """Read the keys of a JSON object."""
-    filled = _filled(data, _REDIS_KEYS)
-    password_keys = [key for key in _REDIS_PASSWORDS if key in filled]
+    fields = filled(data, _REDIS_KEYS)
+    password_keys = [key for key in REDIS_PASSWORDS if key in fields]
     if not password_keys:
-        keys = ", no ".join(map(repr, _REDIS_PASSWORDS))
+        keys = ", no ".join(map(repr, REDIS_PASSWORDS))
         other_names = _other_names(data, ["password"])
-        return _missing_keys(keys, other_names)
+        return missing_keys(keys, data, other_names)
 
     password_key = password_keys[0]
-    password = filled[password_key]
-    username = filled.get("username", "")
-    if _unicode(username) is None:
-        return f"The secret's 'username' isn't {_A_TEXT}."
-    if _unicode(password) is None:
-        return f"The secret's {password_key!r} isn't {_A_TEXT}."
-    if re.match(_URL, password):
-        return f"The secret's {password_key!r} is a URL: keep the password alone in it."
-    fields = {
-        "password": password,
-        "username": username or None,
+    found = {
+        "password": fields[password_key],
+        "username": fields.get("username"),
     }
-    return Found(fields)
+    wrong = wrong_in_redis(found, {"password": password_key})
+    return wrong or Found(found)
+
+
+def wrong_in_redis(fields: Fields, keys: Mapping[str, str]) -> str | None:
+    """Return a sentence about a mistake in the values; the arguments are as for databases."""
+    for field, value in fields.items():
+        key = keys.get(field, field)
+        if value is None:
+            continue
+        if unicode_of(value) is None:
+            return f"The secret's {key!r} isn't {_A_TEXT}."
+        if field == "password" and is_url(value):
+            return f"The secret's {key!r} is a URL: keep the password alone in it."
+    return None
 
 
 def _wrong_in_token(text: str) -> str | None:
     """Say why a text that isn't an object isn't a token either; None if it may be a token."""
-    if re.match(_URL, text):
-        return "The secret is a URL: keep the password, or JSON with 'username' and 'password'."
+    if is_url(text):
+        return "The secret is a URL: RedisCredentials.from_url reads user and password in it."
     lines = text.splitlines()
     if len(lines) > 1:
         return "The secret has several lines, and a token has one."
@@ -254,25 +281,60 @@ def _wrong_in_token(text: str) -> str | None:
 # Both
 
 
-def _filled(data: Data, keys: Collection[str]) -> Fields:
+def text_of(secret: object) -> str | None:
+    """Return a secret's text; None if it has bytes that aren't UTF-8, or is neither."""
+    if isinstance(secret, bytes):
+        try:
+            # Editors on Windows begin a file with a byte order mark.
+            return secret.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            return None
+    return secret if isinstance(secret, str) else None
+
+
+def is_url(text: str) -> bool:
+    """Return whether a text begins like a URL."""
+    return bool(re.match(_URL, text))
+
+
+def filled(data: Data, keys: Collection[str]) -> Fields:
     """Return those of the keys that are neither missing nor null nor empty, with their values."""
-    filled: Fields = {}
+    found: Fields = {}
     for key in keys:
         value = data.get(key)
         if value not in (None, ""):
-            filled[key] = value
-    return filled
+            found[key] = value
+    return found
 
 
-def _missing_keys(keys: str, other_names: str) -> str:
+def missing_keys(keys: str, data: Data, other_names: str = "") -> str:
+    """Say which keys are missing, and which ones are there."""
     sentence = f"The secret has no {keys}, or an empty one"
     if other_names:
         sentence = f"{sentence}; {other_names}"
-    return f"{sentence}."
+    return f"{sentence}. {_keys_in(data)}"
+
+
+def _keys_in(data: Data) -> str:
+    """Return a sentence with the keys of an object, except for those that may be tokens."""
+    # Few secrets have an error, so the others don't pay for this.
+    with loading:
+        from aiocredentials._field_names import is_field_name  # noqa: PLC0415
+
+    # A mapping for a field of a pydantic model may have any objects as keys.
+    keys = cast("Iterable[object]", data)
+    names = [repr(key) for key in keys if isinstance(key, str) and is_field_name(key)]
+    del names[_MOST_KEYS_SHOWN:]
+
+    others = len(data) - len(names)
+    if others:
+        names.append(f"{others} not shown")
+    listed = ", ".join(names) or "none"
+    return f"Its keys: {listed}."
 
 
 def _other_names(data: Data, absent: Collection[str]) -> str:
-    """Say which keys look like those that are absent; no other key of the secret is named."""
+    """Say which keys look like those that are absent."""
     similar: dict[str | None, str] = {}
     for other in data:
         if other not in _DATABASE_KEYS:
@@ -301,7 +363,8 @@ def _our_key_for(other: object) -> str | None:
     return _OUR_KEYS.get(spelling)
 
 
-def _unicode(value: object) -> str | None:
+def unicode_of(value: object) -> str | None:
+    """Return a value that is a text without surrogates; None for any other value."""
     if not isinstance(value, str):
         return None
     if re.search(_SURROGATE, value):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, TypeVar, cast
 
 from aiocredentials._pydantic_errors import OUR_TYPE
@@ -106,6 +107,11 @@ class MaskedCredentials(Generic[F]):
 
         A dump for Python has the object itself, and a dump for JSON has its repr.
         """
+        return cls._core_schema(cls._format)
+
+    @classmethod
+    def _core_schema(cls, form: Format) -> dict[str, Any]:
+        """Return the schema of a field whose values are read by this format."""
         from pydantic_core import core_schema  # noqa: PLC0415 (it may not be installed)
 
         text = core_schema.str_schema()
@@ -115,7 +121,7 @@ class MaskedCredentials(Generic[F]):
             when_used="json",
         )
         schema = core_schema.no_info_plain_validator_function(
-            cls._validated,
+            partial(cls._validated, form=form),
             serialization=dump,
         )
         return dict(schema)
@@ -132,10 +138,10 @@ class MaskedCredentials(Generic[F]):
         return json_schema
 
     @classmethod
-    def _validated(cls, value: object) -> Self:
+    def _validated(cls, value: object, form: Format) -> Self:
         if isinstance(value, cls):
             return value
-        reading = cls._read_field(value)
+        reading = cls._read_field(value, form)
         if not isinstance(reading, str):
             return cls._with_fields(reading)
 
@@ -152,15 +158,15 @@ class MaskedCredentials(Generic[F]):
         raise ValidationError.from_exception_data(cls.__name__, [details])
 
     @classmethod
-    def _read_field(cls, value: object) -> Reading:
+    def _read_field(cls, value: object, form: Format) -> Reading:
         """Read the value of a field of a model; return a sentence if it isn't one of a secret."""
         if isinstance(value, str) and _MASK in value:
             return "This is a dump, which has a mask in place of the password."
         if isinstance(value, str):
-            return cls._format.read_text(value)
+            return form.read_text(value)
         if isinstance(value, Mapping):
             data = cast("Mapping[str, object]", value)
-            return cls._format.read(data)
+            return form.read(data)
         return f"This is neither {cls.__name__} nor the text or the mapping of a secret."
 
     @classmethod

@@ -6,44 +6,21 @@ Manager user guide.
 
 from __future__ import annotations
 
-import re
-from functools import partial
-from typing import NamedTuple, Self, TypedDict
-from urllib.parse import quote
+import types
+from typing import TYPE_CHECKING, Any, Self, TypedDict
 
-from aiocredentials._formats import DATABASE, REDIS, is_ipv6, port_of
+from aiocredentials._formats import DATABASE, REDIS
+from aiocredentials._loops import loading
 from aiocredentials._masked_credentials import MaskedCredentials
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import TypeAlias
 
-class _Engine(NamedTuple):
-    """How URLs name the server of an engine, and the port that AWS documents for it."""
-
-    scheme: str
-    port: int
+    Keys: TypeAlias = str | Sequence[str]
 
 
-_POSTGRESQL = _Engine("postgresql", 5432)
-_MYSQL = _Engine("mysql", 3306)
-# AWS's page doesn't have the names with "aurora". The RDS API calls the engines so, and AWS's own
-# rotation functions accept them.
-_ENGINES = {
-    "postgres": _POSTGRESQL,
-    "aurora-postgresql": _POSTGRESQL,
-    "redshift": _Engine("redshift", 5439),
-    "mysql": _MYSQL,
-    "aurora-mysql": _MYSQL,
-    "mariadb": _Engine("mariadb", 3306),
-    "mongo": _Engine("mongodb", 27017),
-    "oracle": _Engine("oracle", 1521),
-    "sqlserver": _Engine("mssql", 1433),
-}
-
-# SQLAlchemy's schemes have underscores, which RFC 3986 doesn't allow.
-_SCHEME = r"[A-Za-z][A-Za-z0-9+._-]*"
-
-# A UnicodeEncodeError would hold the text. A secret that was read has no surrogates, but an object
-# that was made by hand may have some.
-_quoted = partial(quote, safe="", errors="surrogatepass")
+_NOTHING_FIXED: Mapping[str, Any] = types.MappingProxyType({})
 
 
 class _DatabaseFields(TypedDict):
@@ -63,10 +40,11 @@ class _RedisFields(TypedDict):
 class DatabaseCredentials(MaskedCredentials[_DatabaseFields]):
     """The credentials in a database secret.
 
-    Pass `DatabaseCredentials.from_json` to a manager, as `decode=`. Only the attribute `password`
-    and the method `as_dsn()` return the password. The repr masks it, and serializers either refuse
-    the object or write its repr. The object can't be changed or pickled, and a copy is the same
-    object. Other keys of the secret, such as `masterarn`, are for rotation and are dropped.
+    Pass `DatabaseCredentials.from_json` to a manager, as `decode=`; for secrets of other shapes,
+    `from_url` or the result of `reader()`. Only the attribute `password` and the method `as_dsn()`
+    return the password. The repr masks it, and serializers either refuse the object or write its
+    repr. The object can't be changed or pickled, and a copy is the same object. Other keys of the
+    secret, such as `masterarn`, are for rotation and are dropped.
 
     It can be a field of a pydantic model, which accepts an object, the JSON of a secret, or a
     mapping with its keys.
@@ -128,8 +106,8 @@ class DatabaseCredentials(MaskedCredentials[_DatabaseFields]):
         return self._values()["dbname"]
 
     @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Read a secret's text.
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read a secret's text, or its bytes with `binary=True`, in AWS's format.
 
         `username` and `password` must be there, and not empty; a secret that RDS manages for a
         master user has no other keys. The others may be missing, null or empty: then they are None.
@@ -138,13 +116,102 @@ class DatabaseCredentials(MaskedCredentials[_DatabaseFields]):
 
         Raises:
             SecretFormatError: A key is missing or wrong. The error names the key and shows no
-                value. If `username` or `password` is missing, it names a similar key, such as
-                `user`. `as_dsn()` does so for `host`.
+                value. If `username` or `password` is missing, it names the keys that are there,
+                if they look like names of fields. `as_dsn()` does so for `host`.
         """
         reading = cls._format.read_text(text)
         # This frame is in the traceback of the error that may be raised below.
         del text
         return cls._made_from(reading)
+
+    @classmethod
+    def from_url(cls, text: str | bytes) -> Self:
+        """Read a secret whose whole text is a URL, such as `postgresql://app:p%40ss@host:5432/db`.
+
+        All parts are percent-decoded. The scheme names the engine; a driver in it, as in
+        `postgresql+asyncpg`, is dropped, and so is `jdbc:` before it. User and password must be
+        there; host, port and database may be missing. Options aren't read, and a URL that has some
+        is refused, because `sslmode=require` must not get lost: give them to the driver, and read
+        the secret by `reader(url=True, ignore_options=True)`.
+
+        Raises:
+            SecretFormatError: The text isn't such a URL. The error shows no part of it.
+        """
+        decode = cls.reader(url=True)
+        secrets = [text]
+        # This frame is in the traceback of the error that may be raised below.
+        del text
+        return decode(secrets.pop())
+
+    @classmethod
+    def reader(
+        cls,
+        *,
+        username: Keys | None = None,
+        password: Keys | None = None,
+        engine: Keys | None = None,
+        host: Keys | None = None,
+        port: Keys | None = None,
+        dbname: Keys | None = None,
+        url: Keys | bool = False,
+        under: Keys = (),
+        fixed: Mapping[str, str | int] = _NOTHING_FIXED,
+        ignore_options: bool = False,
+    ) -> Callable[[str | bytes], Self]:
+        """Return a function that reads secrets of another shape, to be given as `decode=`.
+
+        Keys are matched exactly. A field whose key isn't given has AWS's key, as in `from_json`;
+        with `url=`, it is a part of the URL. Readers with the same arguments are equal, their repr
+        shows keys only, and they can be pickled. Beside the type of a field of a pydantic model, as
+        in `Annotated[DatabaseCredentials, reader]`, a reader reads the values of that field.
+
+        Example:
+            ```python
+            from aiocredentials import DatabaseCredentials
+
+            decode = DatabaseCredentials.reader(username="user", host=("hostname", "server"))
+            ```
+
+        Args:
+            username: The key for the user. For this and the next five, a tuple has several keys:
+                the first that is neither missing nor null nor empty is used.
+            password: The key for the password.
+            engine: The key for the engine, by AWS's name for it.
+            host: The key for the host.
+            port: The key for the port.
+            dbname: The key for the name of the database.
+            url: The key of a URL, or several, or True if the whole secret is a URL. The URL is read
+                as by `from_url`. Keys that are given have priority over its parts.
+            under: The path to the object that has the keys: one key, or a tuple of keys from the
+                outside to the inside. An object may also be a string of JSON.
+            fixed: Values for fields that the secret doesn't have, such as `{"host": "db.example"}`.
+                They have priority over a URL. There can be no password.
+            ignore_options: Whether a URL may have options, which are dropped.
+
+        Raises:
+            ValueError: The arguments contradict each other, or a fixed value can't be right.
+            TypeError: A key isn't a text.
+        """
+        keys = {
+            "username": username,
+            "password": password,
+            "engine": engine,
+            "host": host,
+            "port": port,
+            "dbname": dbname,
+        }
+        with loading:
+            from aiocredentials import _shapes  # noqa: PLC0415 (few programs need it)
+
+        return _shapes.reader_of(
+            cls,
+            _shapes.DATABASE,
+            keys,
+            url=url,
+            under=under,
+            fixed=fixed,
+            ignore_options=ignore_options,
+        )
 
     def as_dsn(
         self,
@@ -162,7 +229,8 @@ class DatabaseCredentials(MaskedCredentials[_DatabaseFields]):
         Args:
             scheme: The part before `://`. Without it, the secret's engine decides: postgresql for
                 postgres, mongodb for mongo, mssql for sqlserver, and the engine's own name for
-                mysql, mariadb, oracle and redshift; Aurora's are postgresql and mysql.
+                mysql, mariadb, oracle, redshift and db2; Aurora's are postgresql and mysql.
+                InfluxDB has no URL with a login.
             host: Used instead of the secret's host.
             port: Used instead of the secret's port. If neither is there, it is the usual port of
                 the engine.
@@ -172,58 +240,10 @@ class DatabaseCredentials(MaskedCredentials[_DatabaseFields]):
             ValueError: The scheme or the host is missing, or scheme, host or port can't be part of
                 a URL.
         """
-        url_scheme = self._scheme_for_url(scheme)
-        server = self._host_for_url(host)
-        server += self._port_for_url(port)
-        path = self.dbname if dbname is None else dbname
-        if path:
-            server = f"{server}/{_quoted(path)}"
-        return f"{url_scheme}://{_quoted(self.username)}:{_quoted(self.password)}@{server}"
+        with loading:
+            from aiocredentials import _urls  # noqa: PLC0415 (few programs need it)
 
-    def _scheme_for_url(self, scheme: str | None) -> str:
-        engine = _ENGINES.get(self.engine or "")
-        if scheme is None and engine is not None:
-            scheme = engine.scheme
-        if scheme is None:
-            engines = ", ".join(_ENGINES)
-            raise ValueError(
-                f"The secret's engine isn't one of {engines}: give scheme='postgresql' or so."
-            )
-        if not re.fullmatch(_SCHEME, scheme):
-            raise ValueError(
-                "scheme isn't that of a URL: give it without '://', such as 'postgresql+asyncpg'."
-            )
-        return scheme
-
-    def _host_for_url(self, host: str | None) -> str:
-        host = self.host if host is None else host
-        if not host:
-            raise ValueError(self._no_host_message)
-        bare = host.removeprefix("[").removesuffix("]")
-        is_socket = host.startswith("/")
-        if is_socket or ":" not in bare:
-            return _quoted(bare)
-        if is_ipv6(bare):
-            # The % before the zone of an address is quoted, as RFC 6874 demands.
-            return f"[{quote(bare, safe=':')}]"
-        raise ValueError(
-            "host has a colon and isn't an IPv6 address: give it without its port, which is port=."
-        )
-
-    def _port_for_url(self, port: int | None) -> str:
-        """Return the port and the colon before it; the empty string if there is no port."""
-        engine = _ENGINES.get(self.engine or "")
-        if port is None:
-            port = self.port
-        if port is None and engine is not None:
-            port = engine.port
-        if port is None:
-            return ""
-        if port_of(port) is None:
-            raise ValueError(
-                "port isn't a whole number from 1 to 65535: give a correct one as port=."
-            )
-        return f":{port}"
+        return _urls.url_of(self, scheme=scheme, host=host, port=port, dbname=dbname)
 
     @property
     def _no_host_message(self) -> str:
@@ -235,10 +255,11 @@ class DatabaseCredentials(MaskedCredentials[_DatabaseFields]):
 class RedisCredentials(MaskedCredentials[_RedisFields]):
     """The credentials in a secret for Redis or Valkey.
 
-    Pass `RedisCredentials.from_text` to a manager, as `decode=`. Only the attribute `password`
-    returns the password. The repr masks it, and serializers either refuse the object or write its
-    repr. The object can't be changed or pickled, and a copy is the same object. Without a username,
-    the server checks the password of the user `default`.
+    Pass `RedisCredentials.from_text` to a manager, as `decode=`; for secrets of other shapes,
+    `from_url` or the result of `reader()`. Only the attribute `password` returns the password. The
+    repr masks it, and serializers either refuse the object or write its repr. The object can't be
+    changed or pickled, and a copy is the same object. Without a username, the server checks the
+    password of the user `default`.
 
     It can be a field of a pydantic model, which accepts an object, the text of a secret, or a
     mapping with its keys.
@@ -262,8 +283,8 @@ class RedisCredentials(MaskedCredentials[_RedisFields]):
         return self._values()["username"]
 
     @classmethod
-    def from_text(cls, text: str) -> Self:
-        """Read a secret's text: a JSON object, or only the token.
+    def from_text(cls, text: str | bytes) -> Self:
+        """Read a secret's text, or its bytes with `binary=True`: a JSON object, or only the token.
 
         An object has the password as `password`, `token` or `auth_token`; if it has several, the
         first of these is used. Its `username` may be missing, null or empty. Other keys, such as
@@ -279,3 +300,59 @@ class RedisCredentials(MaskedCredentials[_RedisFields]):
         # This frame is in the traceback of the error that may be raised below.
         del text
         return cls._made_from(reading)
+
+    @classmethod
+    def from_url(cls, text: str | bytes) -> Self:
+        """Read a secret whose whole text is a URL, such as `rediss://app:p%40ss@host:6379/0`.
+
+        User and password are percent-decoded; the user may be missing. The rest of the URL isn't
+        read, because the client that you make has its own server, database and TLS.
+
+        Raises:
+            SecretFormatError: The text isn't such a URL. The error shows no part of it.
+        """
+        decode = cls.reader(url=True)
+        secrets = [text]
+        # This frame is in the traceback of the error that may be raised below.
+        del text
+        return decode(secrets.pop())
+
+    @classmethod
+    def reader(
+        cls,
+        *,
+        username: Keys | None = None,
+        password: Keys | None = None,
+        url: Keys | bool = False,
+        under: Keys = (),
+        fixed: Mapping[str, str] = _NOTHING_FIXED,
+    ) -> Callable[[str | bytes], Self]:
+        """Return a function that reads secrets of another shape, to be given as `decode=`.
+
+        It is like `DatabaseCredentials.reader`.
+
+        Args:
+            username: The key for the user, or a tuple of keys; the default is `username`.
+            password: The key for the password, or a tuple of keys; by default the first of
+                `password`, `token` and `auth_token`.
+            url: The key of a URL, or several, or True if the whole secret is a URL. The URL is read
+                as by `from_url`. Keys that are given have priority over its parts.
+            under: The path to the object that has the keys: one key, or a tuple of keys from the
+                outside to the inside. An object may also be a string of JSON.
+            fixed: The user that the secret doesn't have, as `{"username": "app"}`.
+
+        Raises:
+            ValueError: The arguments contradict each other, or a fixed value can't be right.
+            TypeError: A key isn't a text.
+        """
+        with loading:
+            from aiocredentials import _shapes  # noqa: PLC0415 (few programs need it)
+
+        return _shapes.reader_of(
+            cls,
+            _shapes.REDIS,
+            {"username": username, "password": password},
+            url=url,
+            under=under,
+            fixed=fixed,
+        )

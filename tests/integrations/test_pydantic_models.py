@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from types import MappingProxyType
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, RootModel, TypeAdapter, ValidationError, validate_call
@@ -146,6 +147,35 @@ def test_json_schema() -> None:
     assert read == {"title": "RedisCredentials", "type": ["object", "string"], "writeOnly": True}
     written = Service.model_json_schema(mode="serialization")["properties"]["database"]
     assert written == {"title": "DatabaseCredentials", "type": "string"}
+
+
+URL = f"postgresql://app:{quote(VALUE, safe='')}@db.example:5433"
+
+
+class Shaped(BaseModel):
+    """A service whose secrets have other shapes."""
+
+    model_config = ConfigDict(frozen=True)
+
+    database: Annotated[DatabaseCredentials, DatabaseCredentials.reader(url=True)]
+    redis: Annotated[RedisCredentials, RedisCredentials.reader(username="user", password="pass")] | None = None
+
+
+def test_readers() -> None:
+    """A reader beside the type of a field reads its values; objects stay as they are, and errors have a mask."""
+    keys = {"user": "app", "pass": VALUE}
+    for redis in (keys, json.dumps(keys), TOKEN):
+        shaped = Shaped.model_validate({"database": URL, "redis": redis})
+        assert (shaped.database.password, shaped.database.port) == (VALUE, 5433)
+        assert shaped.redis == TOKEN
+        assert "***" in json.loads(shaped.model_dump_json())["database"]
+    assert Shaped.model_json_schema(mode="serialization")["properties"]["database"]["type"] == "string"
+
+    for wrong in ({"url": URL}, VALUE):
+        with pytest.raises(ValidationError, match=r"isn't a URL|should be a URL") as caught:
+            Shaped.model_validate({"database": wrong})
+        for _, shown in of_object(caught.value):
+            assert leaked(shown) is None
 
 
 def test_arguments() -> None:

@@ -197,11 +197,35 @@ async def test_credentials(
     assert "from AWS" not in f"{settings!r} {settings.model_dump()} {settings.model_dump_json()}"
 
 
+@pytest.mark.parametrize("how", ["text", "manager", "variable"])
+async def test_credentials_of_another_shape(
+    pool: CredentialsPool, stub: StubSecretsManager, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """A reader works in a manager, and beside the type of a field, for secrets and for variables."""
+    read_url = DatabaseCredentials.reader(url=True)
+
+    class Service(BaseSettings):
+        database: Annotated[DatabaseCredentials, read_url]
+
+    stub.secrets["prod/url"] = "mysql://app:from%20AWS@db.example"
+    secrets: dict[str, Any] = {
+        "text": {"database": "prod/url"},
+        "manager": {"database": pool.manager("prod/url", decode=read_url)},
+        "variable": {},
+    }[how]
+    if how == "variable":
+        monkeypatch.setenv("DATABASE", stub.secrets["prod/url"])
+    settings = await load_settings(Service, pool, secrets)
+    assert settings.database == DatabaseCredentials(
+        username="app", password="from AWS", engine="mysql", host="db.example"
+    )
+
+
 WRONG_CREDENTIALS: dict[str, tuple[object, str]] = {
     "not JSON": (VALUE, "database: The secret isn't JSON (secret 'x')."),
     "keys": (
         {"user": VALUE, VALUE: VALUE},
-        "database: The secret has no 'username' and no 'password', or an empty one; it has 'user', not 'username' (",
+        "database: The secret has no 'username' and no 'password', or an empty one; it has 'user', not 'username'.",
     ),
     "port": ({**DATABASE, "port": VALUE}, "database: The secret's 'port' isn't a whole number from 1 to 65535 (secret"),
 }

@@ -280,6 +280,11 @@ DECODERS: dict[str, tuple[Callable[[str], object], bytes]] = {
     "database: host and port": (DatabaseCredentials.from_json, database(host=f"{VALUE}:{VALUE}")),
     "database: other names": (DatabaseCredentials.from_json, secret(json.dumps({"user": VALUE, VALUE: VALUE}))),
     "database: binary": (DatabaseCredentials.from_json, binary(SECRET_BINARY)),
+    "database: a URL": (DatabaseCredentials.from_url, secret(f"postgresql://app:{VALUE}@db.example/shop?a={VALUE}")),
+    "database: other keys": (
+        DatabaseCredentials.reader(username="user", under="app"),
+        secret(json.dumps({"app": {"login": VALUE, VALUE: VALUE}})),
+    ),
 }
 # How a fetch that goes well, or is given up, may be asked for.
 ENDINGS = ("success", "success per call", "success with a decoder", "success of a batch", "binary", "cancelled",

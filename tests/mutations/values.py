@@ -32,7 +32,87 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "a URL is a token",
         "_formats.py",
-        "if re.match(_URL, text):",
+        "    if is_url(text):\n",
+        "    if False:\n",
+    ),
+    (
+        "keys that may be tokens are named",
+        "_formats.py",
+        "isinstance(key, str) and is_field_name(key)]",
+        "isinstance(key, str)]",
+    ),
+    (
+        "all keys are named",
+        "_formats.py",
+        "    del names[_MOST_KEYS_SHOWN:]\n",
+        "",
+    ),
+    # _shapes.py
+    (
+        "options of a URL get lost",
+        "_shapes.py",
+        'match["options"] and not self.ignore_options',
+        "False",
+    ),
+    (
+        "a password is split at its last @",
+        "_shapes.py",
+        'match["authority"].rpartition("@")',
+        'match["authority"].partition("@")',
+    ),
+    (
+        "a URL isn't decoded",
+        "_shapes.py",
+        'unquote(part, errors="strict")',
+        "part",
+    ),
+    (
+        "bad bytes in a URL are replaced",
+        "_shapes.py",
+        'unquote(part, errors="strict")',
+        "unquote(part)",
+    ),
+    (
+        "a reader's error keeps the secret",
+        "_shapes.py",
+        "        del secret\n",
+        "",
+    ),
+    (
+        "a reader shows what is fixed",
+        "_shapes.py",
+        'f"{field!r}: ..." for field, _ in self.fixed',
+        'f"{field!r}: {value!r}" for field, value in self.fixed',
+    ),
+    (
+        "a password may be fixed",
+        "_shapes.py",
+        ' if name != "password"]',
+        "]",
+    ),
+    (
+        "a fixed value and a key for one field",
+        "_shapes.py",
+        "    if twice:\n",
+        "    if False:\n",
+    ),
+    (
+        "a reader guesses a key",
+        "_shapes.py",
+        "    if not url:\n",
+        "    if True:\n",
+    ),
+    (
+        "a name of DNS is a server",
+        "_shapes.py",
+        "    if scheme == _MONGODB_BY_DNS:\n",
+        "    if False:\n",
+    ),
+    # _urls.py
+    (
+        "InfluxDB has a URL",
+        "_urls.py",
+        "if scheme is None and login.engine == _INFLUXDB:",
         "if False:",
     ),
     # _secret.py

@@ -142,6 +142,11 @@ def credentials(database: DatabaseCredentials, redis: RedisCredentials) -> str:
     assert_type((redis.password, redis.username), tuple[str, str | None])
     assert_type(DatabaseCredentials.from_json("{}"), DatabaseCredentials)
     assert_type(RedisCredentials.from_text("{}"), RedisCredentials)
+    assert_type(DatabaseCredentials.from_url(b"mysql://app:p@h"), DatabaseCredentials)
+    assert_type(RedisCredentials.from_url("redis://:p@h"), RedisCredentials)
+    assert_type(DatabaseCredentials.reader(username=("user", "login"), under=["a"])(b"{}"), DatabaseCredentials)
+    assert_type(RedisCredentials.reader(url="REDIS_URL", fixed={"username": "app"})("{}"), RedisCredentials)
+    DatabaseCredentials.reader(user="user")  # type: ignore[call-arg]
     assert_type(database.as_dsn(host="db.example"), str)
     database.host = "db.example"  # type: ignore[misc]
     redis.password = ""  # type: ignore[misc]
@@ -165,6 +170,10 @@ async def pooled() -> None:
         assert_type(pool.manager("prod/redis"), AsyncCredentialsManager[Any])
         assert_type(pool.manager("prod/database", decode=Database.from_json), AsyncCredentialsManager[Database])
         assert_type(await pool.manager("prod/database", decode=Database.from_json).get(), Database)
+        shaped = DatabaseCredentials.reader(username="user", fixed={"host": "h", "port": 5432})
+        assert_type(await pool.manager("prod/database", decode=shaped).get(), DatabaseCredentials)
+        assert_type(await pool.manager("prod/database", decode=shaped, binary=True).get(), DatabaseCredentials)
+        assert_type(await pool.manager("x", decode=RedisCredentials.from_text, binary=True).get(), RedisCredentials)
         assert_type(await pool.manager("prod/redis", "eu-west-2", policy=None).get(), Any)
         assert_type(AsyncCredentialsManager("prod/port", pool=pool, decode=int), AsyncCredentialsManager[int])
     await pool.open()

@@ -25,10 +25,11 @@ FOLDER = Path(aiocredentials.__file__).parent
 # From the bottom to the top. A module may import those of lower floors, and none of its own. So the
 # folder `_aws` knows nothing of the cache, and the folder `_cache` nothing of AWS.
 FLOORS: list[set[str]] = [
-    {"_foreign_text"},
+    {"_foreign_text", "_field_names"},
     {"errors", "_exception_chain", "_identifiers", "_json_copies", "_listeners", "_random"},
-    {"events", "_loops", "_arguments", "_formats", "_pydantic_errors"},
-    {"_secret", "_masked_credentials", "_opening"},
+    {"events", "_loops", "_arguments", "_pydantic_errors"},
+    {"_secret", "_formats", "_opening"},
+    {"_masked_credentials", "_shapes", "_urls"},
     {"_aws", "_cache", "_decode", "credentials"},
     {"_reports", "_rotation", "_agent"},
     {"_store", "rotation", "agent"},
@@ -100,7 +101,7 @@ INSIDE: dict[str, list[set[str]]] = {
     "_eventbridge": [{"__init__", "events", "queue_url"}, {"renewals", "sqs"}, {"watcher"}],
     # An adapter imports no other adapter. Two are several files.
     "integrations": [
-        {"_fastapi_secret", "_mysql", "_psycopg_login", "_redis_versions", "_settings_fields"},
+        {"_fastapi_secret", "_mysql", "_psycopg_login", "_redis_versions", "_settings_fields", "_sqlalchemy_pool"},
         {"_psycopg_pool", "_redis_connections", "_settings_build"},
         {
             "__init__",
@@ -131,6 +132,7 @@ PUBLIC = {"__init__", "errors", "eventbridge", "events", "iam", "rotation"}
 # Each exception has its reason:
 # The doctor asks what no service needs to know: STS, other regions, each call by itself, the way a
 # request takes. A public function for that would be one that nobody else should use.
+# Which keys look like names of fields is decided in one place, for the doctor and for errors.
 # What pydantic finds wrong with an input is put into words in one place, for settings and `decode`.
 # The plugin clears what stores remember between two tests; no program should.
 # The adapters for databases share what other code has no use for.
@@ -139,7 +141,7 @@ ALSO = {
     "pytest_plugin": {"_store"},
     "doctor.endpoints": {"_aws"},
     "doctor.identity": {"_aws"},
-    "doctor.probe": {"_aws"},
+    "doctor.probe": {"_aws", "_field_names"},
     "doctor.replicas": {"_identifiers"},
     "doctor.route": {"_aws"},
     "doctor.search": {"_aws"},
@@ -155,6 +157,7 @@ ALSO = {
     "integrations.redis": {"_rotation"},
     "integrations._settings_build": {"_pydantic_errors"},
     "integrations.snapstart": {"_loops"},
+    "integrations._sqlalchemy_pool": {"_rotation"},
     "integrations.sqlalchemy": {"_rotation"},
 }
 # A manager names the type of its pool. It imports no pool at run time, so there is no circle.
@@ -214,7 +217,7 @@ OWNERS = {
     "asyncpg": {"integrations.asyncpg"},
     "psycopg": {"integrations._psycopg_login", "integrations._psycopg_pool", "integrations.psycopg"},
     "psycopg_pool": {"integrations._psycopg_pool", "integrations.psycopg"},
-    "sqlalchemy": {"integrations.sqlalchemy"},
+    "sqlalchemy": {"integrations._sqlalchemy_pool", "integrations.sqlalchemy"},
 }
 MODULES = sorted(FOLDER.rglob("*.py"))
 

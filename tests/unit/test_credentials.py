@@ -96,6 +96,7 @@ def test_no_port(port: object) -> None:
     assert CANARY not in everything(error)
 
 
+TEN_KEYS = ", ".join(repr(f"key{number}") for number in range(10))
 REFUSED = {
     "not JSON": (CANARY, "The secret isn't JSON."),
     "nothing": ("", "The secret isn't JSON."),
@@ -107,7 +108,19 @@ REFUSED = {
     "null": ("null", "The secret is JSON, but not an object"),
     "no username": (json.dumps({"password": CANARY}), "The secret has no 'username', or an empty one."),
     "no password": (json.dumps({"username": CANARY}), "The secret has no 'password', or an empty one."),
-    "neither": (json.dumps({CANARY: CANARY}), "The secret has no 'username' and no 'password', or an empty one."),
+    "neither": (
+        json.dumps({"S3cr3tT0ken": CANARY, "apiKey": CANARY, "\x1b": 1}),
+        "The secret has no 'username' and no 'password', or an empty one. Its keys: 'apiKey', 2 not shown. Compare",
+    ),
+    "many keys": (
+        json.dumps({f"key{number}": CANARY for number in range(12)}),
+        f"The secret has no 'username' and no 'password', or an empty one. Its keys: {TEN_KEYS}, 2 not shown. Compare",
+    ),
+    "no keys": ("{}", "The secret has no 'username' and no 'password', or an empty one. Its keys: none. Compare"),
+    "a URL": (
+        f"postgresql://app:{CANARY}@host/shop",
+        "The secret is a URL, not JSON: DatabaseCredentials.from_url reads it.",
+    ),
     "other case": (
         json.dumps({"username": "a", "Password": CANARY}),
         "The secret has no 'password', or an empty one; it has 'Password', not 'password'.",
@@ -125,12 +138,12 @@ REFUSED = {
         "The secret has no 'username', or an empty one; it has 'User_Name', not 'username'.",
     ),
     "all by other names": (
-        json.dumps({"login": CANARY, "pwd": CANARY, CANARY: 1}),
+        json.dumps({"login": CANARY, "pwd": CANARY, "S3cr3tT0ken": 1}),
         "The secret has no 'username' and no 'password', or an empty one; it has 'login', not 'username', and 'pwd',",
     ),
     "a key that is too long": (
         json.dumps({"u" + "_" * 24 + "ser": "a", "password": CANARY}),
-        "The secret has no 'username', or an empty one. Compare",
+        "The secret has no 'username', or an empty one. Its keys: 'password', 1 not shown. Compare",
     ),
     "host and two ports": (text(host=f"{HOST}:5433"), "The secret's 'host' ends in a port that isn't its 'port'."),
     "surrogate": (text(password=CANARY + "\udc80"), "The secret's 'password' isn't a string of Unicode text."),
@@ -316,6 +329,7 @@ SCHEMES = {
     "mongo": "mongodb://app:p@h:27017",
     "oracle": "oracle://app:p@h:1521",
     "sqlserver": "mssql://app:p@h:1433",
+    "db2": "db2://app:p@h:50000",
 }
 
 
@@ -391,8 +405,9 @@ def test_dsn_hosts(host: str, part: str) -> None:
 
 NO_DSN: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "no engine": ({"engine": None}, {}, "engine isn't one of postgres, .*: give scheme="),
-    "unknown engine": ({"engine": "db2"}, {}, "engine isn't one of postgres, .*: give scheme="),
+    "unknown engine": ({"engine": "dbase"}, {}, "engine isn't one of postgres, .*: give scheme="),
     "scheme with slashes": ({}, {"scheme": "postgresql://"}, "scheme isn't that of a URL: give it without '://'"),
+    "InfluxDB": ({"engine": "timestream-influxdb"}, {}, "^InfluxDB has no URL with a login: give its client user and"),
     "empty scheme": ({}, {"scheme": ""}, "scheme isn't that of a URL"),
     "no host": ({"host": None}, {}, "names no host.*: give host="),
     "empty host": ({}, {"host": ""}, "names no host.*: give host="),

@@ -143,7 +143,7 @@ def complains(text: str) -> str:
 
 
 SENTENCES: dict[str, tuple[str, Any, str]] = {
-    "database": ("json", DatabaseCredentials.from_json, "The secret has no 'username', or an empty one. Asked: "),
+    "database": ("json", DatabaseCredentials.from_json, "The secret has no 'username', or an empty one. Its keys: "),
     "redis": ("empty", RedisCredentials.from_text, "The secret has no 'password', no 'token', no 'auth_token', or"),
     "an error of its own": ("text", complains, "It has 14 characters. Asked: secret 'text', region 'eu-west-1'."),
     "KeyError": ("json", lambda text: {}[text], "decode='<lambda>' refused the secret: KeyError. Asked: "),

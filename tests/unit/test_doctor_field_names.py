@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from aiocredentials.doctor.probe import is_field_name
+from aiocredentials._field_names import is_field_name
 
 FIELDS = """
     password username host port dbname engine dbInstanceIdentifier masterUserSecretArn apiKey client_id client-secret

@@ -71,7 +71,10 @@ REFUSED: dict[str, tuple[Any, str]] = {
         json.dumps({"pass": CANARY}),
         "The secret has no 'password', no 'token', no 'auth_token', or an empty one; it has 'pass', not 'password'.",
     ),
-    "a URL": (f"redis://:{CANARY}@host:6379/0", "The secret is a URL: keep the password, or JSON with"),
+    "a URL": (
+        f"redis://:{CANARY}@host:6379/0",
+        "The secret is a URL: RedisCredentials.from_url reads user and password in it.",
+    ),
     "a URL with TLS": (f" rediss://app:{CANARY}@host\n", "The secret is a URL"),
     "a URL of Valkey": (f"valkey://{CANARY}", "The secret is a URL"),
     "a socket": (f"unix:///run/redis.sock?password={CANARY}", "The secret is a URL"),

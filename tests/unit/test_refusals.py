@@ -136,6 +136,59 @@ def test_words(facts: dict[str, Any], text: str, expected: bool) -> None:  # noq
     assert is_auth_error(Coded(text, sqlstate=None, **facts)) is expected
 
 
+# Each message of "Troubleshooting for RDS Proxy" in the Amazon RDS user guide.
+PROXY: list[tuple[str, bool]] = [
+    ("The password that was provided for the role app is wrong.", True),
+    ("This RDS proxy has no credentials for the role app. Check the credentials for this role and try again.", True),
+    ("The IAM authentication failed for the role app. Check the IAM token for this role and try again.", True),
+    ("IAM authentication failed for user app. Check the IAM token for this user and try again.", True),
+    ('Request returned an error: password authentication failed for user "app"', True),
+    ("IAM authentication is allowed only with SSL connections.", False),
+    ("IAM is allowed only with SSL connections.", False),
+    ("This RDS Proxy requires TLS connections.", False),
+    ("RDS supports only IAM or MD5 authentication.", False),
+    ("RDS Proxy supports only IAM, MD5, or SCRAM authentication", False),
+    ("A user name is missing from the connection startup packet. Provide a user name for this connection.", False),
+    ("Feature not supported: RDS Proxy supports only version 3.0 of the PostgreSQL messaging protocol.", False),
+    ("Feature not supported: RDS Proxy currently doesn't support streaming replication mode.", False),
+    ("Feature not supported: RDS Proxy currently doesn't support the option app.", False),
+    ("The IAM authentication failed because of too many competing requests.", False),
+    ("The maximum number of client connections to the proxy exceeded 1000.", False),
+    ("Rate of connection to proxy exceeded 1000.", False),
+    ("Unknown error.", False),
+    ("Timed-out waiting to acquire database connection.", False),
+    ('Request returned an error: database "shop" does not exist', False),
+]
+NO_ENCRYPTION = "This RDS Proxy requires TLS connections."
+
+
+@pytest.mark.parametrize(("text", "expected"), PROXY)
+def test_rds_proxy(text: str, expected: bool) -> None:  # noqa: FBT001 (of the table)
+    """RDS Proxy's messages are told apart by their words: with libpq, and with the SQLSTATE of a refusal."""
+    pgconn = SimpleNamespace(used_password=True, user=b"app", db=b"shop")
+    line = f'connection to server at "proxy.example", port 5432 failed: FATAL:  {text}'
+    assert is_auth_error(Coded(line, sqlstate=None, pgconn=pgconn)) is expected
+    assert is_auth_error(Coded(line, sqlstate=None)) is expected
+    if "returned" not in text:
+        assert is_auth_error(Coded(text, sqlstate="28000")) is expected
+        assert is_auth_error(Coded(text, sqlstate="XX000")) is expected
+    # Both try again without encryption, which the proxy may refuse as well.
+    assert is_auth_error(Coded(f"{line}\nFATAL:  {NO_ENCRYPTION}", sqlstate=None, pgconn=pgconn)) is expected
+    refused = Coded(text, sqlstate="28P01")
+    if expected:
+        assert is_auth_error(caused(Coded(NO_ENCRYPTION, sqlstate="28000"), refused))
+
+
+# The codes of the same page, and MySQL's for a proxy's own refusal.
+PROXY_CODES = [(1045, True), (1040, False), (1105, False), (1231, False), (2026, False), (3159, False), (9501, False)]
+
+
+@pytest.mark.parametrize(("code", "expected"), PROXY_CODES)
+def test_rds_proxy_for_mysql(code: int, expected: bool) -> None:  # noqa: FBT001 (of the table)
+    """Of RDS Proxy's codes for MySQL only "access denied" is a refusal; limits, TLS and time-outs aren't."""
+    assert is_auth_error(Coded(code, "the proxy's words")) is expected
+
+
 # What servers say once they have asked for a password, of a user "app" and a database "shop".
 ANSWERS: list[tuple[str, bool]] = [
     ("FATAL:  PAM-Authentifizierung für Benutzer »app« fehlgeschlagen", True),

@@ -28,6 +28,7 @@ _POSTGRES_REFUSALS = (
     "SASL authentication failed",
     "password that was provided for the role",
     "has no credentials for the role",
+    "IAM authentication failed for",
 )
 _POSTGRES_REFUSAL = re.compile("|".join(_POSTGRES_REFUSALS))
 # The file by which PostgreSQL accepts hosts and encryption.
@@ -41,6 +42,24 @@ _ERRORS_AFTER_LOGIN = (
     "connection limit",
 )
 _AFTER_LOGIN = re.compile("|".join(_ERRORS_AFTER_LOGIN))
+# RDS Proxy's messages that another version of the secret may cure, whatever their SQLSTATE, which
+# AWS doesn't document; and those that none cures: about encryption, limits and options.
+_PROXY_REFUSAL = re.compile(
+    "was provided for the role|has no credentials for the role|IAM authentication failed for"
+)
+_PROXY_ERRORS = (
+    "requires TLS",
+    "only with SSL",
+    "RDS (Proxy )?supports only",
+    "user name is missing",
+    "Feature not supported",
+    "too many competing requests",
+    "connections to the proxy exceeded",
+    "Rate of connection to proxy exceeded",
+    "Timed-out waiting to acquire",
+    "Unknown error",
+)
+_PROXY_ERROR = re.compile("|".join(_PROXY_ERRORS))
 # How libpq writes a server's error: the severity in the server's language, a colon, two spaces.
 _SERVER_MESSAGE = re.compile(r"\w: {2}(.*)", re.DOTALL)
 # Invalid authorization specification (PostgreSQL's documentation, appendix A).
@@ -68,6 +87,8 @@ def is_auth_error(exception: BaseException) -> bool:
     * psycopg has no SQLSTATE when it can't connect. Such an error is a refusal if libpq reports
       that a password was used and the server answered with an error, in any language, except for
       an error after the login, such as a database that doesn't exist.
+    * RDS Proxy's messages about a password, a role or an IAM token are refusals; those about
+      encryption, limits and options aren't.
     * MySQL's codes 1045 and 1698 are refusals, and those for a password that has expired (1862,
       1820) and an account that is locked (3118, 3955; in MariaDB 4151, 4150). 1044 isn't, because
       it is about a database.
@@ -106,10 +127,10 @@ def _is_refusal(exception: BaseException) -> bool:
     if _mysql_code(exception) in _MYSQL_CODES:
         return True
 
+    text = str(exception)
     sqlstate = getattr(exception, "sqlstate", "")
     if isinstance(sqlstate, str) and sqlstate:
-        return sqlstate.startswith(_REFUSAL_CLASS)
-    text = str(exception)
+        return _is_refusal_by_sqlstate(sqlstate, text)
     # psycopg has the attribute, and it is None where libpq couldn't connect.
     if sqlstate is None:
         return _is_refusal_by_libpq(exception, text)
@@ -124,9 +145,18 @@ def _mysql_code(exception: BaseException) -> int | None:
     return code
 
 
+def _is_refusal_by_sqlstate(sqlstate: str, text: str) -> bool:
+    if _PROXY_REFUSAL.search(text):
+        return True
+    return sqlstate.startswith(_REFUSAL_CLASS) and not _PROXY_ERROR.search(text)
+
+
 def _is_refusal_by_libpq(exception: BaseException, text: str) -> bool:
+    # After a refusal, libpq tries again without encryption, and its text has the errors of both.
     if _POSTGRES_REFUSAL.search(text):
         return True
+    if _PROXY_ERROR.search(text):
+        return False
     pgconn = getattr(exception, "pgconn", None)
     answer = _SERVER_MESSAGE.search(text)
     if pgconn is None or answer is None:

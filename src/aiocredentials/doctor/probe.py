@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -19,6 +18,7 @@ from aiocredentials._aws.regions import SERVICE, Region, default_region
 from aiocredentials._aws.requests import SecretRequest, region_of, role_for
 from aiocredentials._aws.session import open_session
 from aiocredentials._aws.settings import ClientSettings, core_of
+from aiocredentials._field_names import is_field_name
 from aiocredentials.doctor.identity import ask_sts, assume, load_credentials
 from aiocredentials.doctor.results import Contents
 from aiocredentials.doctor.route import find_route
@@ -36,24 +36,6 @@ CALLS_AT_ONCE = 8
 
 # The partition of a region whose name belongs to none.
 _USUAL_PARTITION = "aws"
-
-# A JSON key may itself be a token, so a key is shown only if it looks like the name of a field.
-# This is one part of such a name, between dots, hyphens and underscores.
-_FIELD_PART = re.compile(
-    r"""
-    [a-z]{1,16}\d{0,3}      # password2
-    | [A-Z]{1,14}\d{0,3}    # PASSWORD
-    | \d{1,3}               # 2
-    | (?:[a-z]{2,16})?(?:[A-Z]{1,4}[a-z]{1,15}){0,4}[A-Z]{0,4}  # masterUserARN
-    """,
-    re.VERBOSE,
-)
-_SEPARATOR = re.compile(r"[_.-]")
-_HUMP = re.compile(r"[a-z][A-Z]|[A-Z](?=[A-Z][a-z])")
-_FIVE_CONSONANTS = re.compile(r"[bcdfghjklmnpqrstvwxz]{5}", re.IGNORECASE)
-_LONGEST_FIELD = 32
-_MOST_DIGITS = 3
-_LETTERS_PER_HUMP = 4
 
 
 class Probe:
@@ -256,28 +238,3 @@ def _contents_of(secret: Secret, *, show_keys: bool) -> Contents:
         keys=keys,
         key_count=key_count,
     )
-
-
-def is_field_name(key: str) -> bool:
-    """Whether a JSON key looks like the name of a field, such as `password`, and not like a token.
-
-    It is a guess that would rather hide a name than show a token: words of letters, at most three
-    digits, and these at the end of a word; no changes of case except those of `camelCase`; and no
-    five consonants in a row.
-    """
-    if len(key) > _LONGEST_FIELD:
-        return False
-    digits = sum(map(str.isdigit, key))
-    if digits > _MOST_DIGITS:
-        return False
-    if _FIVE_CONSONANTS.search(key):
-        return False
-    humps = len(_HUMP.findall(key))
-    if humps * _LETTERS_PER_HUMP > len(key):
-        return False
-
-    parts = _SEPARATOR.split(key.lstrip("_"))
-    begins_with_letters = parts[0] and not parts[0].isdigit()
-    if not begins_with_letters:
-        return False
-    return all(part and _FIELD_PART.fullmatch(part) for part in parts)

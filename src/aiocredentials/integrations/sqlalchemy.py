@@ -1,21 +1,20 @@
 """SQLAlchemy: an async engine whose connections have the current user and password.
 
-They have them also while these change.
+They have them also while these change. `create_async_engine` makes the engine. `use_credentials` is
+for an engine that other code makes, for example when a module is imported.
 """
 
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
+import sqlalchemy
 from sqlalchemy import URL, event
 from sqlalchemy.exc import TimeoutError  # noqa: A004 (SQLAlchemy's name)
 from sqlalchemy.ext import asyncio as sqlalchemy_asyncio
-from sqlalchemy.pool import Pool
-from sqlalchemy.util import await_only, greenlet_spawn
-from sqlalchemy.util.concurrency import in_greenlet
 
 from aiocredentials._rotation.adapters import (
     ASYNCPG,
@@ -29,6 +28,7 @@ from aiocredentials._rotation.adapters import (
 from aiocredentials._rotation.encryption import check_encryption
 from aiocredentials._rotation.mysql import MYSQL, connect_aiomysql
 from aiocredentials._rotation.waits import Waits
+from aiocredentials.integrations._sqlalchemy_pool import waits_limited
 from aiocredentials.rotation import OTHER_STAGES, connect_through_rotation, rotations_watched
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine.interfaces import Dialect
     from sqlalchemy.ext.asyncio import AsyncEngine
-    from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
+    from sqlalchemy.pool import ConnectionPoolEntry
 
     from aiocredentials import DatabaseCredentials, Secret
     from aiocredentials.rotation import RotatingSecret
@@ -46,9 +46,14 @@ if TYPE_CHECKING:
     Connect: TypeAlias = Callable[..., Awaitable[Any]]
     Options: TypeAlias = Mapping[str, Any]
 
-__all__ = ["create_async_engine"]
+__all__ = ["create_async_engine", "use_credentials"]
 
 _DRIVERS = {"asyncpg": ASYNCPG, "psycopg": PSYCOPG, "aiomysql": MYSQL, "asyncmy": MYSQL}
+_WHERE = "the URL and of connect_args"
+
+# The dialects of the engines that are in a block of `use_credentials`. An engine and those that its
+# `execution_options()` returns share the dialect and the pool.
+_in_use: WeakSet[Dialect] = WeakSet()
 
 
 @asynccontextmanager
@@ -128,58 +133,136 @@ async def create_async_engine(
     connect_args = options.get("connect_args", {})
     login.set_options(engine, connect_args)
     waits = Waits(max_wait, TimeoutError)
-    _limit_waits(engine, waits)
-    entries = _entries_of(engine)
+    async with _renewed(engine, manager, login, waits):
+        yield engine
+
+
+@asynccontextmanager
+async def use_credentials(
+    engine: AsyncEngine,
+    manager: RotatingSecret[DatabaseCredentials],
+    *,
+    budget: float | timedelta = 60.0,
+    max_wait: float | timedelta | None = None,
+    stages: Sequence[str] = OTHER_STAGES,
+) -> AsyncGenerator[AsyncEngine]:
+    """Make an engine of other code connect as the user that the secret names, while a block lasts.
+
+    The engine may be made before there are an event loop and a pool, for example when a module is
+    imported. In the block it does what an engine of `create_async_engine` does, through rotations
+    as well. At the end of the block its connections are closed, and it connects again as it did
+    before. So each start of an app can enter a block with the same engine, also in another event
+    loop. Outside of a block, the driver connects without a password.
+
+    Listeners to SQLAlchemy's event `do_connect` that the engine has already are called first. They
+    may change options. One that returns a connection makes the library's own unnecessary, so an
+    engine with such a listener doesn't use the secret.
+
+    Example:
+        ```python
+        from collections.abc import AsyncIterator
+        from contextlib import asynccontextmanager
+
+        from fastapi import FastAPI
+        from sqlalchemy.ext.asyncio import create_async_engine
+
+        from aiocredentials import CredentialsPool, DatabaseCredentials
+        from aiocredentials.integrations.sqlalchemy import use_credentials
+
+        engine = create_async_engine("postgresql+asyncpg://")
+
+
+        @asynccontextmanager
+        async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+            async with CredentialsPool("eu-west-1") as secrets:
+                manager = secrets.manager("prod/database", decode=DatabaseCredentials.from_json)
+                async with use_credentials(engine, manager):
+                    yield
+        ```
+
+    Args:
+        engine: An engine that has made no connection yet, with a URL as for `create_async_engine`.
+        manager: A manager with `decode=DatabaseCredentials.from_json`.
+        budget: As for `connect_through_rotation`, in seconds or as a `timedelta`.
+        max_wait: As for `create_async_engine`, while the block lasts.
+        stages: As for `connect_through_rotation`.
+
+    Raises:
+        sqlalchemy.exc.TimeoutError: As for `create_async_engine`.
+        TypeError: The engine isn't an `AsyncEngine`.
+        ValueError: There are a user or a password in its URL, another driver, or a creator of its
+            own. Connecting raises it if a user or a password are in `connect_args` or come from
+            another listener, and if no host is named: see `create_async_engine`.
+        RuntimeError: The engine is in such a block already.
+        Exception: Connecting raises the errors of `connect_through_rotation`. Needs
+            secretsmanager:GetSecretValue.
+    """
+    _check_engine(engine)
+    login = _Login(manager, budget, stages)
+    login.set_options(engine, {})
+    dialect = engine.dialect
+    if dialect in _in_use:
+        raise RuntimeError("The engine has credentials already: enter one block per engine.")
+
+    waits = Waits(max_wait, TimeoutError)
+    _in_use.add(dialect)
+    event.listen(engine.sync_engine, "do_connect", login.connect_as_listener)
+    try:
+        async with _renewed(engine, manager, login, waits):
+            yield engine
+    finally:
+        event.remove(engine.sync_engine, "do_connect", login.connect_as_listener)
+        _in_use.discard(dialect)
+
+
+def _check_engine(engine: object) -> None:
+    """Reject what isn't an async engine, and an engine that connects by a function of its own.
+
+    Raises `TypeError` or `ValueError`.
+    """
+    if not isinstance(engine, sqlalchemy_asyncio.AsyncEngine):
+        cls = type(engine)
+        name = f"{cls.__module__}.{cls.__qualname__}"
+        raise TypeError(f"The engine is a {name}: give one of sqlalchemy.ext.asyncio.")
+
+    # SQLAlchemy's own creator calls the listeners to `do_connect`. Another one doesn't. There is no
+    # public name for it.
+    creator = getattr(engine.pool, "_creator", sqlalchemy.create_engine)
+    if not creator.__module__.startswith("sqlalchemy.engine."):
+        raise ValueError(
+            "The engine connects by itself: make it without creator=, async_creator= and pool=."
+        )
+
+
+@asynccontextmanager
+async def _renewed(
+    engine: AsyncEngine,
+    manager: RotatingSecret[DatabaseCredentials],
+    login: _Login,
+    waits: Waits,
+) -> AsyncGenerator[None]:
+    """Replace an engine's connections after each rotation; at the end, dispose of the engine.
+
+    Meanwhile the engine's callers wait no longer than a limit.
+    """
+    entries: WeakSet[ConnectionPoolEntry] = WeakSet()
+
+    def note(_: object, entry: ConnectionPoolEntry) -> None:
+        entries.add(entry)
 
     async def renew(_: Secret) -> None:
         login.renewals.count += 1
         for entry in tuple(entries):
             entry.invalidate(soft=True)
 
-    try:
-        async with waits, rotations_watched(manager, renew):
-            yield engine
-    finally:
-        await close_completely(engine.dispose())
-
-
-def _limit_waits(engine: AsyncEngine, waits: Waits) -> None:
-    """Limit how long the engine's callers wait, if there is a limit."""
-    if waits.seconds is None:
-        return
-    pool = engine.pool
-    members = {"waits": waits}
-    # A pool that is recreated when the engine is disposed of has the class of the one before it.
-    cls = type(type(pool).__name__, (_LimitedPool, type(pool)), members)
-    object.__setattr__(pool, "__class__", cls)
-
-
-class _LimitedPool(Pool):
-    """A pool whose callers don't wait longer than a limit, whichever class of pool it is."""
-
-    waits: ClassVar[Waits]
-
-    def connect(self) -> PoolProxiedConnection:
-        # Outside of a greenlet nothing can wait.
-        if not in_greenlet():
-            return super().connect()
-        get = partial(greenlet_spawn, super().connect)
-        return await_only(self.waits.within(get, _check_in))
-
-
-async def _check_in(connection: PoolProxiedConnection) -> None:
-    await greenlet_spawn(connection.close)
-
-
-def _entries_of(engine: AsyncEngine) -> WeakSet[ConnectionPoolEntry]:
-    """Return a set to which each connection's entry in the pool is added."""
-    entries: WeakSet[ConnectionPoolEntry] = WeakSet()
-
-    def note(_: object, entry: ConnectionPoolEntry) -> None:
-        entries.add(entry)
-
     event.listen(engine.sync_engine, "connect", note)
-    return entries
+    with waits_limited(engine, waits):
+        try:
+            async with waits, rotations_watched(manager, renew):
+                yield
+        finally:
+            event.remove(engine.sync_engine, "connect", note)
+            await close_completely(engine.dispose())
 
 
 class _Login:
@@ -210,18 +293,41 @@ class _Login:
             drivers = f"{', '.join(others)} or {last}"
             raise ValueError(f"The driver is {driver}: give a URL with {drivers}.")
 
-        where = "the URL and of connect_args"
         arguments, in_url = engine.dialect.create_connect_args(engine.url)
         self._arguments = arguments
         self._options = {
-            **options_without_login(in_url, where),
-            **options_without_login(connect_args, where),
+            **options_without_login(in_url, _WHERE),
+            **options_without_login(connect_args, _WHERE),
         }
         _DRIVERS[driver].check(self._options)
         check_encryption(self._manager, driver, self._options)
 
     def connect(self, dialect: Dialect) -> Any:  # noqa: ANN401 (a DBAPI's connection)
-        """Connect, as the engine's creator.
+        """Connect, as the engine's creator."""
+        return self._connect(dialect, self._arguments, self._options)
+
+    def connect_as_listener(
+        self,
+        dialect: Dialect,
+        _: object,
+        arguments: Sequence[str],
+        options: Options,
+    ) -> Any:  # noqa: ANN401 (a DBAPI's connection)
+        """Connect, as a listener to the engine's event `do_connect`.
+
+        Raises:
+            ValueError: There are a user or a password in the options.
+        """
+        accepted = options_without_login(options, _WHERE)
+        return self._connect(dialect, arguments, accepted)
+
+    def _connect(
+        self,
+        dialect: Dialect,
+        arguments: Sequence[str],
+        options: Options,
+    ) -> Any:  # noqa: ANN401 (a DBAPI's connection)
+        """Connect by the dialect.
 
         The dialect removes its own options, and passes the others to the driver.
         """
@@ -231,8 +337,8 @@ class _Login:
 
         dbapi: Any = dialect.dbapi
         return dbapi.connect(
-            *self._arguments,
-            **self._options,
+            *arguments,
+            **options,
             async_creator_fn=connect_driver,
         )
 

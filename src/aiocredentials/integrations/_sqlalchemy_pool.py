@@ -1,0 +1,54 @@
+"""Part of `sqlalchemy`: a limit for the time that an engine's callers wait for a connection."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+from sqlalchemy.pool import Pool
+from sqlalchemy.util import await_only, greenlet_spawn
+from sqlalchemy.util.concurrency import in_greenlet
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.pool import PoolProxiedConnection
+
+    from aiocredentials._rotation.waits import Waits
+
+
+@contextmanager
+def waits_limited(engine: AsyncEngine, waits: Waits) -> Generator[None]:
+    """Limit how long an engine's callers wait while the block lasts, if there is a limit.
+
+    The engine may have any class of pool. So its pool gets a class that is derived from its own. A
+    pool that takes its place, as after `dispose()`, has the class of the one before it.
+    """
+    if waits.seconds is None:
+        yield
+        return
+
+    base = type(engine.pool)
+    cls = type(base.__name__, (_LimitedPool, base), {"waits": waits})
+    object.__setattr__(engine.pool, "__class__", cls)
+    try:
+        yield
+    finally:
+        object.__setattr__(engine.pool, "__class__", base)
+
+
+class _LimitedPool(Pool):
+    waits: ClassVar[Waits]
+
+    def connect(self) -> PoolProxiedConnection:
+        # Outside of a greenlet nothing can wait.
+        if not in_greenlet():
+            return super().connect()
+        get = partial(greenlet_spawn, super().connect)
+        return await_only(self.waits.within(get, _check_in))
+
+
+async def _check_in(connection: PoolProxiedConnection) -> None:
+    await greenlet_spawn(connection.close)
