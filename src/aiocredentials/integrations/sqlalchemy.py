@@ -319,6 +319,7 @@ class _Login:
             ValueError: There are a user or a password in the options.
         """
         accepted = options_without_login(options, _WHERE)
+        _DRIVERS[dialect.driver].check(accepted)
         return self._connect(dialect, arguments, accepted)
 
     def _connect(
