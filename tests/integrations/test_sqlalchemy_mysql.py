@@ -15,8 +15,9 @@ sqlalchemy = pytest.importorskip("sqlalchemy")
 pytest.importorskip("greenlet")
 
 from sqlalchemy import event, text  # noqa: E402 (after importorskip)
+from sqlalchemy.ext import asyncio as sqlalchemy_asyncio  # noqa: E402
 
-from aiocredentials.integrations.sqlalchemy import create_async_engine  # noqa: E402
+from aiocredentials.integrations.sqlalchemy import create_async_engine, use_credentials  # noqa: E402
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,6 +98,22 @@ async def test_a_login_of_the_callers_is_refused(url: str, tmp_path: Path) -> No
             async with create_async_engine(manager, url + rest, connect_args=options):
                 """Isn't reached."""
         assert CANARY not in repr(caught.value)
+
+
+async def test_an_engine_of_other_code(maria: MariaPlace, url: str, tmp_path: Path) -> None:
+    """An engine that other code has made connects as the secret's user while a block lasts; its files have no login."""
+    await maria.app()
+    file = tmp_path / "my.cnf"
+    file.write_text(f"[client]\npassword = {CANARY}\n")
+    async with maria.manager() as manager:
+        engine = sqlalchemy_asyncio.create_async_engine(url)
+        async with use_credentials(engine, manager):
+            assert (await who(engine))[0] == "app"
+        assert await maria.all_closed()
+        engine = sqlalchemy_asyncio.create_async_engine(url, connect_args={"read_default_file": str(file)})
+        async with use_credentials(engine, manager):
+            with pytest.raises(ValueError, match="come from the secret"):
+                await who(engine)
 
 
 async def test_a_password_that_stays_wrong(maria: MariaPlace, url: str) -> None:
