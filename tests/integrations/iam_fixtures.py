@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from integrations.iam_fronts import BACKEND_PASSWORD, HOST, PostgresFront, ValkeyFront
-from integrations.iam_keys import RollingKeys
+from integrations.iam_keys import Clock, RollingKeys
 from integrations.iam_rule import Target
 from server.certificates import Authority, server_context
 
@@ -43,7 +43,7 @@ def iam_trust(tmp_path_factory: pytest.TempPathFactory) -> Trust:
 def iam_keys(aws_environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RollingKeys:
     """AWS credentials from a `credential_process`, and the rule that knows which are valid."""
     assert aws_environment is None  # first the clean environment, then these
-    keys = RollingKeys(tmp_path)
+    keys = RollingKeys(tmp_path, Clock(monkeypatch))
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(keys.config))

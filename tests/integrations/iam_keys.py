@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import time
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import TYPE_CHECKING
 
+from botocore import auth
+
+from aiocredentials._aws import keys as signing_keys
 from integrations.iam_rule import AccessKey, TokenRule
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 PROGRAM = """#!/bin/sh
 cd "$(dirname "$0")"
@@ -21,11 +27,35 @@ exec cat answer
 """
 
 
+class Clock:
+    """The time of this host, by which tokens are signed. AWS's may differ.
+
+    It moves by a second with each token, because a signature names the second: the two tokens of one second are equal.
+    """
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.now = time.time()
+        self.skew = 0.0
+        """By how many seconds AWS's clock is ahead."""
+        patch.setattr(auth, "get_current_datetime", self._tick)
+        patch.setattr(signing_keys, "now", lambda: self.now)
+
+    def aws(self) -> float:
+        """Return the time of AWS."""
+        return self.now + self.skew
+
+    def _tick(self, *_: object, **__: object) -> datetime:
+        self.now += 1
+        return datetime.fromtimestamp(self.now, UTC).replace(tzinfo=None)
+
+
 class RollingKeys:
     """The one access key that is valid; `config` is the file for `AWS_CONFIG_FILE`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, clock: Clock) -> None:
+        self.clock = clock
         self.rule = TokenRule()
+        self.rule.clock = clock.aws
         self.config = folder / "config"
         self._answer = folder / "answer"
         self._loads = folder / "loads"

@@ -37,7 +37,7 @@ def sign(key: AccessKey, target: Target, user: str = "app", *, life: int = 900) 
     """Make a token by botocore's signer, as AWS's SDKs do."""
     params = {"Action": "connect", target.user_parameter: user, **target.more}
     request = AWSRequest(method="GET", url=f"https://{target.host}/", params=params)
-    SigV4QueryAuth(Credentials(*key), target.service, target.region, expires=life).add_auth(request)
+    SigV4QueryAuth(Credentials(*key[:3]), target.service, target.region, expires=life).add_auth(request)
     url: str = request.prepare().url
     return url.removeprefix("https://")
 
