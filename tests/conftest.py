@@ -36,6 +36,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="URL",
         help="run tests/contract against this Secrets Manager too, with the AWS credentials of the environment",
     )
+    parser.addoption(
+        "--rotations",
+        metavar="FILE",
+        help="append what the load tests of rotations measure to this file: docs/reference/rotations.md is made of it",
+    )
 
 
 def pytest_configure() -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from aiobotocore.config import AioConfig
 
 from aiocredentials import CachePolicy, CredentialsPool, DatabaseCredentials
+from integrations.rotation_load import Login
 from server.stub import CREATED, Answer, StubSecretsManager
 
 sys.path.append(str(Path(__file__).parents[2] / "examples"))
@@ -107,6 +109,8 @@ class Place:
     secrets: RotatingSecrets
     url: str
     log_start: int
+    server_name: ClassVar = "PostgreSQL"
+    sleep: ClassVar = "SELECT pg_sleep(0.02)"
 
     async def role(self, name: str, password: str, options: str = "") -> None:
         """Create a role."""
@@ -173,6 +177,12 @@ class Place:
         await self.superuser.execute("SELECT pg_reload_conf()")
         while await self.superuser.fetchval("SELECT pg_conf_load_time()") == since:
             """The server hasn't read it."""
+
+    async def logins(self) -> list[Login]:
+        """Return the logins that the server has noted since the fixture was made."""
+        pattern = r"^([\d.]+) (\w+) \w+: +(connection authorized|password authentication failed)"
+        found = re.findall(pattern, self.log(), re.MULTILINE)
+        return [Login(float(at), role, is_accepted=what == "connection authorized") for at, role, what in found]
 
     def log(self) -> str:
         """Return what the server has written since the fixture was made."""

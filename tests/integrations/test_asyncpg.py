@@ -12,39 +12,39 @@ import pytest
 
 from aiocredentials import AsyncCredentialsManager, SecretNotFoundError
 from integrations.postgres import CANARY
-from integrations.rotation_load import SQL, check, measure
+from integrations.rotation_load import Adapter, check, measure
 
 asyncpg = pytest.importorskip("asyncpg")
 
 from aiocredentials.integrations.asyncpg import connect, create_pool  # noqa: E402 (after importorskip)
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
     from aiocredentials import DatabaseCredentials
     from integrations.postgres import Place
-    from integrations.rotation_load import Query
+    from integrations.rotation_load import Query, Record
 
 CHURN: dict[str, Any] = {"min_size": 2, "max_size": 5, "max_queries": 8}
 
 
 @pytest.mark.load
 @pytest.mark.timeout(90)
-async def test_rotations_under_load(place: Place, record_property: Callable[[str, object], None]) -> None:
+async def test_rotations_under_load(place: Place, record_rotation: Record) -> None:
     """Through five rotations with open windows no query fails or waits longer, where a password read once fails."""
 
     @asynccontextmanager
     async def bridged(manager: AsyncCredentialsManager[DatabaseCredentials]) -> AsyncIterator[Query]:
         async with create_pool(manager, **CHURN) as pool:
-            yield lambda: pool.execute(SQL)
+            yield lambda: pool.execute(place.sleep)
 
     @asynccontextmanager
     async def control(credentials: DatabaseCredentials) -> AsyncIterator[Query]:
         async with asyncpg.create_pool(credentials.as_dsn(), **CHURN) as pool:
-            yield lambda: pool.execute(SQL)
+            yield lambda: pool.execute(place.sleep)
 
-    runs = await measure(place, "asyncpg", bridged, control)
-    check(runs, record_property, place.log())
+    runs = await measure(place, {"asyncpg": Adapter(bridged, control)})
+    check(runs, await place.logins(), record_rotation)
 
 
 async def test_first_connection(place: Place) -> None:

@@ -13,7 +13,7 @@ import pytest
 from aiocredentials import AsyncCredentialsManager, PoolClosedError, SecretNotFoundError
 from aiocredentials.rotation import is_auth_error
 from integrations.postgres import CANARY
-from integrations.rotation_load import SQL, check, measure
+from integrations.rotation_load import Adapter, check, measure
 
 psycopg = pytest.importorskip("psycopg")
 psycopg_pool = pytest.importorskip("psycopg_pool")
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from aiocredentials import DatabaseCredentials
     from integrations.postgres import Place
-    from integrations.rotation_load import Query
+    from integrations.rotation_load import Query, Record
 
 CHURN: dict[str, Any] = {"min_size": 2, "max_size": 5, "max_lifetime": 1.0}
 
@@ -40,13 +40,13 @@ async def who(pool: psycopg_pool.AsyncConnectionPool[Any]) -> tuple[str, int]:
 
 @pytest.mark.load
 @pytest.mark.timeout(90)
-async def test_rotations_under_load(place: Place, record_property: Callable[[str, object], None]) -> None:
+async def test_rotations_under_load(place: Place, record_rotation: Record) -> None:
     """Through five rotations with open windows no query fails or waits longer, where a password read once fails."""
 
     def querying(pool: psycopg_pool.AsyncConnectionPool[Any]) -> Query:
         async def query() -> None:
             async with pool.connection() as connection:
-                await connection.execute(SQL)
+                await connection.execute(place.sleep)
 
         return query
 
@@ -61,8 +61,8 @@ async def test_rotations_under_load(place: Place, record_property: Callable[[str
         async with psycopg_pool.AsyncConnectionPool(credentials.as_dsn(), open=False, **options) as pool:
             yield querying(pool)
 
-    runs = await measure(place, "psycopg", bridged, control)
-    check(runs, record_property, place.log())
+    runs = await measure(place, {"psycopg": Adapter(bridged, control)})
+    check(runs, await place.logins(), record_rotation)
 
 
 async def test_first_connection(place: Place) -> None:

@@ -13,7 +13,7 @@ import pytest
 from aiocredentials import AsyncCredentialsManager, SecretNotFoundError
 from aiocredentials.rotation import is_auth_error
 from integrations.postgres import CANARY
-from integrations.rotation_load import SQL, check, measure
+from integrations.rotation_load import Adapter, check, measure
 
 sqlalchemy = pytest.importorskip("sqlalchemy")
 pytest.importorskip("greenlet")
@@ -25,11 +25,11 @@ from sqlalchemy.pool import NullPool  # noqa: E402
 from aiocredentials.integrations.sqlalchemy import create_async_engine  # noqa: E402
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
     from aiocredentials import DatabaseCredentials
     from integrations.postgres import Place
-    from integrations.rotation_load import Query
+    from integrations.rotation_load import Query, Record
 
 CHURN: dict[str, Any] = {"pool_size": 5, "max_overflow": 0, "pool_recycle": 1}
 
@@ -56,15 +56,13 @@ async def who(engine: sqlalchemy_asyncio.AsyncEngine) -> tuple[str, int]:
 
 @pytest.mark.load
 @pytest.mark.timeout(90)
-async def test_rotations_under_load(
-    place: Place, driver: str, url: str, record_property: Callable[[str, object], None]
-) -> None:
+async def test_rotations_under_load(place: Place, driver: str, url: str, record_rotation: Record) -> None:
     """Through five rotations with open windows no query fails or waits longer, where a password read once fails."""
 
     def querying(engine: sqlalchemy_asyncio.AsyncEngine) -> Query:
         async def query() -> None:
             async with engine.connect() as connection:
-                await connection.execute(text(SQL))
+                await connection.execute(text(place.sleep))
 
         return query
 
@@ -81,8 +79,8 @@ async def test_rotations_under_load(
         finally:
             await engine.dispose()
 
-    runs = await measure(place, f"sqlalchemy+{driver}", bridged, control)
-    check(runs, record_property, place.log())
+    runs = await measure(place, {f"sqlalchemy+{driver}": Adapter(bridged, control)})
+    check(runs, await place.logins(), record_rotation)
 
 
 async def test_first_connection(place: Place, url: str) -> None:
@@ -191,7 +189,7 @@ async def test_another_driver_is_refused() -> None:
     """A driver that this isn't made for is refused with those that it is made for."""
     manager: Any = object()
     module = SimpleNamespace(sqlite_version_info=(3, 45, 0), paramstyle="qmark", has_stop=True)  # in place of aiosqlite
-    with pytest.raises(ValueError, match="asyncpg or psycopg"):
+    with pytest.raises(ValueError, match="asyncpg, psycopg, aiomysql or asyncmy"):
         async with create_async_engine(manager, "sqlite+aiosqlite://", module=module):
             """Isn't reached."""
 

@@ -345,8 +345,8 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "a database is a matter of passwords",
         "_rotation/refusals.py",
-        "_MYSQL_CODES = {1045, 1698}",
-        "_MYSQL_CODES = {1044, 1045, 1698}",
+        "_MYSQL_DENIED = {1045, 1698}",
+        "_MYSQL_DENIED = {1044, 1045, 1698}",
     ),
     (
         "only English is understood",

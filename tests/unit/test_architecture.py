@@ -95,16 +95,18 @@ INSIDE: dict[str, list[set[str]]] = {
     "_rotation": [
         {"__init__", "budget", "encryption", "news", "refusals"},
         {"adapters", "labels", "verdicts", "words"},
-        {"waits"},
+        {"mysql", "waits"},
     ],
     "_iam": [{"__init__", "arguments", "generations"}],
     "_eventbridge": [{"__init__", "events", "queue_url"}, {"renewals", "sqs"}, {"watcher"}],
     # An adapter imports no other adapter. Two are several files.
     "integrations": [
-        {"_fastapi_secret", "_psycopg_login", "_redis_versions", "_settings_fields", "_sqlalchemy_pool"},
+        {"_fastapi_secret", "_mysql", "_psycopg_login", "_redis_versions", "_settings_fields", "_sqlalchemy_pool"},
         {"_psycopg_pool", "_redis_connections", "_settings_build"},
         {
             "__init__",
+            "aiomysql",
+            "asyncmy",
             "asyncpg",
             "fastapi",
             "opentelemetry",
@@ -144,6 +146,9 @@ ALSO = {
     "doctor.route": {"_aws"},
     "doctor.search": {"_aws"},
     "__main__": {"doctor"},
+    "integrations._mysql": {"_rotation", "_loops"},
+    "integrations.aiomysql": {"_rotation"},
+    "integrations.asyncmy": {"_rotation"},
     "integrations.asyncpg": {"_rotation"},
     "integrations._psycopg_login": {"_rotation"},
     "integrations._psycopg_pool": {"_rotation"},
@@ -207,6 +212,8 @@ OWNERS = {
     "werkzeug": {"testing._moto"},
     # aiohttp's own URL class.
     "yarl": {"_agent.http"},
+    "aiomysql": {"integrations.aiomysql"},
+    "asyncmy": {"integrations.asyncmy"},
     "asyncpg": {"integrations.asyncpg"},
     "psycopg": {"integrations._psycopg_login", "integrations._psycopg_pool", "integrations.psycopg"},
     "psycopg_pool": {"integrations._psycopg_pool", "integrations.psycopg"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import ssl
 from typing import Any
@@ -13,6 +14,12 @@ from aiocredentials._rotation.encryption import check_encryption
 from aiocredentials.iam import IamCacheCredentials, IamDatabaseCredentials
 
 CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+# A server's first packet: MySQL 8, whose capabilities have no TLS, and which wants the password in clear.
+_GREETING = (
+    b"\x0a8.0.0\0" + bytes(4) + b"saltsalt\0" + b"\x01\xa2" + bytes(3) + b"\x0f\0\x15" + bytes(10) + b"saltsaltsalt\0"
+)
+_GREETING += b"mysql_clear_password\0"
+HANDSHAKE = len(_GREETING).to_bytes(3, "little") + b"\0" + _GREETING
 NO_ENCRYPTION = "An IAM token is a password in clear, so the connection must be encrypted: "
 
 
@@ -133,7 +140,13 @@ def test_environment(driver: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_mysql(driver: str) -> None:
     """Drivers for MySQL need a context, because they have no other option that encrypts for sure."""
     assert not refusal_of(driver, {"ssl": CONTEXT})
-    for options in ({}, {"ssl": None}, {"ssl": True}, {"ssl": {"ca": "x"}}):
+    for options in (
+        {},
+        {"ssl": None},
+        {"ssl": True},
+        {"ssl": {"ca": "x"}},
+        {"ssl": CONTEXT, "read_default_file": "~/.my.cnf"},
+    ):
         assert refusal_of(driver, options).startswith("give ssl=ssl.create_default_context(")
 
 
@@ -199,6 +212,48 @@ class TestAdapters:
         connect_args = {option: "require"}
         async with adapter.create_async_engine(database, f"postgresql+{driver}://", connect_args=connect_args):
             pass
+
+    @pytest.mark.parametrize("driver", ["aiomysql", "asyncmy"])
+    async def test_mysql(self, database: IamDatabaseCredentials, driver: str) -> None:
+        """Drivers for MySQL: by `connect`, by `create_pool`, and by SQLAlchemy."""
+        adapter = pytest.importorskip(f"aiocredentials.integrations.{driver}")
+        with pytest.raises(ValueError, match=NO_ENCRYPTION):
+            await adapter.connect(database)
+        with pytest.raises(ValueError, match=NO_ENCRYPTION):
+            async with adapter.create_pool(database, minsize=0):
+                pass
+        sqlalchemy = pytest.importorskip("aiocredentials.integrations.sqlalchemy")
+        with pytest.raises(ValueError, match=NO_ENCRYPTION):
+            async with sqlalchemy.create_async_engine(database, f"mysql+{driver}://"):
+                pass
+
+    @pytest.mark.parametrize("by", ["connect", "sqlalchemy"])
+    async def test_server_without_tls(self, by: str) -> None:
+        """A server that says it has no TLS gets no byte from aiomysql, which by itself goes on in clear."""
+        adapter = pytest.importorskip("aiocredentials.integrations.aiomysql")
+        engines = pytest.importorskip("aiocredentials.integrations.sqlalchemy")
+        got: list[bytes] = []
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(HANDSHAKE)
+            got.append(await reader.read())
+            writer.close()
+
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server, CredentialsPool() as pool:
+            port = server.sockets[0].getsockname()[1]
+            database = IamDatabaseCredentials(
+                pool, host="127.0.0.1", port=port, username="app", region_name="eu-west-1"
+            )
+            with pytest.raises(Exception, match="The server has no TLS, but ssl= is given"):  # noqa: PT012
+                if by == "connect":
+                    await adapter.connect(database, ssl=CONTEXT)
+                connect_args = {"ssl": CONTEXT}
+                async with (
+                    engines.create_async_engine(database, "mysql+aiomysql://", connect_args=connect_args) as engine,
+                    engine.connect(),
+                ):
+                    pass
+        assert got == [b""]
 
     def test_redis(self) -> None:
         """redis-py: a client with `ssl=True` is accepted, of any kind; a provider needs a statement."""

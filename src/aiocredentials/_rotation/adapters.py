@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from ipaddress import IPv6Address
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from aiocredentials._loops import finish
 from aiocredentials.credentials import DatabaseCredentials
@@ -22,34 +22,39 @@ if TYPE_CHECKING:
 
 _UNDECODED = "This adapter needs a manager with decode=DatabaseCredentials.from_json."
 _WITH_PORT = "host has a colon and isn't an IPv6 address: give it without its port, which is port=."
-_LOGIN = {"user", "password"}
-_SERVER = {"host", "hostaddr", "port", "dbname", "database"}
+_LOGIN = {"user", "password", "password_creator"}
+_SERVER = {"host", "hostaddr", "port", "dbname", "database", "db"}
 # Each of these options names a host, or may do so.
-_NAME_A_HOST = ("host", "hostaddr", "service", "dsn")
+_NAME_A_HOST = ("host", "hostaddr", "service", "dsn", "unix_socket", "read_default_file")
+
+ConnectionT = TypeVar("ConnectionT")
+
+
+async def _close(connection: Any) -> None:  # noqa: ANN401 (any driver's)
+    await connection.close()
+
+
+def _accept(_: Options) -> None:
+    """Accept a driver's options."""
 
 
 class Driver(NamedTuple):
-    """How a driver names the server."""
+    """How a driver names the server, and what is special about its connections."""
 
     database: str
     """The option for the name of the database."""
     variables: tuple[str, ...]
     """The environment variables by which the driver finds a host."""
+    spell: Callable[[str], str] = str
+    """Returns a password as the driver must get it."""
+    check: Callable[[Options], None] = _accept
+    """Rejects a login to which the driver's options refer."""
+    close: Callable[[Any], Awaitable[None]] = _close
+    """Closes a connection."""
 
 
 ASYNCPG = Driver("database", ("PGHOST",))
 PSYCOPG = Driver("dbname", ("PGHOST", "PGHOSTADDR", "PGSERVICE"))
-
-
-class Closable(Protocol):
-    """A driver's connection."""
-
-    async def close(self) -> None:
-        """Close it."""
-        ...
-
-
-ConnectionT = TypeVar("ConnectionT", bound=Closable)
 
 
 def checked_credentials(credentials: object) -> DatabaseCredentials:
@@ -160,7 +165,11 @@ class Renewals:
     def __init__(self) -> None:
         self.count = 0
 
-    async def connect(self, connect: Callable[[], Awaitable[ConnectionT]]) -> ConnectionT:
+    async def connect(
+        self,
+        connect: Callable[[], Awaitable[ConnectionT]],
+        close: Callable[[ConnectionT], Awaitable[None]] = _close,
+    ) -> ConnectionT:
         """Return a connection that isn't older than the last renewal.
 
         A renewal can't replace a connection that is being made, because the pool doesn't have it
@@ -171,7 +180,7 @@ class Renewals:
             connection = await connect()
             if count == self.count:
                 return connection
-            await connection.close()
+            await close(connection)
 
 
 async def close_completely(closing: Coroutine[Any, Any, None]) -> None:

@@ -58,8 +58,8 @@ def check_encryption(manager: object, driver: str, options: Options) -> None:
         is_encrypted = _libpq_encrypts(options)
         advice = f"{_BY_MODE}. {_ON_PREFER}"
     else:
-        is_encrypted = isinstance(options.get("ssl"), ssl.SSLContext)
-        advice = f"{_BY_CONTEXT}."
+        is_encrypted = _mysql_encrypts(options)
+        advice = f"{_BY_CONTEXT}, and leave out read_default_file, which may name a socket."
     if not is_encrypted:
         raise ValueError(_WHY + advice)
 
@@ -84,6 +84,12 @@ def _libpq_encrypts(options: Options) -> bool:
         has_service = options.get("service") or os.environ.get("PGSERVICE")
         mode = _mode_of_the_environment(has_service=bool(has_service))
     return mode in _ENCRYPTED_MODES
+
+
+def _mysql_encrypts(options: Options) -> bool:
+    if options.get("read_default_file"):
+        return False
+    return isinstance(options.get("ssl"), ssl.SSLContext)
 
 
 def _mode_of_the_environment(*, has_service: bool) -> str | None:

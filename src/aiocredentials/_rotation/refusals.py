@@ -67,7 +67,11 @@ _REFUSAL_CLASS = "28"
 
 # Access denied: with this password; without a password (MySQL's error reference). 1044, access
 # denied to a database, isn't here, because no other password helps.
-_MYSQL_CODES = {1045, 1698}
+_MYSQL_DENIED = {1045, 1698}
+# The password has expired: as a login is refused, and as the first statement after it is. Then the
+# account is locked: in MySQL, in MariaDB; and blocked after too many wrong passwords: in MySQL, in
+# MariaDB (their error references). Another version of the secret may name another password or user.
+_MYSQL_CODES = _MYSQL_DENIED | {1862, 1820, 3118, 4151, 3955, 4150}
 _REDIS_REFUSALS = ("WRONGPASS", "NOAUTH")
 _REDIS_CLIENTS = {"redis", "valkey", "coredis"}
 
@@ -85,7 +89,9 @@ def is_auth_error(exception: BaseException) -> bool:
       an error after the login, such as a database that doesn't exist.
     * RDS Proxy's messages about a password, a role or an IAM token are refusals; those about
       encryption, limits and options aren't.
-    * MySQL's codes 1045 and 1698 are refusals; 1044 isn't, because it is about a database.
+    * MySQL's codes 1045 and 1698 are refusals, and those for a password that has expired (1862,
+      1820) and an account that is locked (3118, 3955; in MariaDB 4151, 4150). 1044 isn't, because
+      it is about a database.
     * Redis's WRONGPASS and NOAUTH are refusals; redis-py raises them as `AuthenticationError`.
 
     A `CredentialsError` is never a refusal, because it is about AWS.

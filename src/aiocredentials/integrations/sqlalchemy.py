@@ -7,6 +7,7 @@ for an engine that other code makes, for example when a module is imported.
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -25,6 +26,7 @@ from aiocredentials._rotation.adapters import (
     server_options,
 )
 from aiocredentials._rotation.encryption import check_encryption
+from aiocredentials._rotation.mysql import MYSQL, connect_aiomysql
 from aiocredentials._rotation.waits import Waits
 from aiocredentials.integrations._sqlalchemy_pool import waits_limited
 from aiocredentials.rotation import OTHER_STAGES, connect_through_rotation, rotations_watched
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
 
 __all__ = ["create_async_engine", "use_credentials"]
 
-_DRIVERS = {"asyncpg": ASYNCPG, "psycopg": PSYCOPG}
+_DRIVERS = {"asyncpg": ASYNCPG, "psycopg": PSYCOPG, "aiomysql": MYSQL, "asyncmy": MYSQL}
 _WHERE = "the URL and of connect_args"
 
 # The dialects of the engines that are in a block of `use_credentials`. An engine and those that its
@@ -94,8 +96,9 @@ async def create_async_engine(
 
     Args:
         manager: A manager with `decode=DatabaseCredentials.from_json`.
-        url: `postgresql+asyncpg://` or `postgresql+psycopg://`. If it doesn't name the host, port
-            or database, the secret does.
+        url: `postgresql+asyncpg://`, `postgresql+psycopg://`, `mysql+aiomysql://` or
+            `mysql+asyncmy://`; for MariaDB also `mariadb+aiomysql://` or `mariadb+asyncmy://`. If
+            it doesn't name the host, port or database, the secret does.
         budget: As for `connect_through_rotation`, in seconds or as a `timedelta`.
         max_wait: The longest time that a caller waits for a connection, in seconds or as a
             `timedelta`: for a free connection of the pool, for the secret, for the server, for the
@@ -110,7 +113,7 @@ async def create_async_engine(
         ValueError: There are a user or a password in the URL or in `connect_args`, another driver,
             or `creator` or `async_creator`. Connecting raises it if no host is named by the secret,
             by the URL, or by the environment as `PGHOST` (for psycopg also `PGHOSTADDR` and
-            `PGSERVICE`). Otherwise the driver would connect to this machine.
+            `PGSERVICE`; for MySQL no variable). Otherwise the driver would connect to this machine.
         sqlalchemy.exc.TimeoutError: The engine's methods raise it when `max_wait` is over. Its
             message names what the caller waited for, and a note has the last error of an attempt to
             connect.
@@ -286,7 +289,8 @@ class _Login:
         """
         driver = engine.dialect.driver
         if driver not in _DRIVERS:
-            drivers = " or ".join(_DRIVERS)
+            *others, last = _DRIVERS
+            drivers = f"{', '.join(others)} or {last}"
             raise ValueError(f"The driver is {driver}: give a URL with {drivers}.")
 
         arguments, in_url = engine.dialect.create_connect_args(engine.url)
@@ -295,6 +299,7 @@ class _Login:
             **options_without_login(in_url, _WHERE),
             **options_without_login(connect_args, _WHERE),
         }
+        _DRIVERS[driver].check(self._options)
         check_encryption(self._manager, driver, self._options)
 
     def connect(self, dialect: Dialect) -> Any:  # noqa: ANN401 (a DBAPI's connection)
@@ -355,7 +360,7 @@ class _Login:
                 **server,
                 **options,
                 user=credentials.username,
-                password=credentials.password,
+                password=driver.spell(credentials.password),
             )
 
         async def connect_once() -> Any:  # noqa: ANN401
@@ -366,7 +371,7 @@ class _Login:
                 stages=self._stages,
             )
 
-        return await self.renewals.connect(connect_once)
+        return await self.renewals.connect(connect_once, driver.close)
 
 
 def _connect_of(dialect: Dialect) -> Connect:
@@ -375,6 +380,8 @@ def _connect_of(dialect: Dialect) -> Connect:
     SQLAlchemy keeps the driver's module as an attribute that has its name.
     """
     module: Any = getattr(dialect.dbapi, dialect.driver)
+    if dialect.driver == "aiomysql":
+        return partial(connect_aiomysql, module)
     owner: Any = module
     if dialect.driver == "psycopg":
         owner = module.AsyncConnection

@@ -1,0 +1,151 @@
+"""aiomysql: connections that have the current user and password, also while these change."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import aiomysql  # pyright: ignore[reportMissingTypeStubs]
+
+from aiocredentials._rotation.mysql import connect_aiomysql
+from aiocredentials._rotation.waits import Waits
+from aiocredentials.integrations._mysql import Connector, RotatingPool, opened
+from aiocredentials.rotation import OTHER_STAGES
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+    from datetime import timedelta
+
+    from aiocredentials import DatabaseCredentials
+    from aiocredentials.rotation import RotatingSecret
+
+__all__ = ["connect", "create_pool"]
+
+# The types of its functions aren't complete.
+_driver: Any = aiomysql
+_connect = partial(connect_aiomysql, _driver)
+
+
+async def connect(
+    manager: RotatingSecret[DatabaseCredentials],
+    *,
+    budget: float | timedelta = 60.0,
+    max_wait: float | timedelta | None = None,
+    stages: Sequence[str] = OTHER_STAGES,
+    **options: Any,  # noqa: ANN401 (aiomysql's)
+) -> aiomysql.Connection:
+    """Return a connection with the secret's user and password, as `aiomysql.connect` does.
+
+    The caller closes it. Host, port and database are those of `options`. If these don't name one of
+    the three, it is the secret's. An option that is None counts as left out.
+
+    Args:
+        manager: A manager with `decode=DatabaseCredentials.from_json`.
+        budget: As for `connect_through_rotation`, in seconds or as a `timedelta`.
+        max_wait: The longest time until the connection is made, in seconds or as a `timedelta`:
+            fetches, attempts to connect and the search in all. None for no limit of this kind.
+        stages: As for `connect_through_rotation`.
+        options: Those of `aiomysql.connect`, without user and password.
+
+    Raises:
+        TimeoutError: `max_wait` is over. A note has the last error of an attempt to connect.
+        ValueError: There are a user or a password in `options`, or in the file that
+            `read_default_file` names; or no host is named by the secret, nor by the caller as
+            `host`, `unix_socket` or `read_default_file`. Otherwise aiomysql would connect to this
+            machine.
+        Exception: The errors of `connect_through_rotation`. Needs secretsmanager:GetSecretValue.
+    """
+    connector = Connector(manager, _connect, options, budget=budget, stages=stages)
+    return await connector.connect(max_wait)
+
+
+@asynccontextmanager
+async def create_pool(
+    manager: RotatingSecret[DatabaseCredentials],
+    *,
+    minsize: int = 1,
+    maxsize: int = 10,
+    pool_recycle: float = -1,
+    budget: float | timedelta = 60.0,
+    max_wait: float | timedelta | None = None,
+    stages: Sequence[str] = OTHER_STAGES,
+    **options: Any,  # noqa: ANN401 (aiomysql's)
+) -> AsyncGenerator[aiomysql.Pool]:
+    """Open an `aiomysql.Pool` while a block lasts; it connects as `connect` does.
+
+    When a new version of the secret is fetched, older connections are replaced: idle ones at once,
+    others when they are released. A query that runs isn't interrupted. No version is missed that is
+    fetched between the first connection and the end of the block. Leaving the block waits until all
+    connections are released; if it is cancelled meanwhile, it closes them.
+
+    Unlike in aiomysql's own pool, no caller waits for another one's login, and a caller that is
+    cancelled, a connection that is released closed or in a transaction, and a login that fails each
+    let the next caller in. `minsize` connections are made at the beginning, and later ones when a
+    caller needs them.
+
+    Behind a full pool, the waits of callers add up, so `budget` doesn't limit what one of them
+    waits; `max_wait` does. It is for callers of an open pool, such as requests: opening the pool
+    isn't cut by it.
+
+    Example:
+        ```python
+        from aiocredentials import CredentialsPool, DatabaseCredentials
+        from aiocredentials.integrations.aiomysql import create_pool
+
+
+        async def main() -> None:
+            async with CredentialsPool("eu-west-1") as secrets:
+                manager = secrets.manager("prod/database", decode=DatabaseCredentials.from_json)
+                async with create_pool(manager, maxsize=10, max_wait=5) as pool:
+                    async with pool.acquire() as connection, connection.cursor() as cursor:
+                        await cursor.execute("SELECT CURRENT_USER()")
+                        print(await cursor.fetchone())
+        ```
+
+    Args:
+        manager: A manager with `decode=DatabaseCredentials.from_json`.
+        minsize: How many connections are made at the beginning.
+        maxsize: How many connections there are at most; 0 for any number.
+        pool_recycle: How long a connection may be idle, in seconds; a negative number for no limit.
+        budget: As for `connect_through_rotation`, in seconds or as a `timedelta`.
+        max_wait: The longest time that a caller waits for a connection, in seconds or as a
+            `timedelta`: for a free connection of the pool, for the secret, for the server and for
+            the search in all. None for no limit of this kind.
+        stages: As for `connect_through_rotation`.
+        options: Those of `aiomysql.connect`, without user and password.
+
+    Raises:
+        TimeoutError: `acquire()` raises it when `max_wait` is over. Its message names what the
+            caller waited for, and a note has the last error of an attempt to connect.
+        RuntimeError: `acquire()` raises it after the end of the block.
+        ValueError: The errors of `connect`; or `minsize` is negative or more than `maxsize`.
+        Exception: The errors of `connect`, if the first connections can't be made. Then no
+            connection is left open.
+    """
+    connector = Connector(manager, _connect, options, budget=budget, stages=stages)
+    waits = Waits(max_wait, TimeoutError)
+    pool = _Pool(
+        connector,
+        waits,
+        minsize=minsize,
+        maxsize=maxsize,
+        pool_recycle=pool_recycle,
+        echo=bool(options.get("echo")),
+        loop=asyncio.get_running_loop(),
+    )
+    async with opened(pool, waits, connector):
+        yield pool
+
+
+class _Pool(RotatingPool, aiomysql.Pool):
+    """aiomysql's pool, with connections that are renewed."""
+
+    @staticmethod
+    def _is_usable(connection: aiomysql.Connection) -> bool:
+        reader = connection._reader  # noqa: SLF001 (as aiomysql's own pool does)
+        if reader is None or reader.exception():
+            return False
+        # A server sends an error before it closes an idle connection, so there may be more to read.
+        return not reader.eof_received
