@@ -102,22 +102,61 @@ def _engine(driver: str, options_for: Callable[[Trust | None], dict[str, Any]]) 
     return open_engine
 
 
+def _mysql(name: str) -> OpenPool:
+    @asynccontextmanager
+    async def open_pool(
+        database: IamDatabaseCredentials,
+        trust: Trust | None,
+        **options: Any,  # noqa: ANN401
+    ) -> AsyncIterator[Lend]:
+        pytest.importorskip(name)
+        module = pytest.importorskip(f"aiocredentials.integrations.{name}")
+        async with module.create_pool(database, maxsize=MOST, **_context(trust), **options) as pool:
+
+            @asynccontextmanager
+            async def lend() -> AsyncIterator[Query]:
+                async with pool.acquire() as connection, connection.cursor() as cursor:
+
+                    async def query(sql: str) -> Any:  # noqa: ANN401
+                        await cursor.execute(sql)
+                        return (await cursor.fetchone())[0]
+
+                    yield query
+
+            yield lend
+
+    return open_pool
+
+
 POSTGRES: dict[str, OpenPool] = {
     "asyncpg": asyncpg,
     "psycopg": psycopg,
     "SQLAlchemy with asyncpg": _engine("postgresql+asyncpg", _context),
     "SQLAlchemy with psycopg": _engine("postgresql+psycopg", _mode),
 }
+MYSQL: dict[str, OpenPool] = {
+    "aiomysql": _mysql("aiomysql"),
+    "asyncmy": _mysql("asyncmy"),
+    "SQLAlchemy with aiomysql": _engine("mysql+aiomysql", _context),
+    "SQLAlchemy with asyncmy": _engine("mysql+asyncmy", _context),
+}
 
 
-async def use_together(lend: Lend, count: int, sql: str = "SELECT current_user") -> list[Any]:
-    """Use so many connections, which are all lent at the same time, and return each query's result."""
+async def who(query: Query) -> str:
+    """Return as whom a connection is signed in."""
+    # MariaDB's answer has the host, too.
+    user: str = await query("SELECT current_user")
+    return user.partition("@")[0]
+
+
+async def use_together(lend: Lend, count: int) -> list[Any]:
+    """Use so many connections, which are all lent at the same time, and return as whom each is signed in."""
     all_lent = asyncio.Barrier(count)
 
     async def use() -> Any:  # noqa: ANN401
         async with lend() as query:
             await all_lent.wait()
-            return await query(sql)
+            return await who(query)
 
     tasks = [asyncio.create_task(use()) for _ in range(count)]
     try:

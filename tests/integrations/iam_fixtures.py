@@ -8,6 +8,7 @@ import pytest
 
 from integrations.iam_fronts import BACKEND_PASSWORD, HOST, PostgresFront, ValkeyFront
 from integrations.iam_keys import Clock, RollingKeys
+from integrations.iam_mysql_front import MySQLFront
 from integrations.iam_rule import Target
 from server.certificates import Authority, server_context
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
+    from integrations.mariadb import MariaPlace
     from integrations.postgres import Place
     from integrations.redis_server import RedisServer
 
@@ -55,6 +57,14 @@ async def iam_postgres(place: Place, iam_keys: RollingKeys, iam_trust: Trust) ->
     """A front before a real PostgreSQL, whose role `app` signs in by tokens."""
     await place.role("app", BACKEND_PASSWORD)
     async with PostgresFront(iam_keys.rule, place.server.port, iam_trust.context) as front:
+        yield front
+
+
+@pytest.fixture
+async def iam_mysql(maria: MariaPlace, iam_keys: RollingKeys, iam_trust: Trust) -> AsyncIterator[MySQLFront]:
+    """A front before a real MariaDB, whose user `app` signs in by tokens."""
+    await maria.role("app", BACKEND_PASSWORD)
+    async with MySQLFront(iam_keys.rule, maria.server.port, iam_trust.context) as front:
         yield front
 
 

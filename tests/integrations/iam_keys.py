@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import time
 from datetime import UTC, datetime, timedelta
@@ -28,25 +27,29 @@ exec cat answer
 
 
 class Clock:
-    """The time of this host, by which tokens are signed. AWS's may differ.
-
-    It moves by a second with each token, because a signature names the second: the two tokens of one second are equal.
-    """
+    """The time of this host, by which tokens are signed. AWS's may differ."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        self.now = time.time()
+        self.ahead = 0.0
+        """By how many seconds it is ahead of the real time."""
+        self.step = 0.0
+        """By how many seconds it goes on with each token. The tokens of one second are equal."""
         self.skew = 0.0
-        """By how many seconds AWS's clock is ahead."""
-        patch.setattr(auth, "get_current_datetime", self._tick)
-        patch.setattr(signing_keys, "now", lambda: self.now)
+        """By how many seconds AWS's clock is ahead of it."""
+        patch.setattr(auth, "get_current_datetime", self._sign)
+        patch.setattr(signing_keys, "now", self.now)
+
+    def now(self) -> float:
+        """Return the time of this host."""
+        return time.time() + self.ahead
 
     def aws(self) -> float:
         """Return the time of AWS."""
-        return self.now + self.skew
+        return self.now() + self.skew
 
-    def _tick(self, *_: object, **__: object) -> datetime:
-        self.now += 1
-        return datetime.fromtimestamp(self.now, UTC).replace(tzinfo=None)
+    def _sign(self, *_: object, **__: object) -> datetime:
+        self.ahead += self.step
+        return datetime.fromtimestamp(self.now(), UTC).replace(tzinfo=None)
 
 
 class RollingKeys:
@@ -74,11 +77,11 @@ class RollingKeys:
 
     def roll(self, *, life: timedelta = timedelta(hours=1)) -> None:
         """Make a new access key, and the old one invalid at once."""
-        key = AccessKey(
-            f"ASIA{next(self._numbers):016d}", secrets.token_urlsafe(30), secrets.token_urlsafe(300) + "+/="
-        )
-        self.rule.keys = {key.access_key_id: key}
+        name = f"ASIA{next(self._numbers):016d}"
         expiration = datetime.now(UTC) + life
+        end = expiration.timestamp()
+        key = AccessKey(name, secrets.token_urlsafe(30), secrets.token_urlsafe(300) + "+/=", end)
+        self.rule.keys = {name: key}
         answer = {
             "Version": 1,
             "AccessKeyId": key.access_key_id,
@@ -93,8 +96,3 @@ class RollingKeys:
     def fail(self) -> None:
         """Let the source of the credentials fail until the next roll."""
         self._answer.unlink()
-
-    def hang(self) -> None:
-        """Let the source hang until the next roll."""
-        self._answer.unlink()
-        os.mkfifo(self._answer)
