@@ -27,6 +27,7 @@ from mutations import (
     aws,
     cache,
     doctor,
+    iam,
     push,
     replicas,
     roles,
@@ -68,6 +69,7 @@ CACHE_TESTS = [
     "test_cache_schedules.py",
 ]
 ROLE_TESTS = ["test_roles.py", "../server/test_roles.py"]
+IAM_TESTS = ["test_iam.py", "test_encryption.py", "../server/test_iam.py"]
 AGENT_TESTS = ["test_agent.py", "../server/test_agent.py"]
 ROTATION_QUEUE_TESTS = [
     "test_rotation_queue.py",
@@ -82,7 +84,11 @@ TESTS = {
     "_aws/assuming.py": ROLE_TESTS,
     "_aws/role_errors.py": ROLE_TESTS,
     "_aws/clients.py": [*ROLE_TESTS, *AGENT_TESTS, "../server/test_snapshots.py"],
-    "_aws/loop_clients.py": [*ROLE_TESTS, "../server/test_snapshots.py"],
+    "_aws/loop_clients.py": [*ROLE_TESTS, *IAM_TESTS, "../server/test_snapshots.py"],
+    "_aws/keys.py": IAM_TESTS,
+    "_iam/arguments.py": IAM_TESTS,
+    "_iam/generations.py": IAM_TESTS,
+    "_rotation/encryption.py": IAM_TESTS,
     "_aws/requests.py": [*ROLE_TESTS, "test_replicas.py"],
     "_aws/roles.py": ROLE_TESTS,
     "_aws/session.py": [*ROLE_TESTS, "../server/test_snapshots.py"],
@@ -102,7 +108,7 @@ TESTS = {
     ],
     "_aws/replicas.py": ["test_replicas.py", "test_replica_batches.py", "test_replicas_forgotten.py"],
     "_loops.py": [*CACHE_TESTS, "test_cancelled_inside.py", "../server/test_fork.py"],
-    "_aws/pooled.py": ["../server/test_healing.py"],
+    "_aws/pooled.py": [*IAM_TESTS, "../server/test_healing.py"],
     "_aws/chain.py": ["../server/test_credential_process.py"],
     "_aws/ambiguous_findings.py": ["../server/test_credential_process.py"],
     "_aws/mapping.py": ["test_connection_errors.py"],
@@ -124,7 +130,7 @@ TESTS = {
     "_rotation/news.py": ["test_news.py", "test_rotation.py", "test_forget.py"],
     "_rotation/refusals.py": ["test_refusals.py"],
     "_rotation/budget.py": ["test_rotation.py", "test_rotation_limits.py"],
-    "_rotation/words.py": ["test_refusals.py"],
+    "_rotation/words.py": ["test_refusals.py", "test_iam.py"],
     "_rotation/labels.py": ["test_rotation.py", "test_rotation_limits.py"],
     "_rotation/verdicts.py": ["test_rotation.py", "test_rotation_limits.py", "test_forget.py"],
     "_exception_chain.py": ["test_refusals.py"],
@@ -196,6 +202,7 @@ MUTATIONS = [
         rotation,
         doctor,
         snapshots,
+        iam,
     )
     for name, file, old, new in table.MUTATIONS
 ]

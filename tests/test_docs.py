@@ -18,6 +18,8 @@ from botocore.session import Session
 from aiocredentials import testing
 from aiocredentials._eventbridge import sqs
 from blocks import FENCED, blocks_of, is_as_promised, promised_by, runner
+from integrations.iam_fixtures import CACHE, iam_keys, iam_trust
+from integrations.iam_fronts import BACKEND_PASSWORD, HOST, PostgresFront, ValkeyFront
 from integrations.postgres import postgres_server
 from integrations.redis_fixtures import redis_program, redis_server
 from server.agent_stub import TOKEN, AgentStub
@@ -28,9 +30,11 @@ if TYPE_CHECKING:
     from local_postgres import LocalPostgres
 
     from aiocredentials.testing import MotoServer
+    from integrations.iam_fixtures import Trust
+    from integrations.iam_keys import RollingKeys
     from integrations.redis_server import RedisServer
 
-__all__ = ["postgres_server", "redis_program", "redis_server"]  # fixtures
+__all__ = ["iam_keys", "iam_trust", "postgres_server", "redis_program", "redis_server"]  # fixtures
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -51,6 +55,7 @@ ELSEWHERE = {
 FIXTURES = {
     "how-to/aurora-and-proxies.md": ["postgres_secret", "aurora"],
     "how-to/databases.md": ["postgres_secret"],
+    "how-to/iam.md": ["iam_servers"],
     "how-to/local-agent.md": ["local_agent"],
     "how-to/logging.md": ["loggers"],
     "how-to/redis.md": ["redis_secret"],
@@ -157,6 +162,46 @@ def aurora(postgres_server: LocalPostgres, create_secret: Callable[..., dict[str
     names = ("shop.cluster-ro-c7tj4example", "shop.proxy-c7tj4example", "shop.c7tj4example")
     replaced = {f"{name}{region}": postgres_server.host for name in names}
     return {**replaced, "ssl=tls": "ssl=False", '"port": 5432': f'"port": {postgres_server.port}'}
+
+
+@pytest.fixture
+def iam_servers(
+    postgres_server: LocalPostgres, redis_server: RedisServer, iam_keys: RollingKeys, iam_trust: Trust
+) -> Iterator[dict[str, str]]:
+    """Let a PostgreSQL and a Valkey accept IAM tokens, by fronts in a thread that stand for AWS's servers."""
+    asyncpg = pytest.importorskip("asyncpg")
+    redis = pytest.importorskip("redis")
+    where = {"host": postgres_server.host, "port": postgres_server.port}
+
+    async def create_role() -> None:
+        connection = await asyncpg.connect(**where, user="postgres", password=postgres_server.password)
+        await connection.execute("DROP ROLE IF EXISTS app")  # another test's, on the same server
+        await connection.execute(f"CREATE ROLE app LOGIN PASSWORD '{BACKEND_PASSWORD}'")
+        await connection.close()
+
+    asyncio.run(create_role())
+    with redis.Redis(port=redis_server.port, password=redis_server.admin_password) as admin:
+        admin.acl_setuser("app", enabled=True, passwords=[f"+{BACKEND_PASSWORD}"], keys="*", commands=["+@all"])
+    postgres = PostgresFront(iam_keys.rule, postgres_server.port, iam_trust.context)
+    valkey = ValkeyFront(iam_keys.rule, redis_server.port, iam_trust.context, CACHE)
+    with asyncio.Runner() as runner:
+        loop = runner.get_loop()
+        for front in (postgres, valkey):
+            loop.run_until_complete(front.__aenter__())
+        thread = threading.Thread(target=loop.run_forever)
+        thread.start()
+        yield {
+            "app.cluster-x.eu-west-1.rds.amazonaws.com": HOST,
+            "master.sessions.x.euw1.cache.amazonaws.com": HOST,
+            "5432": str(postgres.port),
+            "6379": str(valkey.port),
+            "global-bundle.pem": str(iam_trust.bundle),
+            "ssl=True)": f"ssl=True, ssl_ca_certs={str(iam_trust.bundle)!r})",
+        }
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        for front in (postgres, valkey):
+            loop.run_until_complete(front.__aexit__(None, None, None))
 
 
 @pytest.fixture

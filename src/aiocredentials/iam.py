@@ -45,9 +45,9 @@ class IamDatabaseCredentials(TokenManager[DatabaseCredentials]):
     it is attempted: a token is valid for 15 minutes, and never for longer than the AWS credentials
     that it was signed with. Open connections stay open when a token or AWS credentials end.
 
-    A token crosses the network in clear, so the adapters refuse connections without TLS. The server
-    allows fewer than 200 new connections per second (Amazon RDS user guide, "IAM database
-    authentication").
+    A token crosses the network in clear, so the adapters refuse connections without TLS. AWS
+    recommends IAM for fewer than 200 new connections per second (Amazon RDS user guide, "IAM
+    database authentication").
 
     If the server refuses a token, the AWS credentials are loaded again. The identity needs
     `rds-db:connect` for this user on the resource of the database, and in the database the user

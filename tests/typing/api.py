@@ -40,6 +40,7 @@ from aiocredentials.events import (
     SecretEvent,
     ServedStale,
 )
+from aiocredentials.iam import IamCacheCredentials, IamDatabaseCredentials
 from aiocredentials.rotation import connect_through_rotation, is_auth_error, rotations_watched
 from aiocredentials.testing import MotoServer
 
@@ -315,6 +316,22 @@ async def errors() -> None:
 async def print_all(event: SecretEvent) -> None:
     """Wait, as a listener must not."""
     assert_type(event, SecretEvent)
+
+
+async def tokens(pool: CredentialsPool) -> None:
+    """IAM tokens are what the adapters, and `connect_through_rotation`, take for managers."""
+
+    async def login(credentials: DatabaseCredentials) -> int:
+        return len(credentials.password)
+
+    database = IamDatabaseCredentials(pool, host="db.example", port=5432, username="app")
+    assert_type(await database.get(), DatabaseCredentials)
+    assert_type(await database.secret(version_stage="AWSPENDING"), Secret)
+    assert_type(await connect_through_rotation(database, login), int)
+    cache = IamCacheCredentials(pool, cache_name="sessions", username="app", service="memorydb")
+    assert_type(cache.decoded(await cache.secret()), RedisCredentials)
+    await connect_through_rotation(cache, login)  # type: ignore[arg-type]
+    IamCacheCredentials(pool, cache_name="sessions", username="app", service="rds-db")  # type: ignore[arg-type]
 
 
 def misuse(pool: CredentialsPool) -> None:

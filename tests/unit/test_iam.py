@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import botocore.session
 import pytest
+from aiobotocore.credentials import AioDeferredRefreshableCredentials, AioRefreshableCredentials
 from botocore import auth
 from botocore.credentials import Credentials
 from botocore.model import ServiceId
@@ -19,6 +20,8 @@ from botocore.signers import RequestSigner
 
 from aiocredentials import CredentialsPool, DatabaseCredentials, RedisCredentials
 from aiocredentials._aws import chain, keys, loop_clients
+from aiocredentials._aws.clients import Clients
+from aiocredentials._aws.key_gateway import keys_request
 from aiocredentials._aws.keys import AwsKeys
 from aiocredentials._aws.loop_clients import RoleClients
 from aiocredentials._aws.settings import ClientSettings
@@ -26,6 +29,7 @@ from aiocredentials._iam.generations import TokenManager
 from aiocredentials._rotation.words import words_of
 from aiocredentials.errors import (
     AuthenticationError,
+    CredentialsError,
     CredentialSourceError,
     PoolClosedError,
     SecretNotFoundError,
@@ -360,6 +364,43 @@ class TestVersions:
                 await database(pool).secret()
             monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA9")
             assert (await database(pool).secret()).version_id == "AKIA9"
+
+
+class TestSeams:
+    """What the tokens use of the AWS half."""
+
+    def test_end_of_credentials(self) -> None:
+        """AWS credentials end when they say so; those that weren't loaded yet, and permanent ones, say nothing."""
+
+        async def renew() -> None: ...
+
+        assert chain.end_of(AioDeferredRefreshableCredentials(renew, "test")) is None
+        assert chain.end_of(Credentials("AKIA", "secret")) is None
+        ending = AioRefreshableCredentials("ASIA", "secret", "token", FROZEN, renew, "test")
+        assert chain.end_of(ending) == FROZEN.timestamp()
+
+    async def test_default_region(self) -> None:
+        """Like each gateway, that of the AWS credentials finds the pool's region."""
+        async with CredentialsPool("ap-south-2") as pool:
+            request = keys_request(None, None)
+            assert (await database(pool)._gateway.region(request)).name == "ap-south-2"
+
+    async def test_other_failures(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A failure that the same clients may not repeat replaces none of them."""
+
+        async def fail(*_: object) -> None:
+            raise OSError
+
+        async with CredentialsPool() as pool:
+            await database(pool).secret()
+            clients = pool._session._loops.get().of(None)
+            before = clients.current
+            monkeypatch.setattr(Clients, "keys", fail)
+            for would_fail_again in (False, True):
+                monkeypatch.setattr(Clients, "would_fail_again", lambda *_, it=would_fail_again: it)
+                with pytest.raises(CredentialsError):
+                    await database(pool).secret()
+                assert (clients.current is not before) is would_fail_again
 
 
 class TestLife:

@@ -56,7 +56,7 @@ class Generation(Secret):
         object.__setattr__(self, "_keys", keys)
 
     @property
-    def keys(self) -> AwsKeys:
+    def aws_keys(self) -> AwsKeys:
         """The AWS credentials."""
         return self._keys
 
@@ -140,7 +140,7 @@ class TokenManager(Generic[C]):
         redact = self._store.session.settings.redact_wire_logs
         # botocore logs what it signs.
         with wire_logs_redacted(redact=redact), our_call(redact=redact):
-            url = secret.keys.signed_url(
+            url = secret.aws_keys.signed_url(
                 f"https://{host}/",
                 parameters,
                 service=self._service,

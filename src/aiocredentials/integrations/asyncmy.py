@@ -38,7 +38,7 @@ async def connect(
     the three, it is the secret's. An option that is None counts as left out.
 
     Args:
-        manager: A manager with `decode=DatabaseCredentials.from_json`.
+        manager: A manager with `decode=DatabaseCredentials.from_json`, or `IamDatabaseCredentials`.
         budget: As for `connect_through_rotation`, in seconds or as a `timedelta`.
         max_wait: The longest time until the connection is made, in seconds or as a `timedelta`:
             fetches, attempts to connect and the search in all. None for no limit of this kind.
@@ -102,7 +102,7 @@ async def create_pool(
         ```
 
     Args:
-        manager: A manager with `decode=DatabaseCredentials.from_json`.
+        manager: A manager with `decode=DatabaseCredentials.from_json`, or `IamDatabaseCredentials`.
         minsize: How many connections are made at the beginning.
         maxsize: How many connections there are at most.
         pool_recycle: How long a connection may be idle, in seconds; a negative number for no limit.

@@ -56,7 +56,7 @@ async def connect(
     name one of the three, it is the secret's. An option that is None counts as left out.
 
     Args:
-        manager: A manager with `decode=DatabaseCredentials.from_json`.
+        manager: A manager with `decode=DatabaseCredentials.from_json`, or `IamDatabaseCredentials`.
         dsn: A URL, as for `asyncpg.connect`, without user and password.
         budget: As for `connect_through_rotation`, in seconds or as a `timedelta`.
         max_wait: The longest time until the connection is made, in seconds or as a `timedelta`:
@@ -138,7 +138,7 @@ async def create_pool(
         ```
 
     Args:
-        manager: A manager with `decode=DatabaseCredentials.from_json`.
+        manager: A manager with `decode=DatabaseCredentials.from_json`, or `IamDatabaseCredentials`.
         dsn: A URL, as for `asyncpg.create_pool`, without user and password.
         budget: As for `connect_through_rotation`, in seconds or as a `timedelta`.
         max_wait: The longest time that a caller waits for a connection, in seconds or as a

@@ -51,7 +51,7 @@ async def connect(
     don't name one of the three, it is the secret's. An option that is None counts as left out.
 
     Args:
-        manager: A manager with `decode=DatabaseCredentials.from_json`.
+        manager: A manager with `decode=DatabaseCredentials.from_json`, or `IamDatabaseCredentials`.
         conninfo: As for `connection_class.connect`, without user and password.
         budget: As for `connect_through_rotation`, in seconds or as a `timedelta`.
         max_wait: The longest time until the connection is made, in seconds or as a `timedelta`:
@@ -129,7 +129,7 @@ async def create_pool(
         ```
 
     Args:
-        manager: A manager with `decode=DatabaseCredentials.from_json`.
+        manager: A manager with `decode=DatabaseCredentials.from_json`, or `IamDatabaseCredentials`.
         conninfo: As for `connect`; or a callable that returns it or an awaitable of it, and is
             called for each connection.
         budget: As for `connect_through_rotation`, in seconds or as a `timedelta`.

@@ -206,7 +206,8 @@ def use_credentials(
     Args:
         client: A `Redis`, `RedisCluster` or connection pool of `redis.asyncio` that has made no
             connection yet. A connection that it has made already stays as it is.
-        manager: A manager with a `decode` such as `RedisCredentials.from_text`.
+        manager: A manager with a `decode` such as `RedisCredentials.from_text`, or
+            `IamCacheCredentials`.
         budget: As for `connect_through_rotation`, in seconds or as a `timedelta`. It is for one
             command: a cluster's other nodes, and a master's replicas, are tried once afterwards.
         max_wait: The longest time that a command waits for its connection, in seconds or as a

@@ -95,7 +95,7 @@ async def create_async_engine(
         ```
 
     Args:
-        manager: A manager with `decode=DatabaseCredentials.from_json`.
+        manager: A manager with `decode=DatabaseCredentials.from_json`, or `IamDatabaseCredentials`.
         url: `postgresql+asyncpg://`, `postgresql+psycopg://`, `mysql+aiomysql://` or
             `mysql+asyncmy://`; for MariaDB also `mariadb+aiomysql://` or `mariadb+asyncmy://`. If
             it doesn't name the host, port or database, the secret does.

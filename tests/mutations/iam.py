@@ -1,0 +1,113 @@
+"""What `tests/mutants.py` takes out of IAM tokens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MUTATIONS: Sequence[tuple[str, str, str, str]] = [
+    (
+        "a token outlives its AWS credentials",
+        "_aws/keys.py",
+        "        return max(1, min(LONGEST_LIFE, left))",
+        "        return LONGEST_LIFE",
+    ),
+    (
+        "the error of a signature shows the secret key",
+        "_aws/keys.py",
+        "    except (TypeError, ValueError):",
+        "    except ZeroDivisionError:",
+    ),
+    (
+        "each refused connection loads AWS credentials",
+        "_aws/loop_clients.py",
+        "            if access_key_id != self.current.access_key_id:",
+        "            if False:",
+    ),
+    (
+        "refusals load AWS credentials without a limit",
+        "_aws/loop_clients.py",
+        "            if is_full and now - self._refused_at[0] < REFUSAL_SECONDS:",
+        "            if False:",
+    ),
+    (
+        "refused AWS credentials are kept",
+        "_iam/generations.py",
+        "        self._store.session.refuse_keys(self._request.role, if_version)",
+        "        pass",
+    ),
+    (
+        "the copy of a caller's session keeps refused AWS credentials",
+        "_aws/pooled.py",
+        "        refuse_credentials(self._settings)",
+        "        pass",
+    ),
+    (
+        "a custom session is asked for AWS credentials",
+        "_aws/loop_clients.py",
+        "            settings = replace(self._settings, session=None, endpoint_url=None)",
+        "            settings = self._settings",
+    ),
+    (
+        "the role doesn't sign",
+        "_iam/generations.py",
+        "        self._request = keys_request(region, role)",
+        "        self._request = keys_request(region, None)",
+    ),
+    (
+        "other staging labels are the current version",
+        "_iam/generations.py",
+        "        if version_stage not in {None, CURRENT}:",
+        "        if False:",
+    ),
+    (
+        "botocore logs what it signs",
+        "_iam/generations.py",
+        "        with wire_logs_redacted(redact=redact), our_call(redact=redact):",
+        "        if True:",
+    ),
+    (
+        "tokens don't notice the end of the pool",
+        "_iam/generations.py",
+        "        call_in(self._loop, self.ended.set)",
+        "        pass",
+    ),
+    (
+        "a URL is a host",
+        "_iam/arguments.py",
+        "    if re.fullmatch(_HOST, str(host)) is None:",
+        "    if False:",
+    ),
+    (
+        "the region in the host name isn't found",
+        "_iam/arguments.py",
+        "        if re.fullmatch(_REGION_IN_HOST, label):",
+        "        if False:",
+    ),
+    (
+        "any mode of encryption is accepted",
+        "_rotation/encryption.py",
+        '    return str(mode).replace("_", "-") in _ENCRYPTED_MODES',
+        "    return bool(mode)",
+    ),
+    (
+        "PGSSLMODE counts beside a service",
+        "_rotation/encryption.py",
+        "    if has_service:",
+        "    if False:",
+    ),
+    (
+        "sockets count as encrypted",
+        "_rotation/encryption.py",
+        '    return host.startswith(("/", "@"))',
+        "    return False",
+    ),
+    (
+        "the server's words show a token",
+        "_rotation/words.py",
+        '    text = re.sub(_SIGNED, "***", text)',
+        "    pass",
+    ),
+]
