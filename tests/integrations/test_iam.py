@@ -179,6 +179,18 @@ async def test_a_dead_source(iam_postgres: PostgresFront, iam_keys: RollingKeys,
         assert iam_postgres.logins == 2
 
 
+async def test_a_dead_source_after_a_roll(iam_postgres: PostgresFront, iam_keys: RollingKeys, iam_trust: Trust) -> None:
+    """If AWS credentials have rolled and can't be loaded, the server's refusal has a note with the source's error."""
+    async with iam_database(iam_postgres) as database, iam_adapters.asyncpg(database, iam_trust, budget=0.3) as lend:
+        iam_keys.roll()
+        iam_keys.fail()
+        async with lend() as query:
+            with pytest.raises(Exception, match="PAM authentication failed") as caught:
+                await use_together(lend, 1)
+            assert "the program in credential_process" in caught.value.__notes__[1]
+            assert await who(query) == "app"
+
+
 async def cancel(tasks: list[asyncio.Task[Any]]) -> None:
     """Cancel tasks, and forget them with their errors: psycopg's socket is open as long as an error has its frames."""
     while tasks:
