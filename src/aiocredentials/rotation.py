@@ -120,7 +120,8 @@ async def connect_through_rotation(
 
     Raises:
         Exception: The error of `connect`. If the budget is spent, it is the last refusal, with a
-            note that names the versions that were tried.
+            note that names the versions that were tried, and with another note if no newer version
+            could be fetched meanwhile.
         CredentialsError: The secret is unavailable. Needs secretsmanager:GetSecretValue; a staging
             label for which that isn't allowed is skipped.
         TypeError: `budget` isn't a duration, or `stages` is one string.
@@ -339,6 +340,10 @@ class _Connecting(Generic[C, R]):
         refusal = cast("Exception", self._refusal)
         self._refusal = None
         refusal.add_note(self._note())
+        failure = self._versions.failure
+        if failure:
+            # Then the advice in the first note may be beside the point.
+            refusal.add_note(f"The server may expect a newer version. None was fetched: {failure}")
         try:
             raise refusal
         finally:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from integrations.iam_fixtures import iam_keys, iam_postgres, iam_trust, iam_valkey
+from integrations.iam_fixtures import iam_keys, iam_mysql, iam_postgres, iam_trust, iam_valkey
 from integrations.mariadb import maria, mariadb_authority, mariadb_server
 from integrations.postgres import place, postgres_server
 from integrations.redis_fixtures import cluster_server, redis_admin, redis_program, redis_server, rotating_redis
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "cluster_server",
     "iam_keys",
+    "iam_mysql",
     "iam_postgres",
     "iam_trust",
     "iam_valkey",

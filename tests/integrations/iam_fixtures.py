@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from integrations.iam_fronts import BACKEND_PASSWORD, HOST, PostgresFront, ValkeyFront
-from integrations.iam_keys import RollingKeys
+from integrations.iam_keys import Clock, RollingKeys
+from integrations.iam_mysql_front import MySQLFront
 from integrations.iam_rule import Target
 from server.certificates import Authority, server_context
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
+    from integrations.mariadb import MariaPlace
     from integrations.postgres import Place
     from integrations.redis_server import RedisServer
 
@@ -43,7 +45,7 @@ def iam_trust(tmp_path_factory: pytest.TempPathFactory) -> Trust:
 def iam_keys(aws_environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RollingKeys:
     """AWS credentials from a `credential_process`, and the rule that knows which are valid."""
     assert aws_environment is None  # first the clean environment, then these
-    keys = RollingKeys(tmp_path)
+    keys = RollingKeys(tmp_path, Clock(monkeypatch))
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(keys.config))
@@ -55,6 +57,14 @@ async def iam_postgres(place: Place, iam_keys: RollingKeys, iam_trust: Trust) ->
     """A front before a real PostgreSQL, whose role `app` signs in by tokens."""
     await place.role("app", BACKEND_PASSWORD)
     async with PostgresFront(iam_keys.rule, place.server.port, iam_trust.context) as front:
+        yield front
+
+
+@pytest.fixture
+async def iam_mysql(maria: MariaPlace, iam_keys: RollingKeys, iam_trust: Trust) -> AsyncIterator[MySQLFront]:
+    """A front before a real MariaDB, whose user `app` signs in by tokens."""
+    await maria.role("app", BACKEND_PASSWORD)
+    async with MySQLFront(iam_keys.rule, maria.server.port, iam_trust.context) as front:
         yield front
 
 

@@ -86,9 +86,9 @@ class Front:
             self._gate.set()
 
     async def until_hanging(self, count: int) -> None:
-        """Wait until so many logins wait for their answer."""
+        """Wait until at least so many logins wait for their answer."""
         async with self._changed:
-            await self._changed.wait_for(lambda: self._waiting == count)
+            await self._changed.wait_for(lambda: self._waiting >= count)
 
     async def end_connections(self) -> None:
         """End each open connection, as a server does that restarts."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 import time
 from collections import Counter
 from datetime import UTC, datetime
@@ -32,6 +33,8 @@ class AccessKey(NamedTuple):
     access_key_id: str
     secret_key: str
     session_token: str | None = None
+    end: float = math.inf
+    """When they end, in seconds since 1970."""
 
 
 class Target(NamedTuple):
@@ -67,6 +70,8 @@ class TokenRule:
         """The clock of AWS, in seconds since 1970."""
         self.seen: Counter[str] = Counter()
         self.refusals: list[str] = []
+        self.outlived: list[str] = []
+        """The tokens that say of themselves that they live longer than their AWS credentials."""
         self.in_clear: list[str] = []
         """The passwords that came in clear, and could be read on the way."""
 
@@ -90,8 +95,11 @@ class TokenRule:
         parameters = _parameters(query)
         signature = parameters.pop("X-Amz-Signature", "")
         self._check_purpose(parameters, target, user)
-        date, scope = self._check_time(parameters)
+        date, scope, end = self._check_time(parameters)
         key = self._key(parameters, scope, target)
+        if end > key.end:
+            self.outlived.append(token)
+        _demand(self.clock() <= key.end, "the access key has ended")
         signed = _string_to_sign(host, parameters, date, scope)
         _demand(hmac.compare_digest(signature, _signature(key.secret_key, scope, signed)), "the signature is wrong")
 
@@ -103,8 +111,8 @@ class TokenRule:
         _demand(parameters.get("X-Amz-Algorithm") == _ALGORITHM, "the algorithm is unknown")
         _demand(parameters.get("X-Amz-SignedHeaders") == "host", "the signed headers aren't the host alone")
 
-    def _check_time(self, parameters: dict[str, str]) -> tuple[str, list[str]]:
-        """Return the date and the scope: day, region, service and what ends it."""
+    def _check_time(self, parameters: dict[str, str]) -> tuple[str, list[str], float]:
+        """Return the date, the scope (day, region, service and what ends it), and when the token ends."""
         date = parameters.get("X-Amz-Date", "")
         signed_at = datetime.strptime(date, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
         life = int(parameters.get("X-Amz-Expires", "0"))
@@ -115,7 +123,7 @@ class TokenRule:
         _, *scope = parameters.get("X-Amz-Credential", "").split("/")
         _demand(len(scope) == 4, "the credential has no scope")
         _demand(scope[0] == date[:8], "the day of the scope isn't that of the date")
-        return date, scope
+        return date, scope, signed_at + life
 
     def _key(self, parameters: dict[str, str], scope: list[str], target: Target) -> AccessKey:
         _demand(scope[1:] == [target.region, target.service, "aws4_request"], f"its scope is {scope[1:]}")

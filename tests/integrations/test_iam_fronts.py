@@ -1,6 +1,6 @@
 """The fronts themselves: what RDS, Aurora and ElastiCache refuse, they refuse, and drivers understand it.
 
-They also say which drivers send a token in clear if they are let: that is what the adapters have to prevent.
+One test says which drivers send a token in clear if they are let: that is what the adapters have to prevent.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from aiocredentials.rotation import is_auth_error
-from integrations.iam_fronts import HOST
+from integrations.iam_fronts import BACKEND_PASSWORD, HOST
+from integrations.iam_mysql_front import MySQLFront
 from integrations.iam_rule import AccessKey, RefusedTokenError, Target, TokenRule
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     from integrations.iam_fixtures import Trust
     from integrations.iam_fronts import Front, PostgresFront, ValkeyFront
+    from integrations.iam_keys import RollingKeys
+    from integrations.mariadb import MariaPlace
 
     Connect = Callable[..., Awaitable[Any]]
 
@@ -37,7 +40,7 @@ def sign(key: AccessKey, target: Target, user: str = "app", *, life: int = 900) 
     """Make a token by botocore's signer, as AWS's SDKs do."""
     params = {"Action": "connect", target.user_parameter: user, **target.more}
     request = AWSRequest(method="GET", url=f"https://{target.host}/", params=params)
-    SigV4QueryAuth(Credentials(*key), target.service, target.region, expires=life).add_auth(request)
+    SigV4QueryAuth(Credentials(*key[:3]), target.service, target.region, expires=life).add_auth(request)
     url: str = request.prepare().url
     return url.removeprefix("https://")
 
@@ -137,6 +140,61 @@ async def test_postgres(iam_postgres: PostgresFront, iam_trust: Trust, connect: 
     assert iam_postgres.logins == 1
     assert set(iam_postgres.rule.refusals) == {"the signature is wrong"}
     await iam_postgres.until_open(0)
+
+
+# MySQL
+
+
+async def _sign_in(name: str, front: Front, password: str, context: ssl.SSLContext | None, **options: str) -> str:
+    """Sign in by a driver for MySQL, and return as whom."""
+    module = pytest.importorskip(name)
+    where = {"host": HOST, "port": front.port, "db": "app"}
+    connection = await module.connect(**where, user="app", password=password, ssl=context, **options)
+    async with connection.cursor() as cursor:
+        await cursor.execute("SELECT CURRENT_USER()")
+        (user,) = await cursor.fetchone()
+    await connection.ensure_closed()
+    return str(user)
+
+
+@pytest.mark.parametrize("driver", ["aiomysql", "asyncmy"])
+async def test_mysql(iam_mysql: MySQLFront, iam_trust: Trust, driver: str) -> None:
+    """A token is accepted when the server asks for it; one that is wrong, or in clear, is refused as by MySQL."""
+    context = ssl.create_default_context(cafile=iam_trust.bundle)
+    assert await _sign_in(driver, iam_mysql, sign_for(iam_mysql), context) == "app@%"
+    for password, encryption in ((sign_for(iam_mysql) + "0", context), (sign_for(iam_mysql), None)):
+        with pytest.raises(Exception, match="Access denied for user 'app'@") as caught:
+            await _sign_in(driver, iam_mysql, password, encryption)
+        assert is_auth_error(caught.value)
+    assert iam_mysql.rule.refusals == ["the signature is wrong"]
+    assert iam_mysql.rule.in_clear == []
+    if driver == "aiomysql":
+        # It may send the token before it is asked.
+        plugin = {"auth_plugin": "mysql_clear_password"}
+        assert await _sign_in(driver, iam_mysql, sign_for(iam_mysql), context, **plugin) == "app@%"
+    await iam_mysql.until_open(0)
+
+
+@pytest.mark.parametrize(
+    ("driver", "is_told_to_encrypt"), [("aiomysql", False), ("aiomysql", True), ("asyncmy", False)]
+)
+async def test_drivers_send_passwords_in_clear(
+    maria: MariaPlace,
+    iam_keys: RollingKeys,
+    iam_trust: Trust,
+    driver: str,
+    is_told_to_encrypt: bool,  # noqa: FBT001 (of the table)
+) -> None:
+    """A server without encryption that asks for the password gets it, from aiomysql even if that is to encrypt.
+
+    If this fails, a driver has become careful, and the adapter may need its own check no more.
+    """
+    await maria.role("app", BACKEND_PASSWORD)
+    context = ssl.create_default_context(cafile=iam_trust.bundle) if is_told_to_encrypt else None
+    async with MySQLFront(iam_keys.rule, maria.server.port, None) as front:
+        token = sign_for(front)
+        assert await _sign_in(driver, front, token, context) == "app@%"
+        assert iam_keys.rule.in_clear == [token]
 
 
 # Valkey

@@ -211,6 +211,12 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "            if error.transient and label is not None:",
     ),
     (
+        "nobody learns that no newer version was fetched",
+        "_rotation/labels.py",
+        "                    self.failure = str(error)",
+        "                    pass",
+    ),
+    (
         "labels are asked in each round",
         "_rotation/labels.py",
         "        if is_recent and version_id == self._asked_for:",

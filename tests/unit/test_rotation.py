@@ -536,6 +536,25 @@ def test_aws_is_away() -> None:
     assert len(in_town(body).logins) < 40
 
 
+def test_aws_stays_away() -> None:
+    """If no newer version can be fetched in the whole budget, a note of the refusal says so, and why."""
+
+    async def body(town: Town, manager: AsyncCredentialsManager[DatabaseCredentials]) -> None:
+        await connect_through_rotation(manager, town.login)
+        await town.rotate()
+        town.failures["GetSecretValue"] = "ServiceUnavailable"
+        with pytest.raises(WrongPasswordError) as caught:
+            await connect_through_rotation(manager, town.login, budget=10)
+        assert "ServiceUnavailable" in caught.value.__notes__[1]
+        town.failures.clear()
+        town.accepted["app"] = "somebody changed it by hand"
+        with pytest.raises(WrongPasswordError) as caught:
+            await connect_through_rotation(manager, town.login, budget=10)
+        assert len(caught.value.__notes__) == 1
+
+    in_town(body)
+
+
 def test_the_pool_is_closed_meanwhile() -> None:
     """Closing the pool ends a search with `PoolClosedError`, at once."""
     town = Town()

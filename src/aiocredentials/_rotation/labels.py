@@ -31,6 +31,8 @@ class LabelledVersions:
         self._manager = manager
         self._other_labels = other_labels
         self._budget = budget
+        self.failure = ""
+        """Why the current version couldn't be fetched at the last attempt; empty if it could."""
         self._asked_for = ""
         """The version that was the current one when other labels were last asked for."""
         self._asked_at = float("-inf")
@@ -43,14 +45,17 @@ class LabelledVersions:
         manager = self._manager
         try:
             if label is None:
-                current = manager.secret()
-                return await self._budget.wait_for(current)
+                current = await self._budget.wait_for(manager.secret())
+                self.failure = ""
+                return current
             labelled = manager.secret(version_stage=label)
             return await self._budget.wait_for(labelled)
         except PoolClosedError:
             raise
         except CredentialsError as error:
             if error.transient:
+                if label is None:
+                    self.failure = str(error)
                 # There was no answer, so the next round asks again.
                 self._asked_at = float("-inf")
             elif label is None:

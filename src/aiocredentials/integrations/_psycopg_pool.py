@@ -119,16 +119,20 @@ class Connector:
                     check_encryption(self._manager, "psycopg", options)
                     connection = await self._newest_connection(connect, options)
         except _InterruptedWaitError:
-            raise PoolClosed("The pool was closed while it connected.") from None
+            pass
         except Exception as error:
             self._note_failure(error)
             if not _is_transient(error):
                 self._callers.interrupt()
             raise
+        else:
+            self._is_failing = False
+            return connection
         finally:
             self.wait.what = SLOT
-        self._is_failing = False
-        return connection
+        # Raised here, the error doesn't hold the attempt. psycopg leaves the socket of an attempt
+        # that was cut open as long as any error, such as one in a log record, holds its frames.
+        raise PoolClosed("The pool was closed while it connected.")
 
     async def _newest_connection(self, connect: Connect, options: Options) -> Connection:
         """Connect through rotations, until the connection isn't older than the last renewal."""
