@@ -129,8 +129,8 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "a caller's session isn't asked again",
         "_aws/session.py",
-        "    if session is not None and not is_custom(session):\n        chain",
-        "    if False:\n        chain",
+        "    tls.forget_private_keys()\n    refuse_credentials(settings)\n",
+        "    tls.forget_private_keys()\n",
     ),
     (
         "private keys are kept",
