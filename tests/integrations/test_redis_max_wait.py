@@ -34,6 +34,18 @@ async def test_a_silent_server() -> None:
         assert server.accepted == 3
 
 
+async def test_a_connection_that_is_kept() -> None:
+    """A connection that isn't the pool's, and was closed, connects again with the command: that is cut once, too."""
+    retry: Any = Retry(ConstantBackoff(0), 3)
+    async with silent_server() as server:
+        client = use_credentials(Redis(host=HOST, port=server.port, retry=retry), Source(), max_wait=SHORT)
+        async with client:
+            kept = client.connection_pool.make_connection()
+            with pytest.raises(RedisTimeoutError, match=f"{LIMIT}the server's answer"):
+                await kept.retry.call_with_retry(lambda: _ping(kept), lambda _: kept.disconnect())
+        assert server.accepted == 1
+
+
 async def test_a_hung_secret() -> None:
     """A fetch that hangs is cut for the command."""
     source = Source()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 HOST = "127.0.0.1"
-SHORT = 0.05  # seconds that a caller waits where nothing would ever answer
+SHORT = 0.15  # seconds that a caller waits where nothing would ever answer
 PASSWORD = "hunter2-canary"
 
 

@@ -8,6 +8,67 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MUTATIONS: Sequence[tuple[str, str, str, str]] = [
+    # _rotation/waits.py
+    (
+        "a connection that comes too late is lost",
+        "_rotation/waits.py",
+        "        await give_back(task.result())",
+        "        await asyncio.sleep(0)",
+    ),
+    (
+        "a cancelled caller loses its connection",
+        "_rotation/waits.py",
+        "        except BaseException:\n            self._cut_off(task, give_back)",
+        "        except BaseException:\n            task.cancel()",
+    ),
+    (
+        "a caller waits for the end of an attempt that was cut",
+        "_rotation/waits.py",
+        "        self._cut_off(task, give_back)\n        raise self._error_of(wait)",
+        "        task.cancel()\n        await asyncio.wait([task])\n        raise self._error_of(wait)",
+    ),
+    (
+        "the end of a block doesn't wait for attempts that were cut",
+        "_rotation/waits.py",
+        "            await asyncio.wait(list(self._cut), timeout=_SETTLING)",
+        "            pass",
+    ),
+    (
+        "a reason that is over",
+        "_rotation/waits.py",
+        '            self._waits.reason = ""',
+        "            pass",
+    ),
+    (
+        "a driver's TimeoutError is taken for the end of the time",
+        "_rotation/waits.py",
+        "            if not limit.expired():",
+        "            if False:",
+    ),
+    (
+        "an attempt that was cut keeps its socket",
+        "rotation.py",
+        "            traceback.clear_frames(error.__traceback__)",
+        "            pass",
+    ),
+    (
+        "redis-py tries again when the time is over",
+        "integrations/_redis_connections.py",
+        "    _final.add(error)\n    return error",
+        "    return error",
+    ),
+    (
+        "redis-py's pauses aren't limited",
+        "integrations/_redis_connections.py",
+        "            limit.reschedule(now + seconds)",
+        "            pass",
+    ),
+    (
+        "a command is limited after it has a connection again",
+        "integrations/_redis_connections.py",
+        "            self._limit.reschedule(None)",
+        "            pass",
+    ),
     # rotation.py
     (
         "a string is taken for labels of one letter",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -281,3 +282,28 @@ def test_what_is_waited_for() -> None:
 
     in_town(body)
     assert seen == ["the credentials from AWS", "the server's answer", "the server's answer"]
+
+
+class Socket:
+    """What a driver's attempt holds, and closes when nothing holds it any more."""
+
+
+def test_a_cut_attempt_is_let_go() -> None:
+    """An attempt that is cancelled isn't held by its error: psycopg closes a socket when nothing holds its attempt."""
+    sockets: list[weakref.ref[Socket]] = []
+
+    async def body(_: Town, manager: AsyncCredentialsManager[DatabaseCredentials]) -> None:
+        async def connect(_: DatabaseCredentials) -> None:
+            socket = Socket()
+            sockets.append(weakref.ref(socket))
+            await asyncio.Event().wait()
+
+        connecting = asyncio.create_task(connect_through_rotation(manager, connect))
+        await asyncio.sleep(1)
+        connecting.cancel()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await connecting
+        assert caught.value.__traceback__
+        assert [socket() for socket in sockets] == [None]
+
+    in_town(body)

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
+from sqlalchemy.exc import MissingGreenlet
 from sqlalchemy.pool import Pool
 from sqlalchemy.util import await_only, greenlet_spawn
-from sqlalchemy.util.concurrency import in_greenlet
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -43,11 +43,14 @@ class _LimitedPool(Pool):
     waits: ClassVar[Waits]
 
     def connect(self) -> PoolProxiedConnection:
-        # Outside of a greenlet nothing can wait.
-        if not in_greenlet():
-            return super().connect()
         get = partial(greenlet_spawn, super().connect)
-        return await_only(self.waits.within(get, _check_in))
+        limited = self.waits.within(get, _check_in)
+        try:
+            return await_only(limited)
+        except MissingGreenlet:
+            # Sync code, outside of a greenlet, can get an idle connection, because nothing waits.
+            limited.close()
+        return super().connect()
 
 
 async def _check_in(connection: PoolProxiedConnection) -> None:
