@@ -8,6 +8,7 @@ import pytest
 from fastapi import Depends, FastAPI
 from fastapi.testclient import TestClient
 
+from aiocredentials import DatabaseCredentials
 from aiocredentials.integrations.fastapi import SecretDependency, credentials_lifespan, secret
 from aiocredentials.testing import FakeSecretsManager
 
@@ -63,6 +64,15 @@ def test_the_repr_shows_no_decode(decode: Any) -> None:  # noqa: ANN401 (a funct
     assert CANARY not in repr(dependency)
     assert repr(dependency).startswith("SecretDependency(secret_name='prod/database', ")
     assert dependency == SecretDependency("prod/database", decode)
+
+
+def test_equal_readers() -> None:
+    """Readers of credentials with the same arguments make equal dependencies, which share one manager."""
+    read = DatabaseCredentials.reader
+    one, other = (secret("prod/db", read(username="user", under=["app"])) for _ in range(2))
+    assert one == other
+    assert hash(one) == hash(other)
+    assert one != secret("prod/db", read(username="user"))
 
 
 def test_unhashable() -> None:

@@ -112,7 +112,7 @@ async def test_fifty_moments(stub: StubSecretsManager) -> None:
 IMPORTS = """
 import asyncio, os, sys
 
-from aiocredentials import AsyncCredentialsManager, CredentialsPool
+from aiocredentials import AsyncCredentialsManager, CredentialsPool, DatabaseCredentials, SecretFormatError
 from aiocredentials._loops import loading
 
 url, unlocked = sys.argv[1], []
@@ -134,6 +134,11 @@ async def main():
     await AsyncCredentialsManager("a", endpoint_url=url).get()
     role = {"role_arn": "arn:aws:iam::123456789012:role/reader", "external_id": "1234"}
     await AsyncCredentialsManager("a", endpoint_url=url, **role).get()
+    DatabaseCredentials.from_url("mysql://app:mock_password@db.example").as_dsn()
+    try:
+        DatabaseCredentials.from_json("{}")
+    except SecretFormatError:
+        pass
 
 asyncio.run(main())
 print("imported without the lock:", *unlocked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import pickle
@@ -9,6 +10,7 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given, strategies as st
 from sqlalchemy.engine import make_url
 
 from aiocredentials import CredentialsPool, DatabaseCredentials, RedisCredentials, SecretFormatError
@@ -156,6 +158,30 @@ def test_a_url_comes_back(url: str) -> None:
     again = DatabaseCredentials.from_url(found.as_dsn(scheme=scheme))
     assert (again.username, again.password, again.host) == (found.username, found.password, found.host)
     assert (again.dbname, again.engine) == (found.dbname, found.engine)
+
+
+@pytest.mark.exhaustive
+@given(
+    username=st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
+    password=st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
+    dbname=st.none() | st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
+    host=st.ip_addresses().map(str) | st.just("db.example") | st.just("/cloudsql/a:b:c") | st.just("fe80::1%eth0"),
+    port=st.integers(1, 65535),
+    engine=st.sampled_from(["postgres", "mysql", "mariadb", "oracle", "sqlserver", "mongo", "redshift", "db2"]),
+)
+def test_any_url_comes_back(**fields: Any) -> None:  # noqa: ANN401 (the fields)
+    """Whatever user, password and database are, `from_url` reads what `as_dsn()` writes."""
+    one = DatabaseCredentials(**fields)
+    assert DatabaseCredentials.from_url(one.as_dsn()) == one
+
+
+@pytest.mark.exhaustive
+@given(st.text() | st.binary() | st.text().map(lambda text: f"postgresql://{text}@h") | st.text().map(json.dumps))
+def test_any_secret(secret: str | bytes) -> None:
+    """Whatever a secret is, a reader ends in credentials or in `SecretFormatError`."""
+    for decode in (DatabaseCredentials.from_url, reader(), reader(under="a"), RedisCredentials.from_url):
+        with contextlib.suppress(SecretFormatError):
+            decode(secret)
 
 
 def test_options_of_a_url() -> None:

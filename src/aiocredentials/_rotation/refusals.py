@@ -87,12 +87,12 @@ def is_auth_error(exception: BaseException) -> bool:
     * psycopg has no SQLSTATE when it can't connect. Such an error is a refusal if libpq reports
       that a password was used and the server answered with an error, in any language, except for
       an error after the login, such as a database that doesn't exist.
-    * RDS Proxy's messages about a password, a role or an IAM token are refusals; those about
-      encryption, limits and options aren't.
     * MySQL's codes 1045 and 1698 are refusals, and those for a password that has expired (1862,
       1820) and an account that is locked (3118, 3955; in MariaDB 4151, 4150). 1044 isn't, because
       it is about a database.
     * Redis's WRONGPASS and NOAUTH are refusals; redis-py raises them as `AuthenticationError`.
+    * RDS Proxy's messages about a password, a role or an IAM token are refusals; those about
+      encryption, limits and options aren't.
 
     A `CredentialsError` is never a refusal, because it is about AWS.
     """
