@@ -18,8 +18,10 @@ from botocore.session import Session
 from aiocredentials import testing
 from aiocredentials._eventbridge import sqs
 from blocks import FENCED, blocks_of, is_as_promised, promised_by, runner
-from integrations.iam_fixtures import CACHE, iam_keys, iam_trust
-from integrations.iam_fronts import BACKEND_PASSWORD, HOST, PostgresFront, ValkeyFront
+from integrations.iam_fixtures import iam_keys, iam_trust
+from integrations.iam_page import iam_servers
+from integrations.mariadb import mariadb_authority, mariadb_server
+from integrations.mariadb_server import ADMIN, ADMIN_PASSWORD
 from integrations.postgres import postgres_server
 from integrations.redis_fixtures import redis_program, redis_server
 from server.agent_stub import TOKEN, AgentStub
@@ -30,11 +32,21 @@ if TYPE_CHECKING:
     from local_postgres import LocalPostgres
 
     from aiocredentials.testing import MotoServer
-    from integrations.iam_fixtures import Trust
-    from integrations.iam_keys import RollingKeys
+    from integrations.mariadb_server import LocalMariaDB
     from integrations.redis_server import RedisServer
+    from server.certificates import Authority
 
-__all__ = ["iam_keys", "iam_trust", "postgres_server", "redis_program", "redis_server"]  # fixtures
+# fixtures
+__all__ = [
+    "iam_keys",
+    "iam_servers",
+    "iam_trust",
+    "mariadb_authority",
+    "mariadb_server",
+    "postgres_server",
+    "redis_program",
+    "redis_server",
+]
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -44,8 +56,8 @@ LINKING = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.m
 
 # Pages whose blocks aren't the parts of one program, and the tests that run them.
 ELSEWHERE = {
-    "tutorial.md": "test_tutorial.py",
     "how-to/engines.md": "integrations/test_engines.py",
+    "tutorial.md": "test_tutorial.py",
     "how-to/frameworks.md": "integrations/test_frameworks.py",
     "how-to/lambda.md": "integrations/test_lambda.py",
     "how-to/testing.md": "kit/test_how_to.py",
@@ -58,6 +70,7 @@ FIXTURES = {
     "how-to/iam.md": ["iam_servers"],
     "how-to/local-agent.md": ["local_agent"],
     "how-to/logging.md": ["loggers"],
+    "how-to/mysql.md": ["mysql_secret"],
     "how-to/redis.md": ["redis_secret"],
     "how-to/roles.md": ["partner_secret"],
     "how-to/rotation-push.md": ["rotation_queue"],
@@ -165,43 +178,26 @@ def aurora(postgres_server: LocalPostgres, create_secret: Callable[..., dict[str
 
 
 @pytest.fixture
-def iam_servers(
-    postgres_server: LocalPostgres, redis_server: RedisServer, iam_keys: RollingKeys, iam_trust: Trust
-) -> Iterator[dict[str, str]]:
-    """Let a PostgreSQL and a Valkey accept IAM tokens, by fronts in a thread that stand for AWS's servers."""
-    asyncpg = pytest.importorskip("asyncpg")
-    redis = pytest.importorskip("redis")
-    where = {"host": postgres_server.host, "port": postgres_server.port}
+def mysql_secret(
+    mariadb_server: LocalMariaDB, mariadb_authority: Authority, secrets_client: Callable[..., Any]
+) -> dict[str, str]:
+    """Give MariaDB the user that the secret is for, the secret the server's address, and the page the certificate."""
+    aiomysql = pytest.importorskip("aiomysql")
+    pytest.importorskip("asyncmy")
+    pytest.importorskip("greenlet")
+    where = {"host": mariadb_server.host, "port": mariadb_server.port}
 
-    async def create_role() -> None:
-        connection = await asyncpg.connect(**where, user="postgres", password=postgres_server.password)
-        await connection.execute("DROP ROLE IF EXISTS app")  # another test's, on the same server
-        await connection.execute(f"CREATE ROLE app LOGIN PASSWORD '{BACKEND_PASSWORD}'")
-        await connection.close()
+    async def create_user() -> None:
+        connection = await aiomysql.connect(**where, user=ADMIN, password=ADMIN_PASSWORD)
+        async with connection.cursor() as cursor:
+            await cursor.execute("CREATE OR REPLACE USER app@'%' IDENTIFIED BY 'mock_password'")
+            await cursor.execute("GRANT ALL ON *.* TO app@'%'")
+        await connection.ensure_closed()
 
-    asyncio.run(create_role())
-    with redis.Redis(port=redis_server.port, password=redis_server.admin_password) as admin:
-        admin.acl_setuser("app", enabled=True, passwords=[f"+{BACKEND_PASSWORD}"], keys="*", commands=["+@all"])
-    postgres = PostgresFront(iam_keys.rule, postgres_server.port, iam_trust.context)
-    valkey = ValkeyFront(iam_keys.rule, redis_server.port, iam_trust.context, CACHE)
-    with asyncio.Runner() as runner:
-        loop = runner.get_loop()
-        for front in (postgres, valkey):
-            loop.run_until_complete(front.__aenter__())
-        thread = threading.Thread(target=loop.run_forever)
-        thread.start()
-        yield {
-            "app.cluster-x.eu-west-1.rds.amazonaws.com": HOST,
-            "master.sessions.x.euw1.cache.amazonaws.com": HOST,
-            "5432": str(postgres.port),
-            "6379": str(valkey.port),
-            "global-bundle.pem": str(iam_trust.bundle),
-            "ssl=True)": f"ssl=True, ssl_ca_certs={str(iam_trust.bundle)!r})",
-        }
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        for front in (postgres, valkey):
-            loop.run_until_complete(front.__aexit__(None, None, None))
+    asyncio.run(create_user())
+    value = json.dumps({**DATABASE, **where, "dbname": "app"})
+    secrets_client("eu-west-1").put_secret_value(SecretId="prod/database", SecretString=value)
+    return {"global-bundle.pem": str(mariadb_authority.bundle)}
 
 
 @pytest.fixture

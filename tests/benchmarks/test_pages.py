@@ -33,6 +33,19 @@ def test_pages_show_the_results() -> None:
         assert same, f"{path.name} shows other results: run `python benchmarks/page.py`"
 
 
+@is_checkout
+def test_rotations_page_shows_the_results() -> None:
+    """The tables of rotations are those of rotation_results.json, in which no query has failed."""
+    import rotations_page
+
+    found = json.loads(rotations_page.RESULTS.read_text(encoding="utf-8"))
+    same = rotations_page.PAGE.read_text(encoding="utf-8") == rotations_page.page(found)
+    assert same, "rotations.md shows other results: run `python benchmarks/rotations_page.py`"
+    assert [row for row in found["rows"] if row["failures"] and not row["control"]] == []
+    again = rotations_page.collected("\n".join(map(json.dumps, reversed(found["rows"]))))
+    assert sorted(again["rows"], key=str) == sorted(found["rows"], key=str)
+
+
 def test_results_are_of_a_whole_run() -> None:
     """The committed results are of a whole run: each row that isn't slow is there, and no row failed."""
     from catalogue import MEASUREMENTS

@@ -363,7 +363,7 @@ def search(error: BaseException) -> None:
 async def test_answers_per_call(name: str) -> None:
     """Whatever is sent in place of an answer, the error of a session per call doesn't show it."""
     async with Wire(ANSWERS[name]) as wire:
-        timeout = 0.3 if name in STALLING else 5.0
+        timeout = 1.0 if name in STALLING else 5.0
         manager: Any = AsyncCredentialsManager(
             NAME, endpoint_url=wire.url, config=ONE_TRY, policy=None, timeout=timeout
         )
@@ -378,7 +378,7 @@ async def test_answers_per_call(name: str) -> None:
 async def test_answers_to_a_refresh(name: str) -> None:
     """Nor does that of a pool, with a value in its cache that is served meanwhile."""
     async with Wire(GOOD, ANSWERS[name]) as wire:
-        timeout = 0.3 if name in STALLING else 5.0
+        timeout = 1.0 if name in STALLING else 5.0
         events: list[SecretEvent] = []
         async with CredentialsPool(
             endpoint_url=wire.url, config=ONE_TRY, timeout=timeout, listener=events.append

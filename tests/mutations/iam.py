@@ -95,7 +95,7 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "PGSSLMODE counts beside a service",
         "_rotation/encryption.py",
-        "    if has_service:",
+        '    if service or os.environ.get("PGSERVICE"):',
         "    if False:",
     ),
     (

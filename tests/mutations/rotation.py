@@ -532,4 +532,77 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "if isinstance(each, BaseException) and identity not in seen:",
         "if isinstance(each, BaseException):",
     ),
+    # The adapters for MySQL.
+    (
+        "idle connections outlive a new version",
+        "integrations/_mysql.py",
+        "        self._outdated.update(self._used)\n        self._quit_idle()",
+        "        self._outdated.update(self._used)",
+    ),
+    (
+        "connections in use are kept after a new version",
+        "integrations/_mysql.py",
+        "        self._outdated.update(self._used)",
+        "        pass",
+    ),
+    (
+        "a pool takes a connection that was begun before a new version",
+        "integrations/_mysql.py",
+        "        self._connector.renewals.count += 1",
+        "        pass",
+    ),
+    (
+        "a caller who fails keeps the slot",
+        "integrations/_mysql.py",
+        "        except BaseException:\n            self._pass_slot_on()",
+        "        except BaseException:",
+    ),
+    (
+        "a closed connection is given to a caller",
+        "integrations/_mysql.py",
+        "            if not is_too_old and self._is_usable(connection):",
+        "            if not is_too_old:",
+    ),
+    (
+        "closing waits for attempts to connect",
+        "integrations/_mysql.py",
+        "            limit.reschedule(now)",
+        "            pass",
+    ),
+    (
+        "a cancelled close leaves connections open",
+        "integrations/_mysql.py",
+        "            pool.terminate()",
+        "            pass",
+    ),
+    (
+        "a silent server keeps a terminated connection open",
+        "integrations/_mysql.py",
+        "        for connection in self._quitting.values():\n            connection.close()",
+        "        pass",
+    ),
+    (
+        "a silent server keeps a connection open",
+        "_rotation/mysql.py",
+        "            async with asyncio.timeout(_QUIT_SECONDS):",
+        "            async with asyncio.timeout(None):",
+    ),
+    (
+        "passwords must be Latin-1",
+        "_rotation/mysql.py",
+        """    encoded = password.encode("utf-8", "surrogatepass")""",
+        """    encoded = password.encode("latin-1")""",
+    ),
+    (
+        "the option file has a login",
+        "_rotation/mysql.py",
+        "    if is_rejected:",
+        "    if False:",
+    ),
+    (
+        "aiomysql sends a password in clear although ssl= is given",
+        "_rotation/mysql.py",
+        "        if not self.server_capabilities & _OFFERS_TLS:",
+        "        if False:",
+    ),
 ]

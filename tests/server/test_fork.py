@@ -114,6 +114,7 @@ import asyncio, os, sys
 
 from aiocredentials import AsyncCredentialsManager, CredentialsPool, DatabaseCredentials, SecretFormatError
 from aiocredentials._loops import loading
+from aiocredentials.iam import IamDatabaseCredentials
 
 url, unlocked = sys.argv[1], []
 os.environ["AWS_ENDPOINT_URL_STS"] = sys.argv[2]
@@ -131,6 +132,7 @@ async def main():
     async with pool:
         await pool.manager("a").get()
         await pool.manager("a").refresh()
+        await IamDatabaseCredentials(pool, host="db.example", port=5432, username="app").get()
     await AsyncCredentialsManager("a", endpoint_url=url).get()
     role = {"role_arn": "arn:aws:iam::123456789012:role/reader", "external_id": "1234"}
     await AsyncCredentialsManager("a", endpoint_url=url, **role).get()

@@ -128,10 +128,9 @@ def test_environment(driver: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert refusal_of(driver, {"service": "mine"})
     if driver == "asyncpg":
         assert refusal_of(driver, {"dsn": "postgresql:///?service=mine"})
-    else:
-        monkeypatch.setenv("PGSERVICE", "mine")
-        assert refusal_of(driver, {})
-    monkeypatch.delenv("PGSERVICE", raising=False)
+    monkeypatch.setenv("PGSERVICE", "mine")
+    assert refusal_of(driver, {})
+    monkeypatch.delenv("PGSERVICE")
     monkeypatch.setenv("PGSSLMODE", "prefer")
     assert refusal_of(driver, {})
 

@@ -20,10 +20,13 @@ from botocore.signers import RequestSigner
 
 from aiocredentials import CredentialsPool, DatabaseCredentials, RedisCredentials
 from aiocredentials._aws import chain, keys, loop_clients
+from aiocredentials._aws.assuming import AssumedRole, RoleCredentials
 from aiocredentials._aws.clients import Clients
 from aiocredentials._aws.key_gateway import keys_request
 from aiocredentials._aws.keys import AwsKeys
 from aiocredentials._aws.loop_clients import RoleClients
+from aiocredentials._aws.regions import Region
+from aiocredentials._aws.roles import Role
 from aiocredentials._aws.settings import ClientSettings
 from aiocredentials._iam.generations import TokenManager
 from aiocredentials._rotation.words import words_of
@@ -378,6 +381,12 @@ class TestSeams:
         assert chain.end_of(Credentials("AKIA", "secret")) is None
         ending = AioRefreshableCredentials("ASIA", "secret", "token", FROZEN, renew, "test")
         assert chain.end_of(ending) == FROZEN.timestamp()
+
+    def test_end_of_a_role(self) -> None:
+        """The credentials of a role that wasn't assumed yet have no end."""
+        unused: Any = None
+        role = AssumedRole(Role("arn:aws:iam::123456789012:role/reader"), ClientSettings(), unused, unused)
+        assert RoleCredentials(role, Region("eu-west-1", "a test")).end is None
 
     async def test_default_region(self) -> None:
         """Like each gateway, that of the AWS credentials finds the pool's region."""

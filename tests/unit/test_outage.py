@@ -74,6 +74,9 @@ class Service:
         """Lend itself."""
         yield Opened(cast("Any", self), region or REGION)
 
+    def forget(self) -> None:
+        """Do nothing: another test may forget everything while a store of this one still lives."""
+
     async def get_secret_value(self, **_: str) -> dict[str, Any]:
         """Answer after 5 ms, or as the sky has it."""
         self.calls.append(asyncio.get_running_loop().time())

@@ -69,8 +69,8 @@ def _asyncpg_encrypts(options: Options) -> bool:
     if chosen is None:
         chosen = _in_dsn(options, "sslmode")
     if chosen is None:
-        has_service = options.get("service") or _in_dsn(options, "service")
-        chosen = _mode_of_the_environment(has_service=bool(has_service))
+        service = options.get("service") or _in_dsn(options, "service")
+        chosen = _mode_of_the_environment(service)
     if chosen is True or isinstance(chosen, ssl.SSLContext):
         return True
     # asyncpg's own class of modes has names, and accepts both signs between the words.
@@ -81,8 +81,7 @@ def _asyncpg_encrypts(options: Options) -> bool:
 def _libpq_encrypts(options: Options) -> bool:
     mode = options.get("sslmode")
     if not mode:
-        has_service = options.get("service") or os.environ.get("PGSERVICE")
-        mode = _mode_of_the_environment(has_service=bool(has_service))
+        mode = _mode_of_the_environment(options.get("service"))
     return mode in _ENCRYPTED_MODES
 
 
@@ -92,12 +91,12 @@ def _mysql_encrypts(options: Options) -> bool:
     return isinstance(options.get("ssl"), ssl.SSLContext)
 
 
-def _mode_of_the_environment(*, has_service: bool) -> str | None:
+def _mode_of_the_environment(service: str | None) -> str | None:
     """Return the mode in PGSSLMODE.
 
     Return None if a service's file, which isn't read here, may overrule it.
     """
-    if has_service:
+    if service or os.environ.get("PGSERVICE"):
         return None
     return os.environ.get("PGSSLMODE")
 

@@ -65,10 +65,14 @@ async def quit_connection(connection: Any) -> None:  # noqa: ANN401 (of either d
 
     A server logs a warning for each connection that is closed without that.
     """
+    # asyncmy waits for the end of the socket by itself. With TLS, that takes a round trip.
+    writer = getattr(connection, "_writer", None)
     try:
         with contextlib.suppress(Exception):
             async with asyncio.timeout(_QUIT_SECONDS):
                 await connection.ensure_closed()
+                if writer is not None:
+                    await writer.wait_closed()
     finally:
         connection.close()
 

@@ -27,7 +27,12 @@ _WATCH_AGAIN = 60.0
 
 
 class RotatingSecret(Protocol[C_co]):
-    """The methods of a manager that rotation needs: each `AsyncCredentialsManager` has them."""
+    """The methods of a manager that rotation needs: each `AsyncCredentialsManager` has them.
+
+    A manager may have two more attributes. If `needs_encryption` is True, the adapters refuse
+    connections without encryption. `advice_if_refused` is a sentence for the error of a server that
+    refuses every version; by default it is about user and password.
+    """
 
     async def secret(self, *, version_stage: str | None = None) -> Secret:
         """Return the current version, or the one with another staging label."""
