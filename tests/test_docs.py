@@ -56,8 +56,8 @@ LINKING = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.m
 
 # Pages whose blocks aren't the parts of one program, and the tests that run them.
 ELSEWHERE = {
-    "tutorial.md": "test_tutorial.py",
     "how-to/engines.md": "integrations/test_engines.py",
+    "tutorial.md": "test_tutorial.py",
     "how-to/frameworks.md": "integrations/test_frameworks.py",
     "how-to/lambda.md": "integrations/test_lambda.py",
     "how-to/sync-code.md": "integrations/test_sync_code.py",
