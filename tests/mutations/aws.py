@@ -72,9 +72,11 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "clients that fail for good are kept",
         "_aws/pooled.py",
-        "                if clients.would_fail_again(error):\n"
-        "                    state.renew(clients)\n"
-        "                raise\n",
+        (
+            "                if clients.would_fail_again(error):\n"
+            "                    state.renew(clients)\n"
+            "                raise\n"
+        ),
         "                raise\n",
     ),
     # _aws/gateway.py
