@@ -173,6 +173,8 @@ async def test_a_connection_that_the_server_has_closed(maria: MariaPlace, adapte
             await asyncio.sleep(0)
         user, other = await who(pool)
         assert (user, other != number) == ("app", True)
+        pool._free[0].close()
+        assert (await who(pool))[1] not in {number, other}
 
 
 @pytest.mark.parametrize(("recycle", "is_kept"), [(-1, True), (3600, True), (0, False)])

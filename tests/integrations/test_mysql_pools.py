@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 import traceback
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from integrations.mariadb import MariaPlace
+    from server.certificates import Authority
 
 
 __all__ = ["adapter", "driver", "name"]  # fixtures
@@ -126,16 +128,22 @@ async def test_any_password(maria: MariaPlace, adapter: ModuleType) -> None:
         await connection.ensure_closed()
 
 
+@pytest.mark.parametrize("is_encrypted", [False, True])
 async def test_a_password_that_stays_wrong(
-    maria: MariaPlace, adapter: ModuleType, caplog: pytest.LogCaptureFixture
+    maria: MariaPlace,
+    mariadb_authority: Authority,
+    adapter: ModuleType,
+    caplog: pytest.LogCaptureFixture,
+    is_encrypted: bool,  # noqa: FBT001 (of the table)
 ) -> None:
     """When the budget is spent the server's refusal is raised, and no value with it, nor in a frame of ours."""
+    options = {"ssl": ssl.create_default_context(cafile=mariadb_authority.bundle)} if is_encrypted else {}
     await maria.app()
     await maria.set_password("app", "another")
     caplog.set_level(logging.DEBUG)
     async with maria.manager() as manager:
         with pytest.raises(Exception, match="Access denied") as caught:
-            async with adapter.create_pool(manager, budget=0.2):
+            async with adapter.create_pool(manager, budget=0.2, **options):
                 """Isn't reached."""
     assert is_auth_error(caught.value)
     assert "Compare its user and password with the server's" in caught.value.__notes__[0]

@@ -69,6 +69,8 @@ async def test_encrypted(maria: MariaPlace, mariadb_authority: Authority, adapte
 @pytest.mark.parametrize("is_engine", [False, True])
 async def test_a_server_without_tls(name: str, adapter: ModuleType, is_engine: bool) -> None:  # noqa: FBT001
     """A server, or someone in between, that offers no TLS doesn't get the password; aiomysql alone would send it."""
+    pytest.importorskip("sqlalchemy")
+    pytest.importorskip("greenlet")
     secret = {"username": "app", "password": CANARY, "host": "127.0.0.1"}
     context = ssl.create_default_context()
     async with (
@@ -85,7 +87,6 @@ async def connected(manager: Any, name: str, adapter: ModuleType, *, is_engine: 
     """Connect, by the adapter or by SQLAlchemy's."""
     if not is_engine:
         await adapter.connect(manager, **options)
-    pytest.importorskip("sqlalchemy")
     module = pytest.importorskip("aiocredentials.integrations.sqlalchemy")
     async with module.create_async_engine(manager, f"mysql+{name}://", connect_args=options) as engine:
         await engine.connect()

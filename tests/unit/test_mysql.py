@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aiocredentials import CredentialsPool, DatabaseCredentials
-from aiocredentials._rotation.mysql import as_sent, connect_aiomysql, quit_connection, reject_login_in_file
+from aiocredentials._rotation.mysql import as_sent, connect_of_aiomysql, quit_connection, reject_login_in_file
 from aiocredentials._rotation.waits import Waits
 from aiocredentials.integrations._mysql import Connector, RotatingPool, opened
 from aiocredentials.testing import FakeSecretsManager
@@ -284,13 +284,22 @@ async def test_one_of_the_first_fails(world: World) -> None:
 
 
 async def test_max_wait(world: World) -> None:
-    """A caller waits no longer than `max_wait`, and takes no slot along."""
+    """A caller waits no longer than `max_wait`, and takes no slot along; what comes too late is given back."""
     async with world.pool(max_wait=0.02) as pool:
         connection = await pool.acquire()
         with pytest.raises(TimeoutError, match="a free connection of the pool"):
             await pool.acquire()
         pool.release(connection)
         pool.release(await pool.acquire())
+        late = asyncio.create_task(pool._give_back(await pool.acquire()))
+        pool.release(await pool.acquire())
+        await late
+
+
+def test_a_driver_must_say_what_is_usable() -> None:
+    """A driver's class that doesn't say which connections can be used isn't complete."""
+    with pytest.raises(NotImplementedError):
+        RotatingPool._is_usable(object())
 
 
 @pytest.mark.parametrize("password", ["mock", "pä€𝄞", "\ud800"])
@@ -355,8 +364,9 @@ async def test_tls_that_isnt_offered() -> None:
             """Connect without TLS."""
             return f"connected with {sorted(options)}"
 
-    assert await connect_aiomysql(Aiomysql, user="app") == "connected with ['user']"
+    assert await connect_of_aiomysql(Aiomysql, {})(user="app") == "connected with ['user']"
+    connect = connect_of_aiomysql(Aiomysql, {"ssl": True})
     with pytest.raises(Aiomysql.OperationalError, match="no TLS"):
-        await connect_aiomysql(Aiomysql, ssl=True)
+        await connect(ssl=True)
     Aiomysql.Connection.server_capabilities = 0x800
-    assert (await connect_aiomysql(Aiomysql, ssl=True)).authenticated
+    assert (await connect(ssl=True)).authenticated

@@ -77,26 +77,26 @@ async def quit_connection(connection: Any) -> None:  # noqa: ANN401 (of either d
         connection.close()
 
 
-async def connect_aiomysql(module: Any, **options: Any) -> Any:  # noqa: ANN401 (aiomysql's)
-    """Connect as `aiomysql.connect` does, but never in clear if the options have `ssl`.
+def connect_of_aiomysql(module: Any, options: Mapping[str, Any]) -> Any:  # noqa: ANN401 (aiomysql's)
+    """Return what connects as `aiomysql.connect` does, never in clear if the options have `ssl`.
 
     aiomysql continues in clear if the server, or someone in between, offers no TLS; asyncmy fails.
 
     Raises:
         RuntimeError: The version of aiomysql is unknown.
-        Exception: The errors of `aiomysql.connect`, also if the server offers no TLS.
     """
-    if not options.get("ssl"):
-        return await module.connect(**options)
-    connection = _encrypted_class(module)(**options)
-    # The method of a class that is made here has no type.
-    await connection._connect()  # noqa: SLF001
-    return connection
+    if options.get("ssl"):
+        return _encrypted_class(module)
+    return module.connect
 
 
 @cache
 def _encrypted_class(module: Any) -> Any:  # noqa: ANN401 (aiomysql's)
-    """Return aiomysql's class of connections, which sends nothing if the server offers no TLS."""
+    """Return aiomysql's class of connections, which sends nothing if the server offers no TLS.
+
+    A connection of this class is awaited until it is open. So no function here is called with the
+    password, which a traceback would show.
+    """
     base = module.Connection
     if not hasattr(base, "_connect") or not hasattr(base, "_request_authentication"):
         raise RuntimeError("This version of aiomysql isn't known to encrypt: install an older one.")
@@ -106,7 +106,14 @@ def _encrypted_class(module: Any) -> Any:  # noqa: ANN401 (aiomysql's)
             raise module.OperationalError(_TLS_ERROR, "The server has no TLS, but ssl= is given.")
         await base._request_authentication(self)  # noqa: SLF001
 
-    members = {"_request_authentication": request_authentication}
+    async def opened(self: Any) -> Any:  # noqa: ANN401
+        await self._connect()
+        return self
+
+    def wait(self: Any) -> Any:  # noqa: ANN401
+        return opened(self).__await__()
+
+    members = {"_request_authentication": request_authentication, "__await__": wait}
     return type(base.__name__, (base,), members)
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import aiomysql  # pyright: ignore[reportMissingTypeStubs]
 
-from aiocredentials._rotation.mysql import connect_aiomysql
+from aiocredentials._rotation.mysql import connect_of_aiomysql
 from aiocredentials._rotation.waits import Waits
 from aiocredentials.integrations._mysql import Connector, RotatingPool, opened
 from aiocredentials.rotation import OTHER_STAGES
@@ -25,7 +24,6 @@ __all__ = ["connect", "create_pool"]
 
 # The types of its functions aren't complete.
 _driver: Any = aiomysql
-_connect = partial(connect_aiomysql, _driver)
 
 
 async def connect(
@@ -57,7 +55,8 @@ async def connect(
             machine.
         Exception: The errors of `connect_through_rotation`. Needs secretsmanager:GetSecretValue.
     """
-    connector = Connector(manager, _connect, options, budget=budget, stages=stages)
+    connect_driver = connect_of_aiomysql(_driver, options)
+    connector = Connector(manager, connect_driver, options, budget=budget, stages=stages)
     return await connector.connect(max_wait)
 
 
@@ -124,7 +123,8 @@ async def create_pool(
         Exception: The errors of `connect`, if the first connections can't be made. Then no
             connection is left open.
     """
-    connector = Connector(manager, _connect, options, budget=budget, stages=stages)
+    connect_driver = connect_of_aiomysql(_driver, options)
+    connector = Connector(manager, connect_driver, options, budget=budget, stages=stages)
     waits = Waits(max_wait, TimeoutError)
     pool = _Pool(
         connector,
@@ -145,6 +145,7 @@ class _Pool(RotatingPool, aiomysql.Pool):
     @staticmethod
     def _is_usable(connection: aiomysql.Connection) -> bool:
         reader = connection._reader  # noqa: SLF001 (as aiomysql's own pool does)
+        # It is None if the connection was closed here.
         if reader is None or reader.exception():
             return False
         # A server sends an error before it closes an idle connection, so there may be more to read.

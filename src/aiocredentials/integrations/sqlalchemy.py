@@ -7,7 +7,6 @@ for an engine that other code makes, for example when a module is imported.
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -26,7 +25,7 @@ from aiocredentials._rotation.adapters import (
     server_options,
 )
 from aiocredentials._rotation.encryption import check_encryption
-from aiocredentials._rotation.mysql import MYSQL, connect_aiomysql
+from aiocredentials._rotation.mysql import MYSQL, connect_of_aiomysql
 from aiocredentials._rotation.waits import Waits
 from aiocredentials.integrations._sqlalchemy_pool import waits_limited
 from aiocredentials.rotation import OTHER_STAGES, connect_through_rotation, rotations_watched
@@ -367,7 +366,7 @@ class _Login:
         async def log_in(decoded: DatabaseCredentials) -> Any:  # noqa: ANN401
             credentials = checked_credentials(decoded)
             server = server_options(credentials, options, driver)
-            connect = _connect_of(dialect)
+            connect = _connect_of(dialect, options)
             # No local variable holds the password, because a traceback may show it.
             return await connect(
                 *arguments,
@@ -388,14 +387,15 @@ class _Login:
         return await self.renewals.connect(connect_once, driver.close)
 
 
-def _connect_of(dialect: Dialect) -> Connect:
+def _connect_of(dialect: Dialect, options: Options) -> Connect:
     """Return the driver's function.
 
     SQLAlchemy keeps the driver's module as an attribute that has its name.
     """
     module: Any = getattr(dialect.dbapi, dialect.driver)
     if dialect.driver == "aiomysql":
-        return partial(connect_aiomysql, module)
+        connect_aiomysql: Connect = connect_of_aiomysql(module, options)
+        return connect_aiomysql
     owner: Any = module
     if dialect.driver == "psycopg":
         owner = module.AsyncConnection
