@@ -233,7 +233,7 @@ async def test_another_kind_of_engine() -> None:
         async with use_credentials(engine, manager):
             """Isn't reached."""
     module = SimpleNamespace(sqlite_version_info=(3, 45, 0), paramstyle="qmark", has_stop=True)  # in place of aiosqlite
-    with pytest.raises(ValueError, match="asyncpg or psycopg"):
+    with pytest.raises(ValueError, match="asyncpg, psycopg, aiomysql or asyncmy"):
         async with use_credentials(create_async_engine("sqlite+aiosqlite://", module=module), manager):
             """Isn't reached."""
 
