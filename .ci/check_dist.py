@@ -35,6 +35,8 @@ PROMISES = {
     "Requires-Python": [">=3.11"],
     "Requires-Dist": ["aioboto3", "aiobotocore", "boto3"],
     "Provides-Extra": [
+        "aiomysql",
+        "asyncmy",
         "asyncpg",
         "fastapi",
         "opentelemetry",
