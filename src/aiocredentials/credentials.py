@@ -248,8 +248,12 @@ class DatabaseCredentials(MaskedCredentials[_DatabaseFields]):
     @property
     def _no_host_message(self) -> str:
         """The message of the error if neither the secret nor the caller names a host."""
+        return self._no_host_unless("give host=")
+
+    def _no_host_unless(self, advice: str) -> str:
+        """Return that message, with what the caller should do."""
         reason = self._other_names or "those that RDS manages for master users never do"
-        return f"The secret names no host; {reason}: give host=."
+        return f"The secret names no host; {reason}: {advice}."
 
 
 class RedisCredentials(MaskedCredentials[_RedisFields]):

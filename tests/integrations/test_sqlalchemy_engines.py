@@ -74,6 +74,27 @@ async def test_outside_of_the_block(place: Place, url: str, monkeypatch: pytest.
         assert len(engine.pool.dispatch.connect) == listeners
 
 
+@pytest.mark.parametrize("is_idle", [False, True])
+async def test_connections_from_before_the_block(
+    place: Place, url: str, monkeypatch: pytest.MonkeyPatch, *, is_idle: bool
+) -> None:
+    """A connection that was made before the block is replaced when it is next checked out in the block."""
+    await place.app()
+    login = {"HOST": place.server.host, "PORT": str(place.server.port), "USER": "postgres", "PASSWORD": SUPERUSER}
+    for name, value in login.items():
+        monkeypatch.setenv(f"PG{name}", value)
+    engine = create_async_engine(url, pool_size=1, max_overflow=0)
+    early = await engine.connect()
+    assert (await early.execute(text("SELECT current_user"))).scalar() == "postgres"
+    if is_idle:
+        await early.close()
+    async with place.manager() as manager, use_credentials(engine, manager):
+        await early.close()
+        user, process = await who(engine)
+        assert user == "app"
+        assert await who(engine) == (user, process)
+
+
 @pytest.mark.parametrize("is_disposed", [False, True])
 async def test_a_rotation_renews_the_connections(place: Place, url: str, *, is_disposed: bool) -> None:
     """With a new version, connections are replaced as they are next checked out, also after the user's `dispose()`."""
@@ -163,7 +184,7 @@ async def test_no_host(place: Place, url: str, monkeypatch: pytest.MonkeyPatch) 
     place.secrets.create("db", {"username": "app", "password": CANARY})
     engine = create_async_engine(url)
     async with place.manager() as manager, use_credentials(engine, manager):
-        with pytest.raises(ValueError, match="names no host"):
+        with pytest.raises(ValueError, match=r"names no host; .*: name it in the engine's URL"):
             await who(engine)
 
 

@@ -34,6 +34,12 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "            pass",
     ),
     (
+        "a check is taken for a full pool",
+        "_rotation/waits.py",
+        "        wait.what = CHECK",
+        "        pass",
+    ),
+    (
         "a reason that is over",
         "_rotation/waits.py",
         '            self._waits.reason = ""',

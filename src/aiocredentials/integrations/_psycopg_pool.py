@@ -18,7 +18,7 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 from aiocredentials import CredentialsError
 from aiocredentials._rotation.adapters import Renewals
 from aiocredentials._rotation.encryption import check_encryption
-from aiocredentials._rotation.waits import SLOT, Wait, noted_in
+from aiocredentials._rotation.waits import SLOT, Wait, noted_check, noted_in
 from aiocredentials.integrations._psycopg_login import log_in, options_for_psycopg, resolved
 from aiocredentials.rotation import connect_through_rotation, is_auth_error
 
@@ -187,13 +187,15 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
 
     def __init__(self, connector: Connector, **options: Any) -> None:  # noqa: ANN401
         self._connector = connector
-        super().__init__(**options)
+        check = noted_check(options.pop("check", None))
+        super().__init__(check=check, **options)
 
     # Each `timeout` is psycopg_pool's.
     async def getconn(self, timeout: float | None = None) -> Connection:  # noqa: ASYNC109
         get = partial(self._getconn_or_failure, timeout)
-        connector = self._connector
-        return await connector.waits.within(get, self.putconn, wait=connector.wait)
+        waits = self._connector.waits
+        wait = Wait(waits, SLOT, pool=self._connector.wait)
+        return await waits.within(get, self.putconn, wait=wait)
 
     async def _getconn_or_failure(
         self,
