@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from aiocredentials import SecretNotFoundError
 from aiocredentials.rotation import is_auth_error
 from integrations.postgres import CANARY, SUPERUSER
+from integrations.waiting import Source
 
 pytest.importorskip("sqlalchemy")
 pytest.importorskip("greenlet")
@@ -186,6 +188,17 @@ async def test_no_host(place: Place, url: str, monkeypatch: pytest.MonkeyPatch) 
     async with place.manager() as manager, use_credentials(engine, manager):
         with pytest.raises(ValueError, match=r"names no host; .*: name it in the engine's URL"):
             await who(engine)
+
+
+async def test_a_start_without_the_secret(url: str) -> None:
+    """If the secret is missing, the block is entered all the same, and each connection raises that error."""
+    source = Source()
+    source.error = SecretNotFoundError("There is no such secret.")
+    engine = create_async_engine(url)
+    async with use_credentials(engine, source):
+        for _ in range(2):
+            with pytest.raises(SecretNotFoundError):
+                await who(engine)
 
 
 @pytest.mark.parametrize("rest", [f"me:{CANARY}@db.example/app", "me@db.example/app", f"/?password={CANARY}"])
