@@ -144,6 +144,7 @@ TESTS = {
     "_pydantic_errors.py": ["test_decode.py"],
     "_formats.py": ["test_credentials.py", "test_redis_credentials.py", "test_shapes.py"],
     "_shapes.py": ["test_shapes.py"],
+    "_url_fields.py": ["test_shapes.py"],
     "_urls.py": ["test_credentials.py", "test_shapes.py"],
     "_secret.py": ["test_secret.py"],
     "doctor/replicas.py": ["test_doctor_replicas.py"],

@@ -132,7 +132,8 @@ class DatabaseCredentials(MaskedCredentials[_DatabaseFields]):
         `postgresql+asyncpg`, is dropped, and so is `jdbc:` before it. User and password must be
         there; host, port and database may be missing. Options aren't read, and a URL that has some
         is refused, because `sslmode=require` must not get lost: give them to the driver, and read
-        the secret by `reader(url=True, ignore_options=True)`.
+        the secret by `reader(url=True, ignore_options=True)`. A URL with several hosts is refused
+        unless a reader names one: `reader(url=True, fixed={"host": "db.example"})`.
 
         Raises:
             SecretFormatError: The text isn't such a URL. The error shows no part of it.
@@ -190,7 +191,7 @@ class DatabaseCredentials(MaskedCredentials[_DatabaseFields]):
 
         Raises:
             ValueError: The arguments contradict each other, or a fixed value can't be right.
-            TypeError: A key isn't a text.
+            TypeError: A key isn't a text, or `fixed` isn't a mapping.
         """
         keys = {
             "username": username,
@@ -343,7 +344,7 @@ class RedisCredentials(MaskedCredentials[_RedisFields]):
 
         Raises:
             ValueError: The arguments contradict each other, or a fixed value can't be right.
-            TypeError: A key isn't a text.
+            TypeError: A key isn't a text, or `fixed` isn't a mapping.
         """
         with loading:
             from aiocredentials import _shapes  # noqa: PLC0415 (few programs need it)

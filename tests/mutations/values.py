@@ -49,30 +49,6 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     ),
     # _shapes.py
     (
-        "options of a URL get lost",
-        "_shapes.py",
-        'match["options"] and not self.ignore_options',
-        "False",
-    ),
-    (
-        "a password is split at its last @",
-        "_shapes.py",
-        'match["authority"].rpartition("@")',
-        'match["authority"].partition("@")',
-    ),
-    (
-        "a URL isn't decoded",
-        "_shapes.py",
-        'unquote(part, errors="strict")',
-        "part",
-    ),
-    (
-        "bad bytes in a URL are replaced",
-        "_shapes.py",
-        'unquote(part, errors="strict")',
-        "unquote(part)",
-    ),
-    (
         "a reader's error keeps the secret",
         "_shapes.py",
         "        del secret\n",
@@ -102,11 +78,48 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "    if not url:\n",
         "    if True:\n",
     ),
+    # _url_fields.py
+    (
+        "options of a URL get lost",
+        "_url_fields.py",
+        'match["options"] and not may_have_options',
+        "False",
+    ),
+    (
+        "a password is split at its last @",
+        "_url_fields.py",
+        'match["authority"].rpartition("@")',
+        'match["authority"].partition("@")',
+    ),
+    (
+        "a URL isn't decoded",
+        "_url_fields.py",
+        'unquote(part, errors="strict")',
+        "part",
+    ),
+    (
+        "bad bytes in a URL are replaced",
+        "_url_fields.py",
+        'unquote(part, errors="strict")',
+        "unquote(part)",
+    ),
     (
         "a name of DNS is a server",
-        "_shapes.py",
+        "_url_fields.py",
         "    if scheme == _MONGODB_BY_DNS:\n",
         "    if False:\n",
+    ),
+    (
+        "one of several hosts is chosen",
+        "_url_fields.py",
+        "    if len(addresses) == 1:\n",
+        "    if addresses:\n",
+    ),
+    (
+        "a password after a semicolon is a host",
+        "_url_fields.py",
+        "_OPTION_AFTER_SEMICOLON.search(authority)",
+        "False",
     ),
     # _urls.py
     (

@@ -107,6 +107,11 @@ BY_KEYS: dict[str, tuple[Callable[[str | bytes], DatabaseCredentials], object, D
         {"app": {"uri": f"mariadb://app:{QUOTED}@writer/shop"}},
         database(engine="mariadb", host="reader", dbname="shop"),
     ),
+    "several hosts, and one by its key": (
+        reader(url="url", host="writer", fixed={"port": 5433}),
+        {"url": f"postgresql://app:{QUOTED}@h1:1,h2:2/shop", "writer": "h2"},
+        database(engine="postgres", host="h2", port=5433, dbname="shop"),
+    ),
 }
 
 
@@ -139,6 +144,7 @@ URLS: dict[str, DatabaseCredentials] = {
     f"mongodb://app:{QUOTED}@h:27017": database(engine="mongo", host="h", port=27017),
     f"mongodb+srv://app:{QUOTED}@cluster.example/shop": database(host="cluster.example", dbname="shop"),
     f"db2+ibm_db://app:{QUOTED}@h:50000/shop": database(engine="db2", host="h", port=50000, dbname="shop"),
+    "sqlserver://app:a;b@h/shop/": database(password="a;b", engine="sqlserver", host="h", dbname="shop"),
     f"cockroachdb://app:{QUOTED}@h:26257/shop": database(host="h", port=26257, dbname="shop"),
 }
 
@@ -263,6 +269,31 @@ BAD: dict[str, tuple[Callable[[Any], object], Any, str]] = {
     ),
     "no password": (DatabaseCredentials.from_url, f"mysql://{SAFE}@h", "The secret's URL has no password."),
     "a / in it": (DatabaseCredentials.from_url, f"mysql://a:{SAFE}/b@h", "The secret is a URL without a host that can"),
+    "several hosts": (
+        DatabaseCredentials.from_url,
+        f"postgresql://a:{SAFE}@h1:5432,h2:5432/db",
+        "The secret is a URL with several hosts: name one in fixed={'host': ...}, or by its key as host=.",
+    ),
+    "several hosts without ports": (
+        reader(url="url", username="user"),
+        json.dumps({"url": f"mongodb://a:{SAFE}@h1,[::1]/db"}),
+        "The secret's 'url' is a URL with several hosts: name one in fixed=",
+    ),
+    "several hosts, one of which is none": (
+        DatabaseCredentials.from_url,
+        f"postgresql://a:{SAFE}@h1,h2:x/db",
+        "The secret is a URL without a host that can be read",
+    ),
+    "options after a semicolon": (
+        reader(url="url", username="user"),
+        json.dumps({"url": "jdbc:sqlserver://h:1433;databaseName=x"}),
+        "The secret's 'url' is a URL with options after ';', which can't be read: leave out url=, and give host, port",
+    ),
+    "a password after a semicolon": (
+        DatabaseCredentials.from_url,
+        f"sqlserver://h:1433; password={SAFE}@x",
+        "The secret is a URL with options after ';'",
+    ),
     "a port that is none": (
         DatabaseCredentials.from_url,
         f"mysql://a:{SAFE}@h:99999",
@@ -339,6 +370,11 @@ REDIS: dict[str, tuple[Callable[[str | bytes], RedisCredentials], str, RedisCred
         json.dumps({"REDIS_URL": f"redis://app:{QUOTED}@h"}),
         RedisCredentials(username="app", password=PASSWORD),
     ),
+    "a URL with several hosts": (
+        RedisCredentials.from_url,
+        f"redis+sentinel://app:{QUOTED}@h1:26379,h2:26379/main/0",
+        RedisCredentials(username="app", password=PASSWORD),
+    ),
     "other keys": (
         RedisCredentials.reader(username="user", password="pass", under="cache"),
         json.dumps({"cache": {"user": "app", "pass": PASSWORD}}),
@@ -404,6 +440,7 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
         r"^fixed= has a field that isn't one of username, engine, host, port, d",
     ),
     ({"fixed": {SAFE: SAFE}}, ValueError, r"^fixed= has a field that isn't one of"),
+    ({"fixed": [("host", SAFE)]}, TypeError, r"^fixed= isn't a mapping, such as \{'host': 'db\.example'\}\.$"),
     ({"fixed": {"host": SAFE}, "host": "at"}, ValueError, r"^'host' is given twice: by a key and in fixed=\.$"),
     (
         {"fixed": {"host": f"{SAFE}:5432"}},
