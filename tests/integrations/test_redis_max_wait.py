@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -44,6 +45,18 @@ async def test_a_connection_that_is_kept() -> None:
             with pytest.raises(RedisTimeoutError, match=f"{LIMIT}the server's answer"):
                 await kept.retry.call_with_retry(lambda: _ping(kept), lambda _: kept.disconnect())
         assert server.accepted == 1
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+async def test_a_copy_of_a_retry(copied: Any) -> None:  # noqa: ANN401
+    """The copy of a connection's retry, as redis-py makes it for other connections, is redis-py's own retry."""
+    client = use_credentials(Redis(host=HOST, retry=Retry(ConstantBackoff(0), 3)), Source(), max_wait=SHORT)  # type: ignore[arg-type]
+    async with client:
+        retry = client.connection_pool.make_connection().retry
+        fresh = copied(retry)
+        assert type(fresh) is Retry
+        assert fresh is not copied(retry)
+        assert fresh.get_retries() == 3
 
 
 async def test_a_hung_secret() -> None:
