@@ -138,6 +138,7 @@ TESTS = {
     "_rotation/verdicts.py": ["test_rotation.py", "test_rotation_limits.py", "test_forget.py"],
     "_exception_chain.py": ["test_refusals.py"],
     "_rotation/adapters.py": ["test_databases.py"],
+    "_rotation/interruption.py": ["test_mysql.py"],
     "_rotation/mysql.py": ["test_mysql.py"],
     "integrations/_mysql.py": ["test_mysql.py"],
     "_decode.py": ["test_decode.py"],

@@ -69,6 +69,12 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "            self._limit.reschedule(None)",
         "            pass",
     ),
+    (
+        "a connection's retry can't be copied",
+        "integrations/_redis_connections.py",
+        "    def __reduce__(self)",
+        "    def _reduce(self)",
+    ),
     # rotation.py
     (
         "a string is taken for labels of one letter",
@@ -564,8 +570,14 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "            if not is_too_old:",
     ),
     (
-        "closing waits for attempts to connect",
+        "a driver whose connections have changed half works",
         "integrations/_mysql.py",
+        "        if missing:\n            self._quit(connection)",
+        "        if False:\n            self._quit(connection)",
+    ),
+    (
+        "closing waits for attempts to connect",
+        "_rotation/interruption.py",
         "            limit.reschedule(now)",
         "            pass",
     ),

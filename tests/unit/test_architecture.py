@@ -94,7 +94,7 @@ INSIDE: dict[str, list[set[str]]] = {
         {"client"},
     ],
     "_rotation": [
-        {"__init__", "budget", "encryption", "news", "refusals"},
+        {"__init__", "budget", "encryption", "interruption", "news", "refusals"},
         {"adapters", "labels", "verdicts", "words"},
         {"mysql", "waits"},
     ],
