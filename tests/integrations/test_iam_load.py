@@ -170,4 +170,4 @@ async def test_redis(iam_valkey: ValkeyFront, iam_keys: RollingKeys, iam_trust: 
                 await connections.release(connection)
 
         await load.run(query, iam_keys, iam_valkey)
-    load.check(iam_keys, iam_valkey, server="Valkey", adapter="redis-py", record=record_rotation)
+    load.check(iam_keys, iam_valkey, server="Valkey", adapter="redis", record=record_rotation)
