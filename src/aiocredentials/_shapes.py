@@ -289,6 +289,8 @@ def reader_of(
             "url=True reads the whole secret as a URL: leave out the keys and under=, or give "
             "url= the key of the URL."
         )
+    if ignore_options and not url:
+        raise ValueError("ignore_options=True concerns the options of a URL: give url= too.")
 
     if not isinstance(cast("object", fixed), Mapping):
         raise TypeError("fixed= isn't a mapping, such as {'host': 'db.example'}.")
