@@ -107,7 +107,7 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "the server's words show a token",
         "_rotation/words.py",
-        '    text = re.sub(_SIGNED, "***", text)',
+        "    text = re.sub(_WORD, _hide_signed, text)",
         "    pass",
     ),
 ]

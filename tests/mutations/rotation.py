@@ -473,8 +473,8 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "values are repeated",
         "_rotation/words.py",
-        '            text = re.sub(pattern, "***", text)',
-        "            pass",
+        '                text = text.replace(spelling, "***")',
+        "                pass",
     ),
     (
         "a short value is a hole in a word",

@@ -137,14 +137,9 @@ class TestToken:
     async def test_of_a_cache(self, service: Any, serverless: bool) -> None:  # noqa: ANN401, FBT001 - parameters
         """For a cache it is the address of AWS's documentation, signed as botocore signs addresses."""
         credentials = Credentials("testing", "testing")
-        signer = RequestSigner(
-            ServiceId(service),
-            "eu-west-1",
-            service,
-            "v4",
-            credentials,
-            botocore.session.Session().get_component("event_emitter"),
-        )
+        # The signer refers to the emitter weakly.
+        emitter = botocore.session.Session().get_component("event_emitter")
+        signer = RequestSigner(ServiceId(service), "eu-west-1", service, "v4", credentials, emitter)
         query = "Action=connect&User=app" + "&ResourceType=ServerlessCache" * serverless
         request = {"method": "GET", "url": f"https://my-cache/?{query}", "body": {}, "headers": {}, "context": {}}
         expected = signer.generate_presigned_url(request, "connect", expires_in=900)
@@ -253,7 +248,7 @@ class TestArguments:
             ({"cache_name": "master.my-cache.x.euw1.cache.amazonaws.com"}, ValueError, "isn't the endpoint's host"),
             ({"cache_name": "My-Cache"}, ValueError, "lower-case letters"),
             ({"cache_name": None}, ValueError, "cache_name is empty"),
-            ({"service": "rds-db"}, ValueError, "give 'elasticache' or 'memorydb'"),
+            ({"service": "rds-db"}, ValueError, "service is unknown: give 'elasticache' or 'memorydb'"),
             ({"serverless": 1}, TypeError, "serverless is a int"),
             ({"serverless": True, "service": "memorydb"}, ValueError, "MemoryDB has no serverless caches"),
         ],
@@ -285,6 +280,7 @@ class TestVersions:
             secret = await manager.secret()
             assert await manager.secret(version_stage="AWSCURRENT") is not None
             assert (secret.version_id, secret.version_stages, secret.reveal()) == ("testing", (), "")
+            assert repr(secret) == f"<Secret 'IAM token for app at {HOST}:5432' version 'testing' value=***>"
             for label in ("AWSPENDING", "AWSPREVIOUS"):
                 with pytest.raises(SecretNotFoundError, match="no versions with other staging labels"):
                     await manager.secret(version_stage=label)
