@@ -101,8 +101,14 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "sockets count as encrypted",
         "_rotation/encryption.py",
-        '    return host.startswith(("/", "@"))',
-        "    return False",
+        '    return "" in hosts or any(host.startswith(("/", "@")) for host in hosts)',
+        '    return "" in hosts',
+    ),
+    (
+        "an empty host in a list is no socket",
+        "_rotation/encryption.py",
+        '    return "" in hosts or any(host.startswith(("/", "@")) for host in hosts)',
+        '    return any(host.startswith(("/", "@")) for host in hosts)',
     ),
     (
         "the server's words show a token",
