@@ -329,6 +329,56 @@ class TestVersions:
             database(pool).invalidate(if_version="AKIA1")
             assert (await database(pool).secret()).version_id == "AKIA2"
 
+    @pytest.mark.usefixtures("credentials_file")
+    async def test_clients_stay(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """A refused token closes no client of Secrets Manager, also if its source fails meanwhile."""
+
+        async def client(pool: CredentialsPool) -> object:
+            async with (
+                asyncio.timeout(30) as deadline,
+                pool._session.client(Region("eu-west-1", "a test"), deadline) as opened,
+            ):
+                return opened.client
+
+        async with CredentialsPool() as pool:
+            manager = database(pool)
+            before = await client(pool)
+            assert (await manager.secret()).version_id == "AKIA1"
+            # The session remembers what this file says.
+            config = tmp_path / "config"
+            monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+            monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+            config.write_text("[default]\ncredential_process = false\n", encoding="utf-8")
+            manager.invalidate(if_version="AKIA1")
+            with pytest.raises(CredentialsError):
+                await manager.secret()
+            config.write_text("[default]\naws_access_key_id = AKIA2\naws_secret_access_key = x\n", encoding="utf-8")
+            assert (await manager.secret()).version_id == "AKIA2"
+            assert await client(pool) is before
+
+    async def test_refused_while_they_are_renewed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A caller that still gets refused AWS credentials doesn't cause them to be dropped twice."""
+        renewing = asyncio.Event()
+        go = asyncio.Event()
+
+        async def slow() -> object:
+            renewing.set()
+            await go.wait()
+            return Credentials("testing", "testing").get_frozen_credentials()
+
+        async with CredentialsPool() as pool:
+            manager = database(pool)
+            await manager.secret()
+            clients = pool._session._loops.get().of(None).current
+            (credentials,) = clients._signing.values()
+            monkeypatch.setattr(credentials, "get_frozen_credentials", slow)
+            late = asyncio.create_task(manager.secret())
+            await renewing.wait()
+            manager.invalidate(if_version="testing")
+            go.set()
+            assert (await late).version_id == "testing"
+            assert clients.access_key_id == ""
+
     def test_few_loads(self) -> None:
         """A server that refuses for another reason causes six loads per minute at most; its own call isn't limited."""
 
@@ -338,16 +388,13 @@ class TestVersions:
             def time(self) -> float:
                 return self.now
 
-            def call_soon_threadsafe(self, *_: object) -> None: ...
-
         loop: Any = Loop()
         clients = RoleClients(ClientSettings(), None)
 
         def is_dropped(access_key_id: str | None) -> bool:
-            before = clients.current
-            before.access_key_id = "AKIA"
+            clients.current.access_key_id = "AKIA"
             clients.refuse(loop, access_key_id)
-            return clients.current is not before
+            return not clients.current.access_key_id
 
         assert [is_dropped("AKIA") for _ in range(8)] == [True] * 6 + [False] * 2
         assert is_dropped(None)
