@@ -416,6 +416,12 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "_MYSQL_DENIED = {1044, 1045, 1698}",
     ),
     (
+        "any error with a number is MySQL's",
+        "_rotation/refusals.py",
+        "    if code is None and _packages(exception) & _MYSQL_DRIVERS:",
+        "    if code is None:",
+    ),
+    (
         "only English is understood",
         "_rotation/refusals.py",
         "    return names_user or not names_database",
