@@ -84,7 +84,7 @@ ROTATION_QUEUE_TESTS = [
 TESTS = {
     "_aws/assuming.py": ROLE_TESTS,
     "_aws/role_errors.py": ROLE_TESTS,
-    "_aws/clients.py": [*ROLE_TESTS, *AGENT_TESTS, "../server/test_snapshots.py"],
+    "_aws/clients.py": [*ROLE_TESTS, *AGENT_TESTS, *IAM_TESTS, "../server/test_snapshots.py"],
     "_aws/loop_clients.py": [*ROLE_TESTS, *IAM_TESTS, "../server/test_snapshots.py"],
     "_aws/keys.py": IAM_TESTS,
     "_iam/arguments.py": IAM_TESTS,

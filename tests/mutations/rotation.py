@@ -422,6 +422,12 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "_MYSQL_DENIED = {1044, 1045, 1698}",
     ),
     (
+        "any error with a number is MySQL's",
+        "_rotation/refusals.py",
+        "    if code is None and _packages(exception) & _MYSQL_DRIVERS:",
+        "    if code is None:",
+    ),
+    (
         "only English is understood",
         "_rotation/refusals.py",
         "    return names_user or not names_database",
@@ -479,8 +485,8 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "values are repeated",
         "_rotation/words.py",
-        '            text = re.sub(pattern, "***", text)',
-        "            pass",
+        '                text = text.replace(spelling, "***")',
+        "                pass",
     ),
     (
         "a short value is a hole in a word",
