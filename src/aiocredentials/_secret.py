@@ -195,8 +195,11 @@ class Secret:
     def __repr__(self) -> str:
         # Anybody can choose a staging label. `repr` escapes characters that would add a line to
         # a log or control a terminal.
-        labels = "/".join(repr(label)[1:-1] for label in self.version_stages)
-        return f"<Secret {self.name!r} version {self.version_id!r} {labels} value=***>"
+        words = [f"<Secret {self.name!r} version {self.version_id!r}"]
+        if self.version_stages:
+            words.append("/".join(repr(label)[1:-1] for label in self.version_stages))
+        words.append("value=***>")
+        return " ".join(words)
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         message = f"A Secret can't be changed: {name!r} was fixed when it was fetched."

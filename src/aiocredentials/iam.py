@@ -264,7 +264,7 @@ def _check_pool(pool: object) -> None:
 
 def _check_service(service: object, *, serverless: object) -> None:
     if service not in _PERMISSIONS:
-        raise ValueError("service is another one: give 'elasticache' or 'memorydb'.")
+        raise ValueError("service is unknown: give 'elasticache' or 'memorydb'.")
     if not isinstance(serverless, bool):
         raise TypeError(f"serverless is a {type(serverless).__name__}: give True or False.")
     if serverless and service == "memorydb":

@@ -33,6 +33,24 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "            if False:",
     ),
     (
+        "a refused token closes clients of Secrets Manager",
+        "_aws/loop_clients.py",
+        "        self.current.drop_keys()",
+        "        self.forget(loop)",
+    ),
+    (
+        "a late caller brings refused AWS credentials back",
+        "_aws/clients.py",
+        "        if self._signing.get(region.name) is credentials:",
+        "        if True:",
+    ),
+    (
+        "a session that found no AWS credentials is kept",
+        "_aws/clients.py",
+        "                # The next session reads the configuration files again.\n                self._session = None",
+        "                pass",
+    ),
+    (
         "refused AWS credentials are kept",
         "_iam/generations.py",
         "        self._store.session.refuse_keys(self._request.role, if_version)",
@@ -101,13 +119,19 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "sockets count as encrypted",
         "_rotation/encryption.py",
-        '    return host.startswith(("/", "@"))',
-        "    return False",
+        '    return "" in hosts or any(host.startswith(("/", "@")) for host in hosts)',
+        '    return "" in hosts',
+    ),
+    (
+        "an empty host in a list is no socket",
+        "_rotation/encryption.py",
+        '    return "" in hosts or any(host.startswith(("/", "@")) for host in hosts)',
+        '    return any(host.startswith(("/", "@")) for host in hosts)',
     ),
     (
         "the server's words show a token",
         "_rotation/words.py",
-        '    text = re.sub(_SIGNED, "***", text)',
+        "    text = re.sub(_WORD, _hide_signed, text)",
         "    pass",
     ),
 ]

@@ -75,6 +75,12 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "            self._limit.reschedule(None)",
         "            pass",
     ),
+    (
+        "a connection's retry can't be copied",
+        "integrations/_redis_connections.py",
+        "    def __reduce__(self)",
+        "    def _reduce(self)",
+    ),
     # rotation.py
     (
         "a string is taken for labels of one letter",
@@ -422,6 +428,12 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "_MYSQL_DENIED = {1044, 1045, 1698}",
     ),
     (
+        "any error with a number is MySQL's",
+        "_rotation/refusals.py",
+        "    if code is None and _packages(exception) & _MYSQL_DRIVERS:",
+        "    if code is None:",
+    ),
+    (
         "only English is understood",
         "_rotation/refusals.py",
         "    return names_user or not names_database",
@@ -479,8 +491,8 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "values are repeated",
         "_rotation/words.py",
-        '            text = re.sub(pattern, "***", text)',
-        "            pass",
+        '                text = text.replace(spelling, "***")',
+        "                pass",
     ),
     (
         "a short value is a hole in a word",
@@ -570,8 +582,14 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "            if not is_too_old:",
     ),
     (
-        "closing waits for attempts to connect",
+        "a driver whose connections have changed half works",
         "integrations/_mysql.py",
+        "        if missing:\n            self._quit(connection)",
+        "        if False:\n            self._quit(connection)",
+    ),
+    (
+        "closing waits for attempts to connect",
+        "_rotation/interruption.py",
         "            limit.reschedule(now)",
         "            pass",
     ),

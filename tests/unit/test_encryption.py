@@ -70,6 +70,8 @@ def test_other_managers(driver: str) -> None:
         {"dsn": "postgresql://db.example/shop?sslmode=verify-full"},
         {"dsn": "postgresql://db.example/?sslmode=disable", "ssl": CONTEXT},
         {"dsn": None, "ssl": "verify-full", "host": ["one", "two"]},
+        {"dsn": "postgresql:///shop", "ssl": "verify-full"},
+        {"dsn": "postgresql://[::1]:5432,db.example:5433/shop", "ssl": "verify-full", "host": "::1,::2"},
     ],
 )
 def test_asyncpg(options: dict[str, Any]) -> None:
@@ -158,6 +160,14 @@ def test_mysql(driver: str) -> None:
         ("asyncpg", {"dsn": "postgresql://%2Frun%2Fpostgresql/shop"}),
         ("psycopg", {"host": "db.example,/run/postgresql", "sslmode": "require"}),
         ("aiomysql", {"unix_socket": "/run/mysqld/mysqld.sock"}),
+        # In a list, libpq takes an empty host for its folder of sockets.
+        ("psycopg", {"host": "db.example,", "port": "5432,5433", "sslmode": "require"}),
+        ("psycopg", {"host": ",db.example", "sslmode": "require"}),
+        ("asyncpg", {"host": ["db.example", ""]}),
+        ("asyncpg", {"host": [""]}),
+        ("asyncpg", {"dsn": "postgresql://db.example,/shop"}),
+        ("asyncpg", {"dsn": "postgresql://app@db.example:5432,:5433/shop"}),
+        ("asyncpg", {"dsn": "postgresql:///shop?host=db.example,"}),
     ],
 )
 def test_sockets(driver: str, options: dict[str, Any]) -> None:

@@ -137,14 +137,9 @@ class TestToken:
     async def test_of_a_cache(self, service: Any, serverless: bool) -> None:  # noqa: ANN401, FBT001 - parameters
         """For a cache it is the address of AWS's documentation, signed as botocore signs addresses."""
         credentials = Credentials("testing", "testing")
-        signer = RequestSigner(
-            ServiceId(service),
-            "eu-west-1",
-            service,
-            "v4",
-            credentials,
-            botocore.session.Session().get_component("event_emitter"),
-        )
+        # The signer refers to the emitter weakly.
+        emitter = botocore.session.Session().get_component("event_emitter")
+        signer = RequestSigner(ServiceId(service), "eu-west-1", service, "v4", credentials, emitter)
         query = "Action=connect&User=app" + "&ResourceType=ServerlessCache" * serverless
         request = {"method": "GET", "url": f"https://my-cache/?{query}", "body": {}, "headers": {}, "context": {}}
         expected = signer.generate_presigned_url(request, "connect", expires_in=900)
@@ -253,7 +248,7 @@ class TestArguments:
             ({"cache_name": "master.my-cache.x.euw1.cache.amazonaws.com"}, ValueError, "isn't the endpoint's host"),
             ({"cache_name": "My-Cache"}, ValueError, "lower-case letters"),
             ({"cache_name": None}, ValueError, "cache_name is empty"),
-            ({"service": "rds-db"}, ValueError, "give 'elasticache' or 'memorydb'"),
+            ({"service": "rds-db"}, ValueError, "service is unknown: give 'elasticache' or 'memorydb'"),
             ({"serverless": 1}, TypeError, "serverless is a int"),
             ({"serverless": True, "service": "memorydb"}, ValueError, "MemoryDB has no serverless caches"),
         ],
@@ -285,6 +280,7 @@ class TestVersions:
             secret = await manager.secret()
             assert await manager.secret(version_stage="AWSCURRENT") is not None
             assert (secret.version_id, secret.version_stages, secret.reveal()) == ("testing", (), "")
+            assert repr(secret) == f"<Secret 'IAM token for app at {HOST}:5432' version 'testing' value=***>"
             for label in ("AWSPENDING", "AWSPREVIOUS"):
                 with pytest.raises(SecretNotFoundError, match="no versions with other staging labels"):
                     await manager.secret(version_stage=label)
@@ -333,6 +329,56 @@ class TestVersions:
             database(pool).invalidate(if_version="AKIA1")
             assert (await database(pool).secret()).version_id == "AKIA2"
 
+    @pytest.mark.usefixtures("credentials_file")
+    async def test_clients_stay(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """A refused token closes no client of Secrets Manager, also if its source fails meanwhile."""
+
+        async def client(pool: CredentialsPool) -> object:
+            async with (
+                asyncio.timeout(30) as deadline,
+                pool._session.client(Region("eu-west-1", "a test"), deadline) as opened,
+            ):
+                return opened.client
+
+        async with CredentialsPool() as pool:
+            manager = database(pool)
+            before = await client(pool)
+            assert (await manager.secret()).version_id == "AKIA1"
+            # The session remembers what this file says.
+            config = tmp_path / "config"
+            monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+            monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+            config.write_text("[default]\ncredential_process = false\n", encoding="utf-8")
+            manager.invalidate(if_version="AKIA1")
+            with pytest.raises(CredentialsError):
+                await manager.secret()
+            config.write_text("[default]\naws_access_key_id = AKIA2\naws_secret_access_key = x\n", encoding="utf-8")
+            assert (await manager.secret()).version_id == "AKIA2"
+            assert await client(pool) is before
+
+    async def test_refused_while_they_are_renewed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A caller that still gets refused AWS credentials doesn't cause them to be dropped twice."""
+        renewing = asyncio.Event()
+        go = asyncio.Event()
+
+        async def slow() -> object:
+            renewing.set()
+            await go.wait()
+            return Credentials("testing", "testing").get_frozen_credentials()
+
+        async with CredentialsPool() as pool:
+            manager = database(pool)
+            await manager.secret()
+            clients = pool._session._loops.get().of(None).current
+            (credentials,) = clients._signing.values()
+            monkeypatch.setattr(credentials, "get_frozen_credentials", slow)
+            late = asyncio.create_task(manager.secret())
+            await renewing.wait()
+            manager.invalidate(if_version="testing")
+            go.set()
+            assert (await late).version_id == "testing"
+            assert clients.access_key_id == ""
+
     def test_few_loads(self) -> None:
         """A server that refuses for another reason causes six loads per minute at most; its own call isn't limited."""
 
@@ -342,16 +388,13 @@ class TestVersions:
             def time(self) -> float:
                 return self.now
 
-            def call_soon_threadsafe(self, *_: object) -> None: ...
-
         loop: Any = Loop()
         clients = RoleClients(ClientSettings(), None)
 
         def is_dropped(access_key_id: str | None) -> bool:
-            before = clients.current
-            before.access_key_id = "AKIA"
+            clients.current.access_key_id = "AKIA"
             clients.refuse(loop, access_key_id)
-            return clients.current is not before
+            return not clients.current.access_key_id
 
         assert [is_dropped("AKIA") for _ in range(8)] == [True] * 6 + [False] * 2
         assert is_dropped(None)

@@ -33,6 +33,12 @@ def redis_error(name: str, message: str = "") -> Exception:
     return type(name, (Exception,), {"__module__": "redis.exceptions"})(message)  # type: ignore[no-any-return]
 
 
+def mysql_error(*args: object, package: str = "pymysql") -> Exception:
+    """Make an error as drivers for MySQL have it, which is of a class of this package."""
+    base = type("MySQLError", (Exception,), {"__module__": f"{package}.err"})
+    return type("OperationalError", (base,), {})(*args)  # type: ignore[no-any-return]
+
+
 def caused(error: Exception, by: Exception) -> Exception:
     """Chain an error."""
     error.__cause__ = by
@@ -64,23 +70,30 @@ CODED: list[tuple[BaseException, bool]] = [
     (Coded(sqlstate="53300"), False),
     (Coded(sqlstate="08006"), False),
     (Coded("password authentication failed"), False),
-    (Coded(1045, "Access denied for user"), True),
-    (Coded(1698, "Access denied for user"), True),
-    (Coded(1862, "Your password has expired"), True),
-    (Coded(1820, "You must SET PASSWORD before executing this statement"), True),
-    (Coded(3118, "Access denied for user. Account is locked."), True),
-    (Coded(4151, "Access denied, this account is locked"), True),
-    (Coded(3955, "Access denied for user. Account is blocked for 1 day(s)."), True),
-    (Coded(4150, "User is blocked because of too many credential errors"), True),
-    (Coded(1044, "Access denied for user to database"), False),
-    (Coded(1396, "Operation CREATE USER failed"), False),
-    (Coded(1130, "Host isn't allowed to connect"), False),
-    (Coded(1226, "User has exceeded the 'max_user_connections' resource"), False),
+    (mysql_error(1045, "Access denied for user"), True),
+    (mysql_error(1698, "Access denied for user"), True),
+    (mysql_error(1862, "Your password has expired"), True),
+    (mysql_error(1820, "You must SET PASSWORD before executing this statement"), True),
+    (mysql_error(3118, "Access denied for user. Account is locked."), True),
+    (mysql_error(4151, "Access denied, this account is locked"), True),
+    (mysql_error(3955, "Access denied for user. Account is blocked for 1 day(s)."), True),
+    (mysql_error(4150, "User is blocked because of too many credential errors"), True),
+    (mysql_error(1044, "Access denied for user to database"), False),
+    (mysql_error(1396, "Operation CREATE USER failed"), False),
+    (mysql_error(1130, "Host isn't allowed to connect"), False),
+    (mysql_error(1226, "User has exceeded the 'max_user_connections' resource"), False),
     (Coded("1045 (28000)", errno=1045, sqlstate="28000"), True),
     (Coded("1044 (42000)", errno=1044, sqlstate="42000"), False),
-    (Coded(1049, "Unknown database"), False),
-    (Coded(True, "not a code"), False),  # noqa: FBT003 (an argument of an exception)
+    (mysql_error(1049, "Unknown database"), False),
+    (mysql_error(True, "not a code"), False),  # noqa: FBT003 (an argument of an exception)
     (OSError(1045, "not MySQL's"), False),
+    (KeyError(1820), False),
+    (ValueError(3118), False),
+    (RuntimeError(4150, "not MySQL's"), False),
+    (mysql_error(1045, "Access denied for user", package="asyncmy"), True),
+    (mysql_error(1045, "Access denied for user", package="aiomysql"), True),
+    (mysql_error(1045, "Access denied for user", package="MySQLdb"), True),
+    (mysql_error(1045, "Access denied for user", package="pymysqlx"), False),
     (redis_error("AuthenticationError", "invalid username-password pair or user is disabled."), True),
     (redis_error("ResponseError", "WRONGPASS invalid username-password pair"), True),
     (redis_error("ResponseError", "NOAUTH Authentication required."), True),
@@ -186,7 +199,7 @@ PROXY_CODES = [(1045, True), (1040, False), (1105, False), (1231, False), (2026,
 @pytest.mark.parametrize(("code", "expected"), PROXY_CODES)
 def test_rds_proxy_for_mysql(code: int, expected: bool) -> None:  # noqa: FBT001 (of the table)
     """Of RDS Proxy's codes for MySQL only "access denied" is a refusal; limits, TLS and time-outs aren't."""
-    assert is_auth_error(Coded(code, "the proxy's words")) is expected
+    assert is_auth_error(mysql_error(code, "the proxy's words")) is expected
 
 
 # What servers say once they have asked for a password, of a user "app" and a database "shop".
@@ -368,6 +381,14 @@ def test_one_line() -> None:
     assert words.isprintable()
     assert len(words) < 350
     assert words.endswith("...")
+
+
+def test_long_words() -> None:
+    """Words of any length take no time: one that is twice as long doesn't take four times as long."""
+    # With the square of their length, these would take a minute and more, which is past the test's limit.
+    words = words_of(LookupError("a" * 200_000), secret_of("{}"))
+    assert words.startswith("LookupError: aaaa")
+    assert "***" in words_of(LookupError("x-amz-" * 30_000), secret_of("{}"))
 
 
 def test_ours_is_no_refusal() -> None:

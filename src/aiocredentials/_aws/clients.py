@@ -157,10 +157,7 @@ class Clients:
         region: Region | None,
         seconds: float | None,
     ) -> Opened:
-        self._shared.seconds = seconds
-        self._was_opened = True
-        # Each opening enters this block; only the first one changes anything. `_forget` ends it.
-        self._redaction.__enter__()
+        self._begin(seconds)
         opening = partial(self._open, region)
         try:
             # In an empty context: the client belongs to no caller's trace or request.
@@ -169,6 +166,13 @@ class Clients:
             facts = {} if region is None else region.facts()
             failure = for_caller(error, **facts)
         raise failure
+
+    def _begin(self, seconds: float | None) -> None:
+        """Prepare an opening, or a load of AWS credentials."""
+        self._shared.seconds = seconds
+        self._was_opened = True
+        # Each of them enters this block; only the first one changes anything. `_forget` ends it.
+        self._redaction.__enter__()
 
     async def _open(self, region: Region | None) -> Opened:
         session = await self.session()
@@ -223,12 +227,15 @@ class Clients:
         Raises:
             Exception: What the credential chain raises, or a `CredentialsError`.
         """
-        self._shared.seconds = seconds
-        self._was_opened = True
-        self._redaction.__enter__()
+        self._begin(seconds)
         credentials = self._signing.get(region.name)
         if credentials is None:
-            credentials = await self._signing_credentials(region)
+            try:
+                credentials = await self._signing_credentials(region)
+            except BaseException:
+                # The next session reads the configuration files again.
+                self._session = None
+                raise
             self._signing[region.name] = credentials
         # Both are imported by now.
         from aiocredentials._aws import chain, keys  # noqa: PLC0415
@@ -237,8 +244,21 @@ class Clients:
         made = keys.AwsKeys(await credentials.get_frozen_credentials(), None)
         is_role = self._role is not None
         made.end = credentials.end if is_role else chain.end_of(credentials)
-        self.access_key_id = made.access_key_id
+        # They may have been dropped meanwhile.
+        if self._signing.get(region.name) is credentials:
+            self.access_key_id = made.access_key_id
         return made
+
+    def drop_keys(self) -> None:
+        """Have the next caller of `keys` load AWS credentials; open clients keep theirs.
+
+        If AWS refuses those as well, a call of such a client replaces all.
+        """
+        self.access_key_id = ""
+        self._signing.clear()
+        # This session remembers its AWS credentials, and what the configuration files said.
+        self._session = None
+        self._assumed = None
 
     async def _signing_credentials(self, region: Region) -> Any:  # noqa: ANN401 (botocore's)
         session = await self.session()
@@ -346,8 +366,6 @@ class Clients:
 
     def _forget(self) -> None:
         self.by_region.clear()
-        self._signing.clear()
-        self._session = None
-        self._assumed = None
+        self.drop_keys()
         self._was_opened = False
         self._redaction.__exit__()

@@ -145,12 +145,12 @@ class RoleClients:
         self.current = Clients(self._settings, self._role)
 
     def refuse(self, loop: Loop, access_key_id: str | None) -> None:
-        """Drop AWS credentials that a server refused, so that the next caller loads them again.
+        """Drop AWS credentials that a server refused. The next caller loads them again.
 
         Of many connections that are refused together, the first one does this for all: the others
         name an access key that isn't the present one any more. A server that refuses for another
         reason, such as a missing permission, must not cause a load per attempt, so a few per minute
-        are enough.
+        are enough. Each event loop counts its own, because each has to load what was renewed.
 
         Args:
             loop: The event loop of these clients.
@@ -164,7 +164,7 @@ class RoleClients:
             if is_full and now - self._refused_at[0] < REFUSAL_SECONDS:
                 return
             self._refused_at.append(now)
-        self.forget(loop)
+        self.current.drop_keys()
 
     def forget(self, loop: Loop) -> None:
         """Drop the clients that no call uses, with their AWS credentials.

@@ -149,11 +149,12 @@ class TokenManager(Generic[C]):
         return url.removeprefix("https://")
 
     def invalidate(self, *, if_version: str | None = None) -> None:
-        """Drop the AWS credentials in the pool, or only those with this access key id.
+        """Drop the AWS credentials that sign tokens, or only those with this access key id.
 
-        The next call loads them again, for each user of the pool with the same role. With
-        `if_version`, any number of callers that were refused together cause one load, and refusals
-        cause six loads per minute at most. Makes no call, and raises nothing.
+        The next call loads them again, for all tokens of the pool with the same role. Its clients
+        of Secrets Manager stay open. With `if_version`, any number of callers that were refused
+        together cause one load, and refusals cause six loads per minute at most in each event loop.
+        Makes no call, and raises nothing.
         """
         self._store.session.refuse_keys(self._request.role, if_version)
 

@@ -8,6 +8,7 @@ Otherwise it raises a `ValueError` that says which option to give.
 from __future__ import annotations
 
 import os
+import re
 import ssl
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 _WHY = "An IAM token is a password in clear, so the connection must be encrypted: "
 _ON_SOCKETS = (
     "leave the Unix-domain socket out of the options, because drivers never encrypt those, "
-    "and give the host name of the server."
+    "and give the host name of the server. An empty host in a list may be a socket, too."
 )
 _BUNDLE = "global-bundle.pem (AWS's certificates)"
 _BY_CONTEXT = f"give ssl=ssl.create_default_context(cafile=...) with {_BUNDLE}"
@@ -49,7 +50,7 @@ def check_encryption(manager: object, driver: str, options: Options) -> None:
     """
     if not needs_encryption(manager):
         return
-    if any(map(_is_socket, _hosts_in(options))):
+    if any(map(_has_socket, _lists_of_hosts(options))):
         raise ValueError(_WHY + _ON_SOCKETS)
     if driver == "asyncpg":
         is_encrypted = _asyncpg_encrypts(options)
@@ -110,21 +111,32 @@ def _in_dsn(options: Options, name: str) -> str | None:
     return values[-1]
 
 
-def _hosts_in(options: Options) -> Iterator[str]:
-    """Yield the hosts, and the paths of sockets, that options name."""
-    yield str(options.get("unix_socket") or "")
-    given: object = options.get("host") or ""
-    if isinstance(given, str):
-        yield from given.split(",")
-    else:
-        yield from map(str, cast("Sequence[object]", given))
+def _lists_of_hosts(options: Options) -> Iterator[list[str]]:
+    """Yield the lists of hosts, and of the paths of sockets, that options name."""
+    given: object = options.get("host")
+    if isinstance(given, (list, tuple)):
+        yield list(map(str, cast("Sequence[object]", given)))
+
     netloc = urlsplit(options.get("dsn") or "").netloc
-    yield from unquote(netloc.rpartition("@")[2]).split(",")
-    yield from (_in_dsn(options, "host") or "").split(",")
+    addresses = unquote(netloc.rpartition("@")[2])
+    # In an address, a colon that has no host before it begins the port.
+    without_ports = re.sub(r"(^|,):\d*", r"\1", addresses)
+    for text in (
+        options.get("unix_socket"),
+        options.get("host"),
+        without_ports,
+        _in_dsn(options, "host"),
+    ):
+        if text and isinstance(text, str):
+            yield text.split(",")
 
 
-def _is_socket(host: str) -> bool:
-    return host.startswith(("/", "@"))
+def _has_socket(hosts: list[str]) -> bool:
+    """Return whether a list of hosts has the path of a socket.
+
+    An empty host in a list is libpq's folder of sockets. A single one counts as left out.
+    """
+    return "" in hosts or any(host.startswith(("/", "@")) for host in hosts)
 
 
 def check_redis_encryption(manager: object, *, is_encrypted: bool) -> None:

@@ -72,6 +72,7 @@ _MYSQL_DENIED = {1045, 1698}
 # account is locked: in MySQL, in MariaDB; and blocked after too many wrong passwords: in MySQL, in
 # MariaDB (their error references). Another version of the secret may name another password or user.
 _MYSQL_CODES = _MYSQL_DENIED | {1862, 1820, 3118, 4151, 3955, 4150}
+_MYSQL_DRIVERS = {"pymysql", "aiomysql", "asyncmy", "MySQLdb"}
 _REDIS_REFUSALS = ("WRONGPASS", "NOAUTH")
 _REDIS_CLIENTS = {"redis", "valkey", "coredis"}
 
@@ -89,7 +90,8 @@ def is_auth_error(exception: BaseException) -> bool:
       an error after the login, such as a database that doesn't exist.
     * MySQL's codes 1045 and 1698 are refusals, and those for a password that has expired (1862,
       1820) and an account that is locked (3118, 3955; in MariaDB 4151, 4150). 1044 isn't, because
-      it is about a database.
+      it is about a database. The code is the attribute `errno`, or the first argument of an error
+      of PyMySQL, aiomysql, asyncmy or mysqlclient.
     * Redis's WRONGPASS and NOAUTH are refusals; redis-py raises them as `AuthenticationError`.
     * RDS Proxy's messages about a password, a role or an IAM token are refusals; those about
       encryption, limits and options aren't.
@@ -138,11 +140,18 @@ def _is_refusal(exception: BaseException) -> bool:
 
 
 def _mysql_code(exception: BaseException) -> int | None:
-    first = next(iter(exception.args), None)
-    code = getattr(exception, "errno", first)
+    code = getattr(exception, "errno", None)
+    if code is None and _packages(exception) & _MYSQL_DRIVERS:
+        # A number may be the first argument of any other error, such as a KeyError.
+        code = next(iter(exception.args), None)
     if type(code) is not int:
         return None
     return code
+
+
+def _packages(exception: BaseException) -> set[str]:
+    """Return the packages in which the exception's classes are defined."""
+    return {cls.__module__.partition(".")[0] for cls in type(exception).__mro__}
 
 
 def _is_refusal_by_sqlstate(sqlstate: str, text: str) -> bool:

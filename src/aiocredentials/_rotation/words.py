@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 _LONGEST_TEXT = 300
 _SHORTEST_VALUE = 8
-# A word with a part of a signed address, such as an IAM token. It is in no secret, because one is
-# made per connection.
-_SIGNED = r"(?i)[^\s\"']*x-amz-[^\s\"']*"
+_WORD = r"[^\s\"']+"
+# A part of each signed address, such as an IAM token, in lower case.
+_SIGNED = "x-amz-"
 _PASSWORD_KEYS = {"password", "token", "auth_token"}
 _SHOWN_KEYS = {
     # These name the user.
@@ -40,14 +40,16 @@ def words_of(exception: BaseException, secret: Secret) -> str:
     longest_first = sorted(values, key=len, reverse=True)
     for value in longest_first:
         for spelling in _spellings(value):
-            pattern = re.escape(spelling)
             is_short = len(value) < _SHORTEST_VALUE
             if is_short:
                 # A short value may be part of any word, and a gap in a word would show the value.
-                pattern = as_word(pattern)
-            text = re.sub(pattern, "***", text)
+                pattern = as_word(re.escape(spelling))
+                text = re.sub(pattern, "***", text)
+            else:
+                text = text.replace(spelling, "***")
 
-    text = re.sub(_SIGNED, "***", text)
+    # A token is in no secret, because one is made per connection.
+    text = re.sub(_WORD, _hide_signed, text)
 
     words = text_for_log(text)
     name = type(exception).__name__
@@ -68,6 +70,12 @@ def text_for_log(text: str) -> str:
     if len(line) > _LONGEST_TEXT:
         line = f"{line[:_LONGEST_TEXT]}..."
     return line
+
+
+def _hide_signed(word: re.Match[str]) -> str:
+    # One pattern for words with this part would take the square of a long word's length.
+    text = word[0]
+    return "***" if _SIGNED in text.lower() else text
 
 
 def _printable(character: str) -> str:
