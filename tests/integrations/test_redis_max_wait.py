@@ -11,7 +11,12 @@ import pytest
 from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import ConstantBackoff
-from redis.exceptions import AuthenticationError, RedisClusterException, TimeoutError as RedisTimeoutError
+from redis.exceptions import (
+    AuthenticationError,
+    ConnectionError as RedisConnectionError,
+    RedisClusterException,
+    TimeoutError as RedisTimeoutError,
+)
 
 from aiocredentials.integrations._redis_connections import WaitTimeoutError
 from aiocredentials.integrations.redis import use_credentials
@@ -58,6 +63,26 @@ async def test_a_copy_of_a_retry(copied: Any) -> None:  # noqa: ANN401
         assert type(fresh) is Retry
         assert fresh is not copied(retry)
         assert fresh.get_retries() == 3
+
+
+@pytest.mark.parametrize(("is_retryable", "attempts"), [(None, 4), (lambda _: True, 4), (lambda _: False, 1)])
+async def test_what_redis_py_tries_again(is_retryable: Any, attempts: int) -> None:  # noqa: ANN401
+    """redis-py's callers may decide which errors are tried again."""
+    client = use_credentials(Redis(host=HOST, retry=Retry(ConstantBackoff(0), 3)), Source())  # type: ignore[arg-type]
+    began = 0
+
+    async def fail() -> None:
+        nonlocal began
+        began += 1
+        raise RedisConnectionError
+
+    async def go_on(*_: object) -> None: ...
+
+    async with client:
+        retry = client.connection_pool.make_connection().retry
+        with pytest.raises(RedisConnectionError):
+            await retry.call_with_retry(fail, go_on, is_retryable)
+    assert began == attempts
 
 
 async def test_a_hung_secret() -> None:
