@@ -70,7 +70,7 @@ CACHE_TESTS = [
     "test_cache_schedules.py",
 ]
 ROLE_TESTS = ["test_roles.py", "../server/test_roles.py"]
-IAM_TESTS = ["test_iam.py", "test_encryption.py", "../server/test_iam.py"]
+IAM_TESTS = ["test_iam.py", "test_kept_keys.py", "test_encryption.py", "../server/test_iam.py"]
 AGENT_TESTS = ["test_agent.py", "../server/test_agent.py"]
 ROTATION_QUEUE_TESTS = [
     "test_rotation_queue.py",
@@ -87,6 +87,7 @@ TESTS = {
     "_aws/clients.py": [*ROLE_TESTS, *AGENT_TESTS, *IAM_TESTS, "../server/test_snapshots.py"],
     "_aws/loop_clients.py": [*ROLE_TESTS, *IAM_TESTS, "../server/test_snapshots.py"],
     "_aws/keys.py": IAM_TESTS,
+    "_aws/kept_keys.py": IAM_TESTS,
     "_iam/arguments.py": IAM_TESTS,
     "_iam/generations.py": IAM_TESTS,
     "_rotation/encryption.py": IAM_TESTS,

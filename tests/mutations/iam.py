@@ -41,14 +41,14 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "a late caller brings refused AWS credentials back",
         "_aws/clients.py",
-        "        if self._signing.get(region.name) is credentials:",
+        "        if self._signing.get(key) is signing:",
         "        if True:",
     ),
     (
         "a session that found no AWS credentials is kept",
         "_aws/clients.py",
-        "                # The next session reads the configuration files again.\n                self._session = None",
-        "                pass",
+        "        if anew:",
+        "        if False:",
     ),
     (
         "refused AWS credentials are kept",
@@ -133,5 +133,41 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "_rotation/words.py",
         "    text = re.sub(_WORD, _hide_signed, text)",
         "    pass",
+    ),
+    (
+        "a caller waits for a renewal of AWS credentials that still sign",
+        "_aws/kept_keys.py",
+        "            self._work.begin((_AHEAD, self), self._renew_ahead)",
+        "            await self._renew_ahead()",
+    ),
+    (
+        "AWS credentials that end soon are loaded at each use",
+        "_aws/kept_keys.py",
+        "        if is_late and now >= self._state.tried_at + PAUSE:",
+        "        if is_late:",
+    ),
+    (
+        "AWS credentials sign until they have ended",
+        "_aws/kept_keys.py",
+        "        if left <= min(life / _URGENT, _LONGEST_URGENT):",
+        "        if left <= 0:",
+    ),
+    (
+        "the load of refused AWS credentials is joined",
+        "_aws/kept_keys.py",
+        "        return await self._work.once((_LOADING, self), self._load, detached=True)",
+        "        return await self._work.once(_LOADING, self._load, detached=True)",
+    ),
+    (
+        "each failed renewal of AWS credentials is logged",
+        "_aws/kept_keys.py",
+        "        if kind == self._state.warned_of:",
+        "        if False:",
+    ),
+    (
+        "a failing call of Secrets Manager drops AWS credentials that still sign",
+        "_aws/loop_clients.py",
+        "            self.current.sign_as(failed)",
+        "            pass",
     ),
 ]

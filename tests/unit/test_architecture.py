@@ -81,6 +81,7 @@ INSIDE: dict[str, list[set[str]]] = {
         {"role_errors"},
         {"requests", "loading", "assuming", "region_health"},
         {"responses", "session", "known_versions"},
+        {"kept_keys"},
         {"gateway", "clients", "other_services"},
         {"replica_reads"},
         {"loop_clients", "replicas"},

@@ -370,8 +370,8 @@ class TestVersions:
             manager = database(pool)
             await manager.secret()
             clients = pool._session._loops.get().of(None).current
-            (credentials,) = clients._signing.values()
-            monkeypatch.setattr(credentials, "get_frozen_credentials", slow)
+            (kept,) = clients._signing.values()
+            monkeypatch.setattr(kept._credentials, "get_frozen_credentials", slow)
             late = asyncio.create_task(manager.secret())
             await renewing.wait()
             manager.invalidate(if_version="testing")

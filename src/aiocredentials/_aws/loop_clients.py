@@ -134,15 +134,18 @@ class RoleClients:
             if is_replaced and not clients.has_users:
                 self._close(clients)
 
-    def renew(self, failed: Clients) -> None:
+    def renew(self, failed: Clients, *, are_refused: bool = True) -> None:
         """Give later calls new clients, which search for AWS credentials again.
 
-        Of many calls that fail together, the first one does this for all.
+        Of many calls that fail together, the first one does this for all. Unless their AWS
+        credentials `are_refused`, they go on signing tokens until they end.
         """
         if failed is not self.current:
             return
         self._replaced.add(failed)
         self.current = Clients(self._settings, self._role)
+        if not are_refused:
+            self.current.sign_as(failed)
 
     def refuse(self, loop: Loop, access_key_id: str | None) -> None:
         """Drop AWS credentials that a server refused. The next caller loads them again.

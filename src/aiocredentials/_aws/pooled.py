@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
+from aiocredentials._aws.answered_errors import signs_again
 from aiocredentials._aws.clients import CLOSE_SECONDS
 from aiocredentials._aws.loop_clients import LoopClients
 from aiocredentials._aws.mapping import map_opening_error
@@ -119,7 +120,7 @@ class PooledSession:
             except Exception as error:
                 note_refusal(self._settings, error)
                 if clients.would_fail_again(error):
-                    state.renew(clients)
+                    state.renew(clients, are_refused=signs_again(error))
                 raise
 
     async def keys(
@@ -145,7 +146,7 @@ class PooledSession:
             except Exception as error:  # noqa: BLE001 (a chain may raise anything)
                 note_refusal(self._settings, error)
                 if clients.would_fail_again(error):
-                    state.renew(clients)
+                    state.renew(clients, are_refused=signs_again(error))
                 failure = map_opening_error(error, profile=self.profile, **region.facts())
         raise failure
 
