@@ -54,6 +54,7 @@ def sign_for(front: Front, user: str = "app") -> str:
 # The rule
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("target", [DATABASE, CACHE])
 @pytest.mark.parametrize("key", [KEY, KEY._replace(session_token=None)])
 @pytest.mark.parametrize("user", ["app", "team/app user+ü"])
@@ -65,6 +66,7 @@ def test_what_botocore_signs_is_accepted(target: Target, key: AccessKey, user: s
     assert not rule.refusals
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("token", "reason"),
     [
@@ -90,6 +92,7 @@ def test_what_is_refused(token: str, reason: str) -> None:
     assert reason in rule.refusals[0]
 
 
+@pytest.mark.exhaustive
 def test_the_clock() -> None:
     """A token is valid for 15 minutes, and 5 minutes before by a clock that is slow."""
     rule = TokenRule(KEY)
@@ -175,6 +178,7 @@ async def test_mysql(iam_mysql: MySQLFront, iam_trust: Trust, driver: str) -> No
     await iam_mysql.until_open(0)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("driver", "is_told_to_encrypt"), [("aiomysql", False), ("aiomysql", True), ("asyncmy", False)]
 )

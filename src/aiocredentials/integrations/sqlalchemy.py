@@ -181,7 +181,7 @@ async def use_credentials(
 
     Args:
         engine: An engine that has made no connection yet, with a URL as for `create_async_engine`.
-        manager: A manager with `decode=DatabaseCredentials.from_json`.
+        manager: A manager with `decode=DatabaseCredentials.from_json`, or `IamDatabaseCredentials`.
         budget: As for `connect_through_rotation`, in seconds or as a `timedelta`.
         max_wait: As for `create_async_engine`, while the block lasts.
         stages: As for `connect_through_rotation`.
