@@ -22,15 +22,27 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     ),
     (
         "each refused connection loads AWS credentials",
-        "_aws/loop_clients.py",
-        "            if access_key_id != self.current.access_key_id:",
+        "_iam/generations.py",
+        "            if not session.signs_with(role, if_version):",
         "            if False:",
     ),
     (
         "refusals load AWS credentials without a limit",
-        "_aws/loop_clients.py",
-        "            if is_full and now - self._refused_at[0] < REFUSAL_SECONDS:",
+        "_iam/generations.py",
+        "            if is_full and time_now - self._refused_at[0] < REFUSAL_SECONDS:",
         "            if False:",
+    ),
+    (
+        "one user's refusals are counted for the others",
+        "_iam/generations.py",
+        "        self._refused_at: deque[float] = deque(maxlen=MOST_REFUSALS)",
+        "        self._refused_at: deque[float] = vars(store).setdefault('refused', deque(maxlen=MOST_REFUSALS))",
+    ),
+    (
+        "an error of AWS credentials advises to name a secret",
+        "_aws/key_gateway.py",
+        "            failure = without_doctor(error)",
+        "            failure = error",
     ),
     (
         "a refused token closes clients of Secrets Manager",
@@ -53,7 +65,7 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "refused AWS credentials are kept",
         "_iam/generations.py",
-        "        self._store.session.refuse_keys(self._request.role, if_version)",
+        "        session.refuse_keys(role, if_version)",
         "        pass",
     ),
     (

@@ -164,7 +164,7 @@ class TestSources:
         monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", url)
         monkeypatch.setattr("aiobotocore.utils.AioContainerMetadataFetcher.SLEEP_TIME", 0, raising=False)
         async with CredentialsPool(timeout=5) as pool:
-            with pytest.raises(CredentialSourceError):
+            with pytest.raises(CredentialSourceError, match="Check the agent"):
                 await database(pool).secret()
             async with Container() as back:
                 monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", back.url())

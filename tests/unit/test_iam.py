@@ -19,15 +19,15 @@ from botocore.model import ServiceId
 from botocore.signers import RequestSigner
 
 from aiocredentials import CredentialsPool, DatabaseCredentials, RedisCredentials
-from aiocredentials._aws import chain, keys, loop_clients
+from aiocredentials._aws import chain, keys
 from aiocredentials._aws.assuming import AssumedRole, RoleCredentials
 from aiocredentials._aws.clients import Clients
 from aiocredentials._aws.key_gateway import keys_request
 from aiocredentials._aws.keys import AwsKeys
-from aiocredentials._aws.loop_clients import RoleClients
 from aiocredentials._aws.regions import Region
 from aiocredentials._aws.roles import Role
 from aiocredentials._aws.settings import ClientSettings
+from aiocredentials._iam import generations
 from aiocredentials._iam.generations import TokenManager
 from aiocredentials._rotation.words import words_of
 from aiocredentials.errors import (
@@ -379,35 +379,40 @@ class TestVersions:
             assert (await late).version_id == "testing"
             assert clients.access_key_id == ""
 
-    def test_few_loads(self) -> None:
-        """A server that refuses for another reason causes six loads per minute at most; its own call isn't limited."""
+    async def test_few_loads(self, loads: list[object], monkeypatch: pytest.MonkeyPatch) -> None:
+        """A server that refuses for another reason causes six loads per minute at most, for its own user."""
+        times = [0.0]
+        monkeypatch.setattr(generations, "now", lambda: times[0])
+        async with CredentialsPool() as pool:
+            refused = database(pool, username="not_allowed")
 
-        class Loop:
-            now = 0.0
+            async def is_dropped(manager: IamDatabaseCredentials, version: str | None = "testing") -> bool:
+                await manager.secret()
+                before = len(loads)
+                # Two of each manager are refused together.
+                manager.invalidate(if_version=version)
+                manager.invalidate(if_version=version)
+                await manager.secret()
+                return len(loads) == before + 1
 
-            def time(self) -> float:
-                return self.now
-
-        loop: Any = Loop()
-        clients = RoleClients(ClientSettings(), None)
-
-        def is_dropped(access_key_id: str | None) -> bool:
-            clients.current.access_key_id = "AKIA"
-            clients.refuse(loop, access_key_id)
-            return not clients.current.access_key_id
-
-        assert [is_dropped("AKIA") for _ in range(8)] == [True] * 6 + [False] * 2
-        assert is_dropped(None)
-        loop.now = loop_clients.REFUSAL_SECONDS
-        assert is_dropped("AKIA")
-        assert not is_dropped("another")
+            assert [await is_dropped(refused) for _ in range(8)] == [True] * 6 + [False] * 2
+            # Its refusals don't count for others, nor its own call without a version.
+            assert await is_dropped(database(pool))
+            assert await is_dropped(refused, None)
+            times[0] = generations.REFUSAL_SECONDS
+            assert await is_dropped(refused)
+            assert not await is_dropped(refused, "another")
 
     async def test_none_at_all(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Without AWS credentials there is a transient error of the usual class; later ones are found."""
         monkeypatch.delenv("AWS_ACCESS_KEY_ID")
         async with CredentialsPool() as pool:
-            with pytest.raises(CredentialSourceError, match=r"Asked: region 'eu-west-1' \(from the host name\)"):
+            with pytest.raises(
+                CredentialSourceError, match=r"Asked: region 'eu-west-1' \(from the host name\)"
+            ) as caught:
                 await database(pool).secret()
+            # The doctor needs the name of a secret.
+            assert "doctor" not in f"{caught.value}{caught.value.advice}"
             monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA9")
             assert (await database(pool).secret()).version_id == "AKIA9"
 

@@ -162,8 +162,13 @@ class PooledSession:
         refuse_credentials(self._settings)
         call_for_each_loop(
             self._loops.living(),
-            lambda loop, state: state.refuse(loop, role, access_key_id),
+            lambda _, state: state.refuse(role, access_key_id),
         )
+
+    def signs_with(self, role: Role | None, access_key_id: str) -> bool:
+        """Return whether an event loop still signs with an access key of a role."""
+        living = self._loops.living()
+        return any(state.signs_with(role, access_key_id) for _, state in living)
 
     def forget(self) -> None:
         """Drop the clients of all loops with their AWS credentials. It needs no loop.
