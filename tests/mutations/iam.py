@@ -182,4 +182,16 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "            self.current.sign_as(failed)",
         "            pass",
     ),
+    (
+        "the error for the end of max_wait has no advice",
+        "rotation.py",
+        "        self._wait.note_advice(advice)",
+        "        pass",
+    ),
+    (
+        "redis-py's adapter calls a token a secret",
+        "integrations/_redis_versions.py",
+        '        self.naming: object = getattr(manager, "naming", None)',
+        "        self.naming: object = None",
+    ),
 ]

@@ -96,7 +96,8 @@ INSIDE: dict[str, list[set[str]]] = {
     "_rotation": [
         {"__init__", "budget", "encryption", "news", "refusals"},
         {"adapters", "labels", "verdicts", "words"},
-        {"mysql", "waits"},
+        {"mysql", "naming"},
+        {"waits"},
     ],
     "_iam": [{"__init__", "arguments", "generations"}],
     "_eventbridge": [{"__init__", "events", "queue_url"}, {"renewals", "sqs"}, {"watcher"}],

@@ -29,6 +29,7 @@ from aiocredentials._aws.roles import Role
 from aiocredentials._aws.settings import ClientSettings
 from aiocredentials._iam import generations
 from aiocredentials._iam.generations import TokenManager
+from aiocredentials._rotation.waits import Waits
 from aiocredentials._rotation.words import words_of
 from aiocredentials.errors import (
     AuthenticationError,
@@ -416,6 +417,30 @@ class TestVersions:
             monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA9")
             assert (await database(pool).secret()).version_id == "AKIA9"
 
+    async def test_max_wait(self) -> None:
+        """If the caller's time is over first, its error has the advice too; it has none after another failure."""
+        errors: list[Exception] = [RefusedError(f"{REFUSED}."), OSError("no route")]
+
+        async def fail(_: object) -> None:
+            raise errors[0]
+
+        async with CredentialsPool() as pool, Waits(0.02, TimeoutError) as waits:
+            notes: list[str] = []
+            for _ in range(2):
+
+                async def connect() -> None:
+                    try:
+                        await connect_through_rotation(database(pool), fail)
+                    except OSError:
+                        await asyncio.Event().wait()
+
+                with pytest.raises(TimeoutError) as caught:
+                    await waits.within(connect, asyncio.sleep)
+                notes += caught.value.__notes__
+                del errors[0]
+        assert f"RefusedError: {REFUSED}. Check that the AWS identity may do rds-db:connect" in notes[0]
+        assert notes[1].endswith("OSError: no route")
+
 
 class TestSeams:
     """What the tokens use of the AWS half."""
@@ -554,8 +579,9 @@ class TestRotation:
             made = await asyncio.gather(*(connect_through_rotation(manager, connect) for _ in range(50)))
             assert made == ["AKIA2"] * 50
             assert len(loads) == 2
-        assert f"'IAM token for app at {HOST}:5432': the server refused version 'AKIA1'. It said" in caplog.text
-        assert "RefusedError: no such token: ***" in caplog.text
+        refused = f"IAM token for app at {HOST}:5432: the server refused the token signed with access key 'AKIA1'. "
+        said = "It said: RefusedError: no such token: ***. Check that the AWS identity may do rds-db:connect"
+        assert refused + said in caplog.text
 
     async def test_refused_for_good(self) -> None:
         """The note says what may be wrong with a token, not with a password, also through redis-py's adapter."""
@@ -570,7 +596,11 @@ class TestRotation:
                 with pytest.raises(RefusedError) as caught:
                     await connect_through_rotation(manager, refuse, budget=0.02)  # type: ignore[arg-type]
                 note = caught.value.__notes__[0]
-                assert "for 0.02 s the server refused each version that was tried: 'testing'. Check that" in note
+                assert (
+                    "for 0.02 s the server refused the tokens of each access key that was tried: 'testing'. Check"
+                    in note
+                )
+                assert note.startswith("IAM token for app at")
                 assert part in note
                 assert "clock of this host" in note
                 assert "Compare" not in note

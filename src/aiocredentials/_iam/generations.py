@@ -12,6 +12,7 @@ from aiocredentials._aws.key_gateway import KeyGateway, keys_request
 from aiocredentials._aws.redact import our_call, wire_logs_redacted
 from aiocredentials._aws.requests import role_for
 from aiocredentials._loops import bookkeeping, call_in, running_loop
+from aiocredentials._rotation.naming import Naming
 from aiocredentials._secret import Secret
 from aiocredentials.errors import PoolClosedError, SecretNotFoundError, make_error
 
@@ -83,6 +84,8 @@ class TokenManager(Generic[C]):
 
     needs_encryption = True
     """The adapters refuse connections without encryption, because a token crosses the network."""
+    naming = Naming("", "the token signed with access key", "the tokens of each access key")
+    """How logs and errors name the tokens."""
     advice_if_refused = ""
     """What to do if the server refuses the tokens."""
 
