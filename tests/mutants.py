@@ -170,7 +170,10 @@ TESTS = {
     "_pool.py": ["test_events.py", "test_pool_life.py"],
     "_opening.py": ["test_pool_life.py"],
     "_aws/tls.py": ["../server/test_snapshots.py"],
-    "integrations/sqlalchemy.py": ["../integrations/test_sqlalchemy_engines.py"],
+    "integrations/sqlalchemy.py": [
+        "../integrations/test_sqlalchemy_engines.py",
+        "test_encryption.py",
+    ],
     "integrations/snapstart.py": ["../server/test_snapshots.py"],
     "_cache/renewal.py": [*ROTATION_QUEUE_TESTS, "test_cache_past_caches.py"],
     "_held.py": ROTATION_QUEUE_TESTS,

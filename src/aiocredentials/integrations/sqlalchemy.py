@@ -331,7 +331,6 @@ class _Login:
         """
         accepted = options_without_login(options, _WHERE)
         _DRIVERS[dialect.driver].check(accepted)
-        check_encryption(self._manager, dialect.driver, accepted)
         return self._connect(dialect, arguments, accepted)
 
     def _connect(
@@ -343,7 +342,12 @@ class _Login:
         """Connect by the dialect.
 
         The dialect removes its own options, and passes the others to the driver.
+
+        Raises:
+            ValueError: The options don't ensure the encryption that the manager needs. Drivers read
+                the environment for each connection, so that is checked for each one.
         """
+        check_encryption(self._manager, dialect.driver, options)
 
         async def connect_driver(*arguments: str, **options: Any) -> Any:  # noqa: ANN401
             return await self._connect_driver(dialect, arguments, options)
