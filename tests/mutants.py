@@ -88,6 +88,7 @@ TESTS = {
     "_aws/loop_clients.py": [*ROLE_TESTS, *IAM_TESTS, "../server/test_snapshots.py"],
     "_aws/keys.py": IAM_TESTS,
     "_aws/kept_keys.py": IAM_TESTS,
+    "_aws/key_gateway.py": IAM_TESTS,
     "_iam/arguments.py": IAM_TESTS,
     "_iam/generations.py": IAM_TESTS,
     "_rotation/encryption.py": IAM_TESTS,

@@ -77,8 +77,11 @@ class TestRoles:
     async def test_custom_session(self, sts: RoleStub) -> None:
         """Beside a session of one's own making, AWS's default chain assumes the role."""
         async with CredentialsPool(session=FakeSecretsManager({})) as pool:
-            assert (await database(pool, role_arn=ROLE).secret()).version_id == "ASIA0001"
-        assert [one.access_key for one in sts.asked] == ["AKIABASE"]
+            manager = database(pool, role_arn=ROLE)
+            assert (await manager.secret()).version_id == "ASIA0001"
+            manager.invalidate(if_version="ASIA0001")
+            assert (await manager.secret()).version_id == "ASIA0002"
+        assert [one.access_key for one in sts.asked] == ["AKIABASE"] * 2
 
     async def test_dead_sts(self, sts: RoleStub, monkeypatch: pytest.MonkeyPatch) -> None:
         """An STS that fails is a transient error that names the role, and is over when STS answers."""
