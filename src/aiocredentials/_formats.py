@@ -285,11 +285,13 @@ def text_of(secret: object) -> str | None:
     """Return a secret's text; None if it has bytes that aren't UTF-8, or is neither."""
     if isinstance(secret, bytes):
         try:
-            # Editors on Windows begin a file with a byte order mark.
-            return secret.decode("utf-8-sig")
+            secret = secret.decode()
         except UnicodeDecodeError:
             return None
-    return secret if isinstance(secret, str) else None
+    if not isinstance(secret, str):
+        return None
+    # Editors on Windows begin a file with a byte order mark.
+    return secret.removeprefix("\ufeff")
 
 
 def is_url(text: str) -> bool:

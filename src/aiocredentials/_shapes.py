@@ -6,9 +6,8 @@ As in `_formats`, the functions that hold the value of a secret raise no error.
 from __future__ import annotations
 
 import json
-import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, Self, TypeVar, cast
-from urllib.parse import unquote
 
 from aiocredentials._formats import (
     REDIS_PASSWORDS,
@@ -23,42 +22,16 @@ from aiocredentials._formats import (
     wrong_in_database,
     wrong_in_redis,
 )
+from aiocredentials._url_fields import fields_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from typing import TypeAlias
 
     from aiocredentials._formats import Data, Fields, Reading
 
     Names: TypeAlias = tuple[str, ...]
     GivenNames: TypeAlias = str | Sequence[str]
-
-# SQLAlchemy's schemes, and those of other libraries, with AWS's names for the engines.
-_ENGINES = {
-    "postgresql": "postgres",
-    "postgres": "postgres",
-    "redshift": "redshift",
-    "mysql": "mysql",
-    "mariadb": "mariadb",
-    "mongodb": "mongo",
-    "oracle": "oracle",
-    "mssql": "sqlserver",
-    "sqlserver": "sqlserver",
-    "db2": "db2",
-    "ibm_db_sa": "db2",
-}
-# The host of such a URL isn't a server, but a name that DNS resolves to several.
-_MONGODB_BY_DNS = "mongodb+srv"
-_URL = re.compile(
-    r"""
-    (?:jdbc:)?
-    (?P<scheme> [a-z] [a-z0-9+._-]*) ://
-    (?P<authority> [^/?]*)
-    (?P<path> [^?]*)
-    (?P<options> \?.*)?
-    """,
-    re.VERBOSE | re.IGNORECASE | re.DOTALL,
-)
 
 
 class Kind(NamedTuple):
@@ -233,51 +206,17 @@ class Reader(NamedTuple, Generic[OwnerT]):
 
     def _fields_in_url(self, text: str, where: str) -> Fields | str:
         """Return what a URL has of the fields, or a sentence about a mistake."""
-        match = _URL.fullmatch(text.strip())
-        if match is None or "#" in text:
-            return (
-                f"{where} isn't a URL such as scheme://user:password@host:port/database; "
-                "a '#' in it is written as %23."
-            )
-        if self.kind.has_server and match["options"] and not self.ignore_options:
-            return (
-                f"{where} is a URL with options, which aren't read: give them to the driver, "
-                "and ignore_options=True to the reader."
-            )
-
-        login, _, server = match["authority"].rpartition("@")
-        username, _, password = login.partition(":")
-        address = host_and_port(server) if server else ("", None)
-        if address is None:
-            return (
-                f"{where} is a URL without a host that can be read: percent-encode "
-                "'/', '?', ':' and '@' in its user and password."
-            )
-        host, port = address
-        encoded = {
-            "username": username,
-            "password": password,
-            "host": host,
-            "dbname": match["path"].removeprefix("/"),
-        }
-        try:
-            fields: Fields = {
-                field: unquote(part, errors="strict") for field, part in encoded.items()
-            }
-        except UnicodeDecodeError:
-            return f"{where} is a URL with a percent-encoding that isn't UTF-8."
-        fields["port"] = port
-        fields["engine"] = _engine_of(match["scheme"])
+        has_own_host = "host" in dict((*self.keys, *self.fixed))
+        fields = fields_of(
+            text,
+            where,
+            may_have_options=self.ignore_options or not self.kind.has_server,
+            may_have_hosts=has_own_host or not self.kind.has_server,
+        )
+        if isinstance(fields, str):
+            return fields
         wanted = [field for field, _ in self.kind.keys]
         return filled(fields, wanted)
-
-
-def _engine_of(scheme: str) -> str | None:
-    scheme = scheme.lower()
-    if scheme == _MONGODB_BY_DNS:
-        return None
-    dialect, _, _ = scheme.partition("+")
-    return _ENGINES.get(dialect)
 
 
 def _object_in(text: object) -> Data | None:
@@ -350,7 +289,11 @@ def reader_of(
             "url=True reads the whole secret as a URL: leave out the keys and under=, or give "
             "url= the key of the URL."
         )
+    if ignore_options and not url:
+        raise ValueError("ignore_options=True concerns the options of a URL: give url= too.")
 
+    if not isinstance(cast("object", fixed), Mapping):
+        raise TypeError("fixed= isn't a mapping, such as {'host': 'db.example'}.")
     fixed_fields = tuple(_fixed_field(kind, name, value) for name, value in fixed.items())
     twice = [field for field in fixed if field in given]
     if twice:

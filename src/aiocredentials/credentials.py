@@ -128,14 +128,17 @@ class DatabaseCredentials(MaskedCredentials[_DatabaseFields]):
     def from_url(cls, text: str | bytes) -> Self:
         """Read a secret whose whole text is a URL, such as `postgresql://app:p%40ss@host:5432/db`.
 
-        All parts are percent-decoded. The scheme names the engine; a driver in it, as in
-        `postgresql+asyncpg`, is dropped, and so is `jdbc:` before it. User and password must be
-        there; host, port and database may be missing. Options aren't read, and a URL that has some
-        is refused, because `sslmode=require` must not get lost: give them to the driver, and read
-        the secret by `reader(url=True, ignore_options=True)`.
+        All parts are percent-decoded. In the password, '@' and ':' may stand as they are. The
+        scheme names the engine; a driver in it, as in `postgresql+asyncpg`, is dropped, and so is
+        `jdbc:` before it. User and password must be there; host, port and database may be missing.
+        Options aren't read, and a URL that has some is refused, because `sslmode=require` must not
+        get lost: give them to the driver, and read the secret by
+        `reader(url=True, ignore_options=True)`. A URL with several hosts is refused unless a reader
+        names one: `reader(url=True, fixed={"host": "db.example"})`.
 
         Raises:
-            SecretFormatError: The text isn't such a URL. The error shows no part of it.
+            SecretFormatError: The text isn't such a URL, or its parts can't be told apart because
+                a character isn't percent-encoded. The error names it, and shows no part of the URL.
         """
         decode = cls.reader(url=True)
         secrets = [text]
@@ -186,11 +189,11 @@ class DatabaseCredentials(MaskedCredentials[_DatabaseFields]):
                 outside to the inside. An object may also be a string of JSON.
             fixed: Values for fields that the secret doesn't have, such as `{"host": "db.example"}`.
                 They have priority over a URL. There can be no password.
-            ignore_options: Whether a URL may have options, which are dropped.
+            ignore_options: Whether the URL may have options, which are dropped. It needs `url=`.
 
         Raises:
             ValueError: The arguments contradict each other, or a fixed value can't be right.
-            TypeError: A key isn't a text.
+            TypeError: A key isn't a text, or `fixed` isn't a mapping.
         """
         keys = {
             "username": username,
@@ -248,8 +251,12 @@ class DatabaseCredentials(MaskedCredentials[_DatabaseFields]):
     @property
     def _no_host_message(self) -> str:
         """The message of the error if neither the secret nor the caller names a host."""
+        return self._no_host_unless("give host=")
+
+    def _no_host_unless(self, advice: str) -> str:
+        """Return that message, with what the caller should do."""
         reason = self._other_names or "those that RDS manages for master users never do"
-        return f"The secret names no host; {reason}: give host=."
+        return f"The secret names no host; {reason}: {advice}."
 
 
 class RedisCredentials(MaskedCredentials[_RedisFields]):
@@ -343,7 +350,7 @@ class RedisCredentials(MaskedCredentials[_RedisFields]):
 
         Raises:
             ValueError: The arguments contradict each other, or a fixed value can't be right.
-            TypeError: A key isn't a text.
+            TypeError: A key isn't a text, or `fixed` isn't a mapping.
         """
         with loading:
             from aiocredentials import _shapes  # noqa: PLC0415 (few programs need it)

@@ -33,18 +33,21 @@ def test_sides(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_table() -> None:
-    """A table has two digits, the ratio to `await`, and a hyphen for what wasn't measured."""
+    """Tables have two digits, a hyphen for a missing value, and one figure for first reads that load the modules."""
     import bridges
 
     gathered = {
         "awaited": {"hit": 2.53e-7, "fetch": 0.00123, "first": 0.5},
         "bridge": {"hit": 0.000101, "fetch": 0.00123, "first": 1.04, "busy": 0.01},
+        "forked": {"hit": 0.0001, "fetch": 0.00123, "first": 0.0048},
     }
     assert bridges.bridge_table(gathered).splitlines()[2:] == [
-        "| `await`, in a coroutine | 250 ns | 1 | - | 1.2 ms | 500 ms |",
-        "| the bridge of this page | 100 µs | 400 | 10 ms | 1.2 ms | 1 s |",
+        "| `await`, in a coroutine | 250 ns | 1 | - | 1.2 ms | about 1 s |",
+        "| the bridge of this page | 100 µs | 400 | 10 ms | 1.2 ms | about 1 s |",
+        "| the same in a forked child, after `preload()` | 100 µs | 400 | - | 1.2 ms | 4.8 ms |",
     ]
-    assert "| `celery --pool threads` | the bridge | 100 µs | 1 s |" in bridges.process_table(gathered)
+    assert "| `celery --pool threads` | the bridge | 100 µs | about 1 s |" in bridges.process_table(gathered)
+    assert bridges.first_reads({"awaited": {"first": 0.234}}) == {"awaited": "about 200 ms"}
 
 
 @pytest.mark.skipif(not (ROOT / ".ci").exists(), reason="only a checkout has all pages")

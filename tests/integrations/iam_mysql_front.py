@@ -47,7 +47,7 @@ class MySQLFront(Front):
 
     async def greet(self, connection: socket.socket) -> Channel:
         """Greet, and encrypt if the client asks for it."""
-        await asyncio.get_running_loop().sock_sendall(connection, packet(0, self._greeting()))
+        await asyncio.get_running_loop().sock_sendall(connection, packet(0, greeting(_SSL if self._context else 0)))
         head = await receive(connection, 4)
         body = await receive(connection, int.from_bytes(head[:3], "little"))
         (flags,) = struct.unpack_from("<I", body)
@@ -70,29 +70,32 @@ class MySQLFront(Front):
             number, body = await _read_packet(channel)
         login = _login_in(body)
         if self._context is not None and not channel.is_encrypted:
-            await channel.send(packet(number + 1, _denied(login.user)))
+            await channel.send(packet(number + 1, denied(login.user)))
             return
         password = login.password
         if login.plugin != b"mysql_clear_password":
             await channel.send(packet(number + 1, b"\xfemysql_clear_password\0"))
             number, password = await _read_packet(channel)
         if not await self.accepts(password.rstrip(b"\0").decode(), login.user, channel):
-            await channel.send(packet(number + 1, _denied(login.user)))
+            await channel.send(packet(number + 1, denied(login.user)))
             return
         async with self.backend() as backend:
             await _sign_in(backend, login)
             await channel.send(packet(number + 1, b"\0\0\0\2\0\0\0"))
             await channel.splice(backend)
 
-    def _greeting(self) -> bytes:
-        offered = _OFFERED | (_SSL if self._context else 0)
-        salt = bytes(1 + byte % 127 for byte in secrets.token_bytes(20))
-        low, high = offered & 0xFFFF, offered >> 16
-        begin = b"\x0a" + b"8.4.6\0" + struct.pack("<I", 1) + salt[:8] + b"\0"
-        return begin + struct.pack("<HBHHB10x", low, 45, 2, high, 21) + salt[8:] + b"\0" + _NATIVE
+
+def greeting(more: int = 0) -> bytes:
+    """Return what a server says first; `more` are capabilities besides those that each server here has."""
+    offered = _OFFERED | more
+    salt = bytes(1 + byte % 127 for byte in secrets.token_bytes(20))
+    low, high = offered & 0xFFFF, offered >> 16
+    begin = b"\x0a" + b"8.4.6\0" + struct.pack("<I", 1) + salt[:8] + b"\0"
+    return begin + struct.pack("<HBHHB10x", low, 45, 2, high, 21) + salt[8:] + b"\0" + _NATIVE
 
 
-def _denied(user: str) -> bytes:
+def denied(user: str) -> bytes:
+    """Return the server's refusal of a user's password."""
     words = f"Access denied for user '{user}'@'{HOST}' (using password: YES)"
     return b"\xff" + struct.pack("<H", 1045) + b"#28000" + words.encode()
 

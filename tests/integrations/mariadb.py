@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 REFUSED = re.compile(r"^(\d{4}-\d\d-\d\d +\d+:\d\d:\d\d) .*Access denied for user '(\w+)'@", re.MULTILINE)
 
 
+PAUSE = 0.02  # seconds between two looks at the server
+
+
 @dataclass
 class MariaPlace:
     """A database server and a Secrets Manager, and what tests change in both."""
@@ -96,14 +99,14 @@ class MariaPlace:
 
     async def all_closed(self, role: str = "app", but: Collection[int] = ()) -> bool:
         """Wait until the server has no other connections of a user; the test's time limit ends it."""
-        while await self.sessions(role) - set(but):
-            pass
+        while await self.sessions(role) - set(but):  # noqa: ASYNC110 (the server has no event)
+            await asyncio.sleep(PAUSE)
         return True
 
     async def refusals(self, role: str, times: int) -> None:
         """Wait until the server has refused a user this often since the fixture was made."""
-        while len([login for login in self._refused() if login.user == role]) < times:
-            await self.execute("SELECT 1")  # the loop goes on, and so do those who are refused
+        while len([login for login in self._refused() if login.user == role]) < times:  # noqa: ASYNC110
+            await asyncio.sleep(PAUSE)
 
     async def logins(self) -> list[Login]:
         """Return the logins that the server has noted since the fixture was made."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiocredentials import AsyncCredentialsManager
+from aiocredentials import AsyncCredentialsManager, RedisCredentials
 from blocks import FENCED
 from integrations.postgres import CANARY, RotatingSecrets
 
@@ -537,6 +537,22 @@ async def test_arq(redis_rotation: RedisRotation, redis_server: RedisServer, nam
     running.cancel()
     await asyncio.wait([running])
     await worker.close()
+
+
+@pytest.mark.parametrize("username", [None, "app"])
+def test_provider_for_celery(names_of: Callable[..., Names], username: str | None) -> None:
+    """The page's provider returns what redis-py sends by AUTH, also for a secret that is only a token."""
+    pytest.importorskip("celery", reason="Celery isn't installed")
+
+    class Manager:
+        async def get(self) -> RedisCredentials:
+            return RedisCredentials(username=username, password="mock_password")
+
+    # Celery warns of a second task by the same name in one process.
+    names = names_of("Celery with Redis", replaced={"@app.task\n": ""})
+    names["login"] = Manager()
+    found = names["RedisLogin"]().get_credentials()
+    assert found == (("app", "mock_password") if username else ("mock_password",))
 
 
 # Celery sets results by a command that redis-py deprecates, and leaves sockets to the garbage collector.

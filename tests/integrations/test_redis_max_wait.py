@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
+from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import ConstantBackoff
-from redis.exceptions import RedisClusterException, TimeoutError as RedisTimeoutError
+from redis.exceptions import AuthenticationError, RedisClusterException, TimeoutError as RedisTimeoutError
 
 from aiocredentials.integrations._redis_connections import WaitTimeoutError
 from aiocredentials.integrations.redis import use_credentials
@@ -46,6 +48,18 @@ async def test_a_connection_that_is_kept() -> None:
         assert server.accepted == 1
 
 
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+async def test_a_copy_of_a_retry(copied: Any) -> None:  # noqa: ANN401
+    """The copy of a connection's retry, as redis-py makes it for other connections, is redis-py's own retry."""
+    client = use_credentials(Redis(host=HOST, retry=Retry(ConstantBackoff(0), 3)), Source(), max_wait=SHORT)  # type: ignore[arg-type]
+    async with client:
+        retry = client.connection_pool.make_connection().retry
+        fresh = copied(retry)
+        assert type(fresh) is Retry
+        assert fresh is not copied(retry)
+        assert fresh.get_retries() == 3
+
+
 async def test_a_hung_secret() -> None:
     """A fetch that hangs is cut for the command."""
     source = Source()
@@ -65,6 +79,38 @@ async def test_refusals() -> None:
     (note,) = caught.value.__notes__
     assert "AuthenticationError: invalid username-password pair" in note
     assert PASSWORD not in repr(caught.value) + note
+
+
+BUDGET = 0.05  # what the page calls B
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+@pytest.mark.parametrize("max_wait", [None, 0.12])
+async def test_the_waits_add_up(blocking: bool, max_wait: float | None) -> None:  # noqa: FBT001 (of the table)
+    """Behind a full pool, callers wait as long as the page says; in other pools each waits for one budget."""
+    sizes: Any = {"max_connections": 1, "timeout": 20} if blocking else {}
+    pool_class = BlockingConnectionPool if blocking else ConnectionPool
+
+    async def waited() -> float:
+        began = time.monotonic()
+        with pytest.raises((AuthenticationError, WaitTimeoutError)) as caught:
+            await client.ping()
+        errors.append(caught.type)
+        return time.monotonic() - began
+
+    errors: list[type[BaseException]] = []
+    async with silent_server(WRONG) as server:
+        pool = use_credentials(
+            pool_class(host=HOST, port=server.port, **sizes), Source(), budget=BUDGET, max_wait=max_wait
+        )
+        async with Redis.from_pool(pool) as client:
+            waits = sorted(await asyncio.gather(*(waited() for _ in range(4))))
+    is_added_up = blocking and max_wait is None
+    expected = [BUDGET * (before + 1 if is_added_up else 1) for before in range(4)]
+    assert all(wait > least * 0.95 for wait, least in zip(waits, expected, strict=True))
+    # The second caller's search begins after the first one's, so the limit ends the waits of the last ones.
+    if blocking and max_wait is not None:
+        assert WaitTimeoutError in errors
 
 
 async def test_a_server_that_is_gone(rotating_redis: RotatingSecrets, redis_server: RedisServer) -> None:

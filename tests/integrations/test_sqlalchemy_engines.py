@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from aiocredentials import SecretNotFoundError
 from aiocredentials.rotation import is_auth_error
 from integrations.postgres import CANARY, SUPERUSER
+from integrations.waiting import Source
 
 pytest.importorskip("sqlalchemy")
 pytest.importorskip("greenlet")
@@ -72,6 +74,27 @@ async def test_outside_of_the_block(place: Place, url: str, monkeypatch: pytest.
         async with use_credentials(engine.execution_options(), manager):
             assert (await who(engine))[0] == "app"
         assert len(engine.pool.dispatch.connect) == listeners
+
+
+@pytest.mark.parametrize("is_idle", [False, True])
+async def test_connections_from_before_the_block(
+    place: Place, url: str, monkeypatch: pytest.MonkeyPatch, *, is_idle: bool
+) -> None:
+    """A connection that was made before the block is replaced when it is next checked out in the block."""
+    await place.app()
+    login = {"HOST": place.server.host, "PORT": str(place.server.port), "USER": "postgres", "PASSWORD": SUPERUSER}
+    for name, value in login.items():
+        monkeypatch.setenv(f"PG{name}", value)
+    engine = create_async_engine(url, pool_size=1, max_overflow=0)
+    early = await engine.connect()
+    assert (await early.execute(text("SELECT current_user"))).scalar() == "postgres"
+    if is_idle:
+        await early.close()
+    async with place.manager() as manager, use_credentials(engine, manager):
+        await early.close()
+        user, process = await who(engine)
+        assert user == "app"
+        assert await who(engine) == (user, process)
 
 
 @pytest.mark.parametrize("is_disposed", [False, True])
@@ -163,8 +186,19 @@ async def test_no_host(place: Place, url: str, monkeypatch: pytest.MonkeyPatch) 
     place.secrets.create("db", {"username": "app", "password": CANARY})
     engine = create_async_engine(url)
     async with place.manager() as manager, use_credentials(engine, manager):
-        with pytest.raises(ValueError, match="names no host"):
+        with pytest.raises(ValueError, match=r"names no host; .*: name it in the engine's URL"):
             await who(engine)
+
+
+async def test_a_start_without_the_secret(url: str) -> None:
+    """If the secret is missing, the block is entered all the same, and each connection raises that error."""
+    source = Source()
+    source.error = SecretNotFoundError("There is no such secret.")
+    engine = create_async_engine(url)
+    async with use_credentials(engine, source):
+        for _ in range(2):
+            with pytest.raises(SecretNotFoundError):
+                await who(engine)
 
 
 @pytest.mark.parametrize("rest", [f"me:{CANARY}@db.example/app", "me@db.example/app", f"/?password={CANARY}"])

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextvars
 import importlib
+import inspect
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiocredentials import SecretNotFoundError
+from aiocredentials import AccessDeniedError, PoolClosedError, SecretNotFoundError
 from blocks import blocks_of
 from integrations.postgres import RotatingSecrets
 from server.programs import child
@@ -127,7 +131,7 @@ async def test_time_limit(files: Callable[..., Any], stub_secrets: StubSecretsMa
         finally:
             here.call_soon_threadsafe(cancelled.set)
 
-    with pytest.raises(TimeoutError):
+    with pytest.raises(TimeoutError, match=r"^The bridge has no result after 0\.01 s\.$"):
         await in_thread(lambda: bridge.run(hang(), timeout=0.01))
     await cancelled.wait()
     assert (await in_thread(lambda: bridge.run(bridge.database.get()))).username == "app"
@@ -143,6 +147,121 @@ async def test_dead_loop(files: Callable[..., Any], stub_secrets: StubSecretsMan
     assert (await in_thread(lambda: bridge.run(bridge.database.refresh()))).name == "prod/database"
     # Its sockets close as the library finds that it was closed.
     ended.close()
+
+
+async def test_no_prefetch(files: Callable[..., Any], stub_secrets: StubSecretsManager) -> None:
+    """If AWS is down when the process starts, its first calls fail, and later ones read."""
+    handler = stub_secrets.handler
+    stub_secrets.handler = lambda _: Answer(400, {"__type": "AccessDeniedException", "Message": "No."})
+    bridge = await in_thread(files, "bridge", stub_secrets.url)
+    with pytest.raises(AccessDeniedError):
+        await in_thread(bridge.preload)
+    with pytest.raises(AccessDeniedError):
+        await in_thread(lambda: bridge.run(bridge.database.refresh()))
+    stub_secrets.handler = handler
+    assert (await in_thread(lambda: bridge.run(bridge.database.refresh()))).name == "prod/database"
+
+
+async def test_closed(files: Callable[..., Any], stub_secrets: StubSecretsManager) -> None:
+    """After the end, and where no thread can be started, a call fails, and leaves no coroutine that never ran."""
+    bridge = files("bridge", stub_secrets.url)
+    assert (await in_thread(lambda: bridge.run(bridge.database.get()))).username == "app"
+    await in_thread(bridge.close)
+    with pytest.raises(PoolClosedError):
+        await in_thread(lambda: bridge.run(bridge.database.get()))
+
+    coroutine = bridge.database.get()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bridge, "started", lambda: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            bridge.run(coroutine)
+    assert inspect.getcoroutinestate(coroutine) == inspect.CORO_CLOSED
+
+
+async def test_in_its_own_loop(files: Callable[..., Any], stub_secrets: StubSecretsManager) -> None:
+    """In a coroutine of the bridge, `run` fails at once; otherwise it would stop the loop for all callers."""
+    bridge = files("bridge", stub_secrets.url)
+
+    async def read() -> Any:  # noqa: ANN401
+        return bridge.run(bridge.database.get(), timeout=1)
+
+    with pytest.raises(RuntimeError, match="use await in the place of run"):
+        await in_thread(lambda: bridge.run(read()))
+
+
+async def test_in_a_signal_handler(files: Callable[..., Any], stub_secrets: StubSecretsManager) -> None:
+    """A signal handler may call `run`, also while its thread starts the loop."""
+    bridge = files("bridge", stub_secrets.url)
+    read: list[str] = []
+    handlers: list[Any] = []
+    new_event_loop = asyncio.new_event_loop
+
+    def interrupted() -> asyncio.AbstractEventLoop:
+        bridge.asyncio = asyncio
+        assert bridge.lock.acquire(timeout=1), "the handler would wait for ever"
+        bridge.lock.release()
+        read.append(bridge.run(bridge.database.get()).username)
+        handlers.append((bridge.loop, bridge.thread))
+        return new_event_loop()
+
+    # The bridge's name for asyncio, so that no other loop is concerned.
+    bridge.asyncio = SimpleNamespace(**{**vars(asyncio), "new_event_loop": interrupted})
+    read.append((await in_thread(lambda: bridge.run(bridge.database.get()))).username)
+    assert read == ["app", "app"]
+    ((loop, thread),) = handlers
+    await in_thread(bridge.close)
+    loop.call_soon_threadsafe(loop.stop)
+    await in_thread(thread.join)
+    loop.close()
+
+
+async def test_many_logins(files: Callable[..., Any], stub_secrets: StubSecretsManager) -> None:
+    """No login waits for another, however many the process has; each sees the context of its caller."""
+    bridge = files("bridge", stub_secrets.url)
+    callers = 40
+    variable: contextvars.ContextVar[int] = contextvars.ContextVar("variable")
+    together = threading.Barrier(callers, timeout=20)
+
+    def log_in(_: object) -> int:
+        together.wait()
+        return variable.get()
+
+    def connect(number: int) -> Any:  # noqa: ANN401
+        variable.set(number)
+        return bridge.connect(log_in)
+
+    # Each attempt to sign in waits until all have begun.
+    loop = asyncio.get_running_loop()
+    with ThreadPoolExecutor(callers) as executor:
+        results = await asyncio.gather(*(loop.run_in_executor(executor, connect, each) for each in range(callers)))
+    assert results == list(range(callers))
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_late_login(files: Callable[..., Any], stub_secrets: StubSecretsManager, *, fails: bool) -> None:
+    """A connection that is made after its caller has given up is closed; the error says how long the caller waited."""
+    bridge = files("bridge", stub_secrets.url, {"timeout=30": "timeout=0.5"})
+    begun = threading.Event()
+    may_end = threading.Event()
+    ended = threading.Event()
+    logins: list[threading.Thread] = []
+
+    def log_in(_: object) -> Any:  # noqa: ANN401
+        logins.append(threading.current_thread())
+        begun.set()
+        may_end.wait(20)
+        if fails:
+            raise OSError
+        return SimpleNamespace(close=ended.set)
+
+    await in_thread(lambda: bridge.run(bridge.database.get()))
+    with pytest.raises(TimeoutError, match=r"^The bridge has no result after 0\.5 s\.$"):
+        await in_thread(bridge.connect, log_in)
+    assert begun.is_set()
+    assert logins[0].daemon, "the process would wait for it at its exit"
+    may_end.set()
+    await in_thread(logins[0].join)
+    assert ended.is_set() is not fails
 
 
 FORKS = """

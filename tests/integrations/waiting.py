@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import json
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiocredentials import DatabaseCredentials, Secret
+from integrations.iam_mysql_front import denied, greeting, packet
+from integrations.refusing_postgres import message, refusing_postgres
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 HOST = "127.0.0.1"
-SHORT = 0.15  # seconds that a caller waits where nothing would ever answer
+SHORT = 0.1  # seconds that a caller waits where nothing would ever answer
 PASSWORD = "hunter2-canary"
 
 
 class SilentServer:
     """Accepts connections, says what it was given, and then nothing more."""
 
-    def __init__(self, *greeting: bytes) -> None:
-        self.greeting = greeting
+    def __init__(self, *answers: bytes, first: bytes = b"") -> None:
+        self.first = first
+        self.answers = answers
         self.open = 0
         self.accepted = 0
         self.port = 0
@@ -34,7 +38,8 @@ class SilentServer:
         self.accepted += 1
         try:
             with contextlib.suppress(ConnectionError):
-                for answer in self.greeting:
+                writer.write(self.first)
+                for answer in self.answers:
                     await reader.read(1024)
                     writer.write(answer)
                 await reader.read()
@@ -51,9 +56,9 @@ class SilentServer:
 
 
 @asynccontextmanager
-async def silent_server(*greeting: bytes) -> AsyncIterator[SilentServer]:
+async def silent_server(*answers: bytes, first: bytes = b"") -> AsyncIterator[SilentServer]:
     """Run such a server on a free port of the loopback interface; see that no client leaves a connection open."""
-    silent = SilentServer(*greeting)
+    silent = SilentServer(*answers, first=first)
     server = await asyncio.start_server(silent._serve, HOST, 0)
     silent.port = server.sockets[0].getsockname()[1]
     async with server:
@@ -146,6 +151,31 @@ class Source:
         yield await self.secret()
 
 
+class Kind(NamedTuple):
+    """A kind of database: its real server's fixture, one that falls silent in the login, and one that refuses."""
+
+    fixture: str
+    hung_login: Callable[[], Any]
+    refusing: Callable[[], Any]
+    words: str
+    """What the refusal says."""
+
+
+POSTGRES_REFUSAL = ("FATAL", "28P01", 'password authentication failed for user "app"')
+POSTGRES = Kind(
+    "place",
+    lambda: silent_server(message(b"R", b"\0\0\0\x03")),
+    lambda: refusing_postgres("another", POSTGRES_REFUSAL),
+    POSTGRES_REFUSAL[2],
+)
+MYSQL = Kind(
+    "maria",
+    lambda: silent_server(first=packet(0, greeting())),
+    lambda: silent_server(packet(2, denied("app")), first=packet(0, greeting())),
+    "Access denied for user 'app'",
+)
+
+
 class Adapter(NamedTuple):
     """One adapter: how it opens a pool of one connection, and how a caller gets that one."""
 
@@ -153,7 +183,8 @@ class Adapter(NamedTuple):
     open: Callable[..., Any]
     error: Callable[[], type[Exception]]
     checks: dict[str, Any]
-    """The options by which the pool asks the server before it lends a connection."""
+    """The options by which the pool asks the server before it lends a connection; the drivers of MySQL have none."""
+    kind: Kind
 
 
 @asynccontextmanager
@@ -172,6 +203,13 @@ async def _psycopg(source: Any, port: int, **options: Any) -> AsyncIterator[Call
     where = f"host={HOST} port={port} dbname=postgres sslmode=disable"
     async with create_pool(source, where, min_size=0, max_size=1, **options) as pool:
         yield pool.connection
+
+
+@asynccontextmanager
+async def _mysql(driver: str, source: Any, port: int, **options: Any) -> AsyncIterator[Callable[[], Any]]:  # noqa: ANN401
+    module = importlib.import_module(f"aiocredentials.integrations.{driver}")
+    async with module.create_pool(source, host=HOST, port=port, minsize=0, maxsize=1, **options) as pool:
+        yield pool.acquire
 
 
 def _pool_timeout() -> type[Exception]:
@@ -203,8 +241,10 @@ async def _ask(connection: Any) -> None:  # noqa: ANN401
 
 _PING = {"pool_pre_ping": True}
 ADAPTERS = {
-    "asyncpg": Adapter("asyncpg", _asyncpg, lambda: TimeoutError, {"setup": _ask}),
-    "psycopg": Adapter("psycopg_pool", _psycopg, _pool_timeout, {"check": _ask}),
-    "sqlalchemy+asyncpg": Adapter("sqlalchemy", partial(_sqlalchemy, "asyncpg"), _sqlalchemy_timeout, _PING),
-    "sqlalchemy+psycopg": Adapter("sqlalchemy", partial(_sqlalchemy, "psycopg"), _sqlalchemy_timeout, _PING),
+    "asyncpg": Adapter("asyncpg", _asyncpg, lambda: TimeoutError, {"setup": _ask}, POSTGRES),
+    "psycopg": Adapter("psycopg_pool", _psycopg, _pool_timeout, {"check": _ask}, POSTGRES),
+    "sqlalchemy+asyncpg": Adapter("sqlalchemy", partial(_sqlalchemy, "asyncpg"), _sqlalchemy_timeout, _PING, POSTGRES),
+    "sqlalchemy+psycopg": Adapter("sqlalchemy", partial(_sqlalchemy, "psycopg"), _sqlalchemy_timeout, _PING, POSTGRES),
+    "aiomysql": Adapter("aiomysql", partial(_mysql, "aiomysql"), lambda: TimeoutError, {}, MYSQL),
+    "asyncmy": Adapter("asyncmy", partial(_mysql, "asyncmy"), lambda: TimeoutError, {}, MYSQL),
 }

@@ -45,6 +45,12 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "        pass",
     ),
     (
+        "a connection from before the block keeps its login",
+        "integrations/sqlalchemy.py",
+        "        if entry not in self.entries:",
+        "        if False:",
+    ),
+    (
         "open connections of an engine stay",
         "integrations/sqlalchemy.py",
         "            entry.invalidate(soft=True)",

@@ -34,6 +34,12 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "            pass",
     ),
     (
+        "a check is taken for a full pool",
+        "_rotation/waits.py",
+        "        wait.what = CHECK",
+        "        pass",
+    ),
+    (
         "a reason that is over",
         "_rotation/waits.py",
         '            self._waits.reason = ""',
@@ -68,6 +74,12 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "integrations/_redis_connections.py",
         "            self._limit.reschedule(None)",
         "            pass",
+    ),
+    (
+        "a connection's retry can't be copied",
+        "integrations/_redis_connections.py",
+        "    def __reduce__(self)",
+        "    def _reduce(self)",
     ),
     # rotation.py
     (
@@ -570,8 +582,14 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "            if not is_too_old:",
     ),
     (
-        "closing waits for attempts to connect",
+        "a driver whose connections have changed half works",
         "integrations/_mysql.py",
+        "        if missing:\n            self._quit(connection)",
+        "        if False:\n            self._quit(connection)",
+    ),
+    (
+        "closing waits for attempts to connect",
+        "_rotation/interruption.py",
         "            limit.reschedule(now)",
         "            pass",
     ),

@@ -49,30 +49,6 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     ),
     # _shapes.py
     (
-        "options of a URL get lost",
-        "_shapes.py",
-        'match["options"] and not self.ignore_options',
-        "False",
-    ),
-    (
-        "a password is split at its last @",
-        "_shapes.py",
-        'match["authority"].rpartition("@")',
-        'match["authority"].partition("@")',
-    ),
-    (
-        "a URL isn't decoded",
-        "_shapes.py",
-        'unquote(part, errors="strict")',
-        "part",
-    ),
-    (
-        "bad bytes in a URL are replaced",
-        "_shapes.py",
-        'unquote(part, errors="strict")',
-        "unquote(part)",
-    ),
-    (
         "a reader's error keeps the secret",
         "_shapes.py",
         "        del secret\n",
@@ -102,11 +78,108 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "    if not url:\n",
         "    if True:\n",
     ),
+    # _url_fields.py
+    (
+        "options of a URL get lost",
+        "_url_fields.py",
+        '    if match["options"] and not may_have_options:\n',
+        "    if False:\n",
+    ),
+    (
+        "a password is split at its last @",
+        "_url_fields.py",
+        'login, _, server = match["authority"].rpartition("@")',
+        'login, _, server = match["authority"].partition("@")',
+    ),
+    (
+        "a URL isn't decoded",
+        "_url_fields.py",
+        'unquote(part, errors="strict")',
+        "part",
+    ),
+    (
+        "bad bytes in a URL are replaced",
+        "_url_fields.py",
+        'unquote(part, errors="strict")',
+        "unquote(part)",
+    ),
     (
         "a name of DNS is a server",
-        "_shapes.py",
+        "_url_fields.py",
         "    if scheme == _MONGODB_BY_DNS:\n",
         "    if False:\n",
+    ),
+    (
+        "one of several hosts is chosen",
+        "_url_fields.py",
+        "    if len(addresses) == 1:\n",
+        "    if addresses:\n",
+    ),
+    (
+        "a password after a semicolon is a host",
+        "_url_fields.py",
+        '_OPTION_AFTER_SEMICOLON.search(match["authority"])',
+        "False",
+    ),
+    (
+        "a part of a password is a database",
+        "_url_fields.py",
+        '    if "@" in path + options:\n',
+        '    if "@" in options:\n',
+    ),
+    (
+        "a part of a password is an option",
+        "_url_fields.py",
+        '    if "@" in path + options:\n',
+        '    if "@" in path:\n',
+    ),
+    (
+        "options after the database are its name",
+        "_url_fields.py",
+        '_OPTION_IN_PATH.search(match["path"])',
+        "False",
+    ),
+    (
+        "an IPv6 address needs no brackets",
+        "_url_fields.py",
+        """if part.count(":") > 1 and "[" not in part:""",
+        "if False:",
+    ),
+    (
+        "any text is a host",
+        "_url_fields.py",
+        r"[\w.~%-]*",
+        "[^:]*",
+    ),
+    (
+        "a host hides a port",
+        "_url_fields.py",
+        " or address[1] is not None:",
+        ":",
+    ),
+    (
+        "a % is no escape",
+        "_url_fields.py",
+        "    if _NO_ESCAPE.search(authority + path):\n",
+        "    if False:\n",
+    ),
+    (
+        "a second line is a database",
+        "_url_fields.py",
+        "    if _CONTROL.search(match[0]):\n",
+        "    if False:\n",
+    ),
+    (
+        "options without a URL",
+        "_shapes.py",
+        "    if ignore_options and not url:\n",
+        "    if False:\n",
+    ),
+    (
+        "a byte order mark is a part of the text",
+        "_formats.py",
+        """return secret.removeprefix("\\ufeff")""",
+        "return secret",
     ),
     # _urls.py
     (

@@ -63,7 +63,18 @@ REPORT = """
 # Beside our own modules, a fetch needs what a plain one needs, and a thread to load it in.
 THREADS = {"concurrent.futures.thread", "queue", "_queue", "gc"}
 # Of our own ones, these are for other purposes than to fetch.
-FOR_FEW = ("events", "rotation", "doctor", "integrations", "testing", "pytest_plugin", "_rotation", "_shapes", "_urls")
+FOR_FEW = (
+    "events",
+    "rotation",
+    "doctor",
+    "integrations",
+    "testing",
+    "pytest_plugin",
+    "_rotation",
+    "_shapes",
+    "_url_fields",
+    "_urls",
+)
 
 DATA = Path(Loader.BUILTIN_DATA_PATH)
 

@@ -29,6 +29,7 @@ FLOORS: list[set[str]] = [
     {"errors", "_exception_chain", "_identifiers", "_json_copies", "_listeners", "_random"},
     {"events", "_loops", "_arguments", "_pydantic_errors"},
     {"_secret", "_formats", "_opening"},
+    {"_url_fields"},
     {"_masked_credentials", "_shapes", "_urls"},
     {"_aws", "_cache", "_decode", "credentials"},
     {"_reports", "_rotation", "_agent"},
@@ -94,7 +95,7 @@ INSIDE: dict[str, list[set[str]]] = {
         {"client"},
     ],
     "_rotation": [
-        {"__init__", "budget", "encryption", "news", "refusals"},
+        {"__init__", "budget", "encryption", "interruption", "news", "refusals"},
         {"adapters", "labels", "verdicts", "words"},
         {"mysql", "naming"},
         {"waits"},

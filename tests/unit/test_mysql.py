@@ -296,6 +296,32 @@ async def test_max_wait(world: World) -> None:
         await late
 
 
+@pytest.mark.parametrize("name", ["_reader", "last_usage"])
+async def test_connections_that_have_changed(world: World, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A connection without what the pool reads later is closed at once, and the error says what to do."""
+    if name == "last_usage":
+        connect = world.connect
+
+        async def without(**options: object) -> Connection:
+            connection = await connect(**options)
+            del connection.last_usage
+            return connection
+
+        world.connect = without  # type: ignore[method-assign]
+    else:
+
+        def is_usable(connection: Any) -> bool:  # noqa: ANN401
+            return connection._reader is not None
+
+        monkeypatch.setattr(Pool, "_is_usable", staticmethod(is_usable))
+    async with world.pool() as pool:
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match=f"connection of this driver's version has no {name}: install an"):
+                pool.release(await pool.acquire())
+        await turns()
+        assert [connection.is_open for connection in world.made] == [False, False]
+
+
 def test_a_driver_must_say_what_is_usable() -> None:
     """A driver's class that doesn't say which connections can be used isn't complete."""
     with pytest.raises(NotImplementedError):

@@ -8,9 +8,10 @@ import json
 import pickle
 import traceback
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import example, given, strategies as st
 from sqlalchemy.engine import make_url
 
 from aiocredentials import CredentialsPool, DatabaseCredentials, RedisCredentials, SecretFormatError
@@ -107,6 +108,11 @@ BY_KEYS: dict[str, tuple[Callable[[str | bytes], DatabaseCredentials], object, D
         {"app": {"uri": f"mariadb://app:{QUOTED}@writer/shop"}},
         database(engine="mariadb", host="reader", dbname="shop"),
     ),
+    "several hosts, and one by its key": (
+        reader(url="url", host="writer", fixed={"port": 5433}),
+        {"url": f"postgresql://app:{QUOTED}@h1:1,h2:2/shop", "writer": "h2"},
+        database(engine="postgres", host="h2", port=5433, dbname="shop"),
+    ),
 }
 
 
@@ -139,6 +145,7 @@ URLS: dict[str, DatabaseCredentials] = {
     f"mongodb://app:{QUOTED}@h:27017": database(engine="mongo", host="h", port=27017),
     f"mongodb+srv://app:{QUOTED}@cluster.example/shop": database(host="cluster.example", dbname="shop"),
     f"db2+ibm_db://app:{QUOTED}@h:50000/shop": database(engine="db2", host="h", port=50000, dbname="shop"),
+    "sqlserver://app:a;b@h/shop/": database(password="a;b", engine="sqlserver", host="h", dbname="shop"),
     f"cockroachdb://app:{QUOTED}@h:26257/shop": database(host="h", port=26257, dbname="shop"),
 }
 
@@ -184,6 +191,48 @@ def test_any_secret(secret: str | bytes) -> None:
             decode(secret)
 
 
+# No text of ours has four of these signs in a row.
+RAW = st.text(st.sampled_from("@/?#%:;[],=&!\\ \nQX7Zé"), min_size=1, max_size=12)
+HOSTS = ["db.example", "10.0.0.1", "[::1]", "a%2Fb", "", "::1", "2001:db8::1", "h1,h2", "a b", "h;x=1", "(host=h)"]
+
+
+@given(
+    username=RAW.filter(lambda text: ":" not in text),
+    password=RAW,
+    host=st.sampled_from(HOSTS),
+    port=st.none() | st.integers(0, 65536),
+    dbname=RAW | st.just("shop"),
+    ignore_options=st.booleans(),
+)
+@example(username="app", password="p@X/QQ7Z@Q", host="h", port=5432, dbname="shop", ignore_options=False)
+@example(username="app", password="p@X?QQ7Z@Q", host="h", port=5432, dbname="shop", ignore_options=True)
+def test_any_raw_url(
+    username: str, password: str, host: str, port: int | None, dbname: str, *, ignore_options: bool
+) -> None:
+    """Of a URL that was written without encoding, all parts are read as they were meant, or none is.
+
+    A text that has escapes means what they stand for. Line ends and spaces around the URL, a slash at its end, and
+    options that may be dropped, belong to no part.
+    """
+    server = host if port is None else f"{host}:{port}"
+    url = f"postgresql://{username}:{password}@{server}/{dbname}"
+    try:
+        found = reader(url=True, ignore_options=ignore_options)(url)
+    except SecretFormatError as error:
+        shown = str(error)
+    else:
+        shown = repr(found)
+        path = dbname.rstrip()
+        if ignore_options:
+            path, _, _ = path.partition("?")
+        meant = (username, password, host.strip("[]"), path.removesuffix("/"))
+        assert (found.username, found.password, found.host or "", found.dbname or "") == tuple(map(unquote, meant))
+        assert found.port == port
+        shown = shown.replace(repr(found.username), "").replace(repr(found.dbname), "")
+    parts = [password[start : start + 4] for start in range(len(password) - 3)]
+    assert not [part for part in parts if part in shown]
+
+
 def test_options_of_a_url() -> None:
     """Options aren't dropped in silence, because one may demand TLS: a URL with options is refused unless allowed."""
     url = f"postgresql://app:{VALUE[:3]}@h/shop?sslmode=require&password={VALUE[8:]}"
@@ -197,6 +246,41 @@ def test_options_of_a_url() -> None:
 
 # What is refused, and the beginning of the sentence. Each secret holds the canary, whole.
 SAFE = "qX7zKw-canary"
+PORT = "The secret is a URL whose port isn't a whole number from 1 to 65535."
+HOST_OF_URL = "The secret is a URL whose host isn't one: write a name, an IPv4 address, an IPv6 address in brackets, or"
+AFTER_A_SEMICOLON = "The secret is a URL with options after ';', which can't be read: leave out url="
+AFTER_THE_HOST = "The secret is a URL with ';', '=' or '&' after its host: percent-encode them"
+JDBC = "The secret is a JDBC URL of a kind that can't be read: leave out url=, and give host, port and dbname"
+# URLs that were read wrongly, or whose error named something else.
+BAD_URLS = {
+    f"postgresql://app:p@evil.test/{SAFE}@db.example:5432/shop": "The secret is a URL with an '@' after a '/' or",
+    f"postgresql://app:p@ss?{SAFE}@db.example/shop": "The secret is a URL with an '@' after a '/' or '?': percent-enco",
+    f"postgresql://app:{SAFE}@h/shop@blue": "The secret is a URL with an '@' after a '/' or '?'",
+    f"postgresql://app:{SAFE}@2001:db8::1:5433/shop": "The secret is a URL whose host has several colons: write an IP",
+    f"postgresql://app:{SAFE}@::1": "The secret is a URL whose host has several colons",
+    f"postgresql://app:{SAFE}@[2001:db8::]1]:5433/shop": HOST_OF_URL,
+    f"postgresql://app:{SAFE}@[db.example]/shop": HOST_OF_URL,
+    f"postgresql://app:{SAFE}@h%3A5433/shop": HOST_OF_URL,
+    f"postgresql://app:{SAFE}@a b/shop": HOST_OF_URL,
+    f"postgresql://app:{SAFE}@:5432/shop": HOST_OF_URL,
+    f"mysql://address=(host=h)(password={SAFE})/shop": HOST_OF_URL,
+    f"postgresql://app:{SAFE}@h:0/shop": PORT,
+    f"postgresql://app:{SAFE}@h:port/shop": PORT,
+    f"postgresql://app:{SAFE}@h:/shop": PORT,
+    f"mysql://app:{SAFE}": PORT,
+    f"jdbc:oracle:thin:app/{SAFE}@//h:1521/shop": JDBC,
+    f"JDBC:aws-wrapper:postgresql://h/{SAFE}": JDBC,
+    f"mssql://h:1433;password={SAFE}@x": AFTER_A_SEMICOLON,
+    f"jdbc:other://h:1433;password={SAFE}@x": AFTER_A_SEMICOLON,
+    f"jdbc:sqlserver://h/;user=app;password={SAFE}": AFTER_THE_HOST,
+    f"jdbc:db2://h:50000/shop:user=app;password={SAFE};": AFTER_THE_HOST,
+    f"postgresql://app:p@h/shop&password={SAFE}": AFTER_THE_HOST,
+    f"postgresql://app:p@h;{SAFE}": AFTER_THE_HOST,
+    f"postgresql://app:p@h/shop\nKEY={SAFE}": "The secret is a URL with a line end or a control character: keep",
+    f"mysql://app:{SAFE}%zz@h": "The secret is a URL with a '%' that begins no escape such as %40: percent",
+    f"mysql://app:p@h/{SAFE}%4": "The secret is a URL with a '%' that begins no escape",
+    f"\ufeffDATABASE_URL=mysql://app:{SAFE}@h": "The secret isn't a URL such as scheme://user:password@host:port/database.",
+}
 BAD: dict[str, tuple[Callable[[Any], object], Any, str]] = {
     "bytes that aren't text": (reader(), b"\xff" + SAFE.encode(), "The secret isn't UTF-8 text."),
     "neither text nor bytes": (reader(), [SAFE], "The secret isn't UTF-8 text."),
@@ -255,18 +339,47 @@ BAD: dict[str, tuple[Callable[[Any], object], Any, str]] = {
         "The secret isn't a URL such as scheme://user:password@host:port/da",
     ),
     "JSON": (DatabaseCredentials.from_url, json.dumps({"password": SAFE}), "The secret isn't a URL such as"),
-    "a # in it": (DatabaseCredentials.from_url, f"mysql://a:{SAFE}#@h", "The secret isn't a URL such as"),
+    "a # in it": (DatabaseCredentials.from_url, f"mysql://a:{SAFE}#@h", "The secret is a URL with a '#': percent-enc"),
     "no login": (
         DatabaseCredentials.from_url,
         f"mysql://{SAFE}/shop",
         "The secret's URL has no username and no password.",
     ),
     "no password": (DatabaseCredentials.from_url, f"mysql://{SAFE}@h", "The secret's URL has no password."),
-    "a / in it": (DatabaseCredentials.from_url, f"mysql://a:{SAFE}/b@h", "The secret is a URL without a host that can"),
+    "a / in it": (
+        DatabaseCredentials.from_url,
+        f"mysql://a:{SAFE}/b@h",
+        "The secret is a URL with an '@' after a '/' or '?':",
+    ),
+    "several hosts": (
+        DatabaseCredentials.from_url,
+        f"postgresql://a:{SAFE}@h1:5432,h2:5432/db",
+        "The secret is a URL with several hosts: name one in fixed={'host': ...}, or by its key as host=.",
+    ),
+    "several hosts without ports": (
+        reader(url="url", username="user"),
+        json.dumps({"url": f"mongodb://a:{SAFE}@h1,[::1]/db"}),
+        "The secret's 'url' is a URL with several hosts: name one in fixed=",
+    ),
+    "several hosts, one of which is none": (
+        DatabaseCredentials.from_url,
+        f"postgresql://a:{SAFE}@h1,h2:x/db",
+        PORT,
+    ),
+    "options after a semicolon": (
+        reader(url="url", username="user"),
+        json.dumps({"url": "jdbc:sqlserver://h:1433;databaseName=x"}),
+        "The secret's 'url' is a URL with options after ';', which can't be read: leave out url=, and give host, port",
+    ),
+    "a password after a semicolon": (
+        DatabaseCredentials.from_url,
+        f"sqlserver://h:1433; password={SAFE}@x;encrypt=true",
+        "The secret is a URL with options after ';'",
+    ),
     "a port that is none": (
         DatabaseCredentials.from_url,
         f"mysql://a:{SAFE}@h:99999",
-        "The secret is a URL without a host",
+        PORT,
     ),
     "bad bytes": (
         DatabaseCredentials.from_url,
@@ -327,6 +440,15 @@ def test_refused(decode: Callable[[Any], object], secret: Any, says: str) -> Non
         assert SAFE not in shown
 
 
+@pytest.mark.parametrize(("url", "says"), BAD_URLS.items(), ids=range(len(BAD_URLS)))
+def test_refused_urls(url: str, says: str) -> None:
+    """A URL whose parts can't be told apart is refused, and the error names the part that is at fault."""
+    for decode in (reader(url=True), reader(url=True, ignore_options=True)):
+        error = caught(decode, url)
+        assert str(error).startswith(says)
+        assert SAFE not in str(error)
+
+
 REDIS: dict[str, tuple[Callable[[str | bytes], RedisCredentials], str, RedisCredentials]] = {
     "a URL": (
         RedisCredentials.from_url,
@@ -337,6 +459,11 @@ REDIS: dict[str, tuple[Callable[[str | bytes], RedisCredentials], str, RedisCred
     "a URL by its key": (
         RedisCredentials.reader(url="REDIS_URL"),
         json.dumps({"REDIS_URL": f"redis://app:{QUOTED}@h"}),
+        RedisCredentials(username="app", password=PASSWORD),
+    ),
+    "a URL with several hosts": (
+        RedisCredentials.from_url,
+        f"redis+sentinel://app:{QUOTED}@h1:26379,h2:26379/main/0",
         RedisCredentials(username="app", password=PASSWORD),
     ),
     "other keys": (
@@ -374,6 +501,18 @@ def test_bytes() -> None:
         assert SAFE not in everything(caught(decode, b"\xff" + SAFE.encode()))
 
 
+@pytest.mark.parametrize("encode", [str, str.encode])
+def test_a_byte_order_mark(encode: Callable[[str], str | bytes]) -> None:
+    """A byte order mark, as editors on Windows write one, is no part of a text, nor of bytes."""
+    text = json.dumps({"username": "app", "password": PASSWORD})
+    redis = RedisCredentials(password="token")
+    assert DatabaseCredentials.from_json(encode(f"\ufeff{text}")) == database()
+    assert reader()(encode(f"\ufeff{text}")) == database()
+    assert DatabaseCredentials.from_url(encode(f"\ufeffmysql://app:{QUOTED}@h")) == database(engine="mysql", host="h")
+    assert RedisCredentials.from_text(encode("\ufefftoken")) == redis
+    assert RedisCredentials.from_url(encode("\ufeffredis://:token@h")) == redis
+
+
 def test_no_host_in_the_secret() -> None:
     """If the secret has no host, an error says later which key had none."""
     for decode, secret, says in (
@@ -404,6 +543,7 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
         r"^fixed= has a field that isn't one of username, engine, host, port, d",
     ),
     ({"fixed": {SAFE: SAFE}}, ValueError, r"^fixed= has a field that isn't one of"),
+    ({"fixed": [("host", SAFE)]}, TypeError, r"^fixed= isn't a mapping, such as \{'host': 'db\.example'\}\.$"),
     ({"fixed": {"host": SAFE}, "host": "at"}, ValueError, r"^'host' is given twice: by a key and in fixed=\.$"),
     (
         {"fixed": {"host": f"{SAFE}:5432"}},
@@ -414,6 +554,11 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"fixed": {"port": SAFE}}, ValueError, r"^The port in fixed= isn't a whole number from 1 to 65535\.$"),
     ({"fixed": {"dbname": ""}}, ValueError, r"^'dbname' in fixed= isn't a text, or is empty\.$"),
     ({"fixed": {"username": 5}}, ValueError, r"^'username' in fixed= isn't a text"),
+    (
+        {"ignore_options": True},
+        ValueError,
+        r"^ignore_options=True concerns the options of a URL: give url= too\.$",
+    ),
 ]
 
 

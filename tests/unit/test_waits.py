@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aiocredentials import CredentialsError, DatabaseCredentials
-from aiocredentials._rotation.waits import SLOT, Wait, Waits, current_wait
+from aiocredentials._rotation.waits import CHECK, CREDENTIALS, SLOT, Wait, Waits, current_wait, noted_check
 from aiocredentials.rotation import connect_through_rotation
 from unit.town import WrongPasswordError, in_town, now
 from unit.virtual_time import run
@@ -59,6 +59,36 @@ def in_pool(body: Callable[[Pool], Coroutine[Any, Any, None]]) -> None:
             await body(pool)
 
     run(main(), seed=0, leave_nothing=True)
+
+
+@pytest.mark.parametrize("is_lent_then", [False, True])
+def test_a_check(*, is_lent_then: bool) -> None:
+    """A caller that is cut in the pool's check of a connection learns of it; a check that has ended isn't named."""
+
+    async def body(pool: Pool) -> None:
+        check = noted_check(asyncio.sleep)
+        assert check is not None
+
+        async def get() -> int:
+            await check(0 if is_lent_then else 10)
+            return await pool.get(10)
+
+        with pytest.raises(TimeoutError) as caught:
+            await pool.waits.within(get, pool.give_back)
+        assert (CHECK in str(caught.value)) is not is_lent_then
+
+    in_pool(body)
+    assert noted_check(None) is None
+
+
+def test_what_a_pool_waits_for() -> None:
+    """A caller of a pool that connects by itself waits for what the pool does, until it does something of its own."""
+    pool = Wait(None, SLOT)
+    caller = Wait(None, SLOT, pool=pool)
+    pool.what = CREDENTIALS
+    assert caller.subject() == CREDENTIALS
+    caller.what = CHECK
+    assert caller.subject() == CHECK
 
 
 @pytest.mark.parametrize("seconds", [4.9, 5.1])

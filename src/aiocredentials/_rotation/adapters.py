@@ -126,6 +126,8 @@ def server_options(
     credentials: DatabaseCredentials,
     named: Container[str],
     driver: Driver,
+    *,
+    advice: str = "give host=",
 ) -> dict[str, Any]:
     """Return the secret's host, port and database, except for those that the caller names.
 
@@ -133,6 +135,7 @@ def server_options(
         credentials: The credentials in the secret.
         named: The names of the options that the caller has given.
         driver: The driver that the options are for.
+        advice: How the caller can name a host.
 
     Raises:
         ValueError: There is no host. Otherwise the driver would send the password to this machine.
@@ -148,7 +151,8 @@ def server_options(
             del options[name]
 
     if "host" not in options and not _is_host_named(named, driver):
-        raise ValueError(credentials._no_host_message)  # noqa: SLF001 (the adapters share it)
+        message = credentials._no_host_unless(advice)  # noqa: SLF001 (the adapters share it)
+        raise ValueError(message)
     return options
 
 

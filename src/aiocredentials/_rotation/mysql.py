@@ -40,7 +40,8 @@ def reject_login_in_file(options: Mapping[str, Any]) -> None:
     """Reject a user or a password in the option file that a driver is told to read.
 
     aiomysql prefers the file to its arguments, so a password in the file would replace the secret's
-    silently. Both drivers read the file for each connection, in the event loop, as this does once.
+    silently. Both drivers read the file for each connection, in the event loop. This reads it once
+    per pool, engine or single connection, and in `use_credentials` for each connection.
 
     Raises:
         ValueError: The group of the file has a user or a password.

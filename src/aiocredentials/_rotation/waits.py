@@ -26,12 +26,14 @@ if TYPE_CHECKING:
     Task: TypeAlias = asyncio.Task[Any]
 
 R = TypeVar("R")
+ConnectionT = TypeVar("ConnectionT")
 
 # What a caller waits for, for the error's message.
 SLOT = "a free connection of the pool: each was in use or being made"
 CREDENTIALS = "the credentials from AWS"
 SERVER = "the server's answer"
 SEARCH = "credentials that the server accepts"
+CHECK = "the server's answer to the pool, which checks a connection before it lends it"
 
 # How long the end of a pool's block waits for attempts that were cut, in seconds. Drivers end such
 # an attempt at once.
@@ -43,9 +45,17 @@ _wait_here: ContextVar[Wait] = ContextVar("wait")
 class Wait:
     """What a caller waits for, as its attempt to connect has noted it."""
 
-    def __init__(self, waits: Waits | None, what: str) -> None:
+    def __init__(self, waits: Waits | None, what: str, *, pool: Wait | None = None) -> None:
+        """Begin with `what`; as long as it is `SLOT`, the caller waits for what its pool does."""
         self.what = what
         self._waits = waits
+        self._pool = pool
+
+    def subject(self) -> str:
+        """Return what the caller waits for, for the error's message."""
+        if self._pool is not None and self.what == SLOT:
+            return self._pool.what
+        return self.what
 
     def note_failure(self, error: Exception, secret: Secret) -> None:
         """Note that the server, or the way to it, refused a version of the secret."""
@@ -79,6 +89,25 @@ def noted_in(wait: Wait) -> Generator[None]:
         yield
     finally:
         _wait_here.reset(token)
+
+
+def noted_check(
+    check: Callable[[ConnectionT], Awaitable[object]] | None,
+) -> Callable[[ConnectionT], Awaitable[None]] | None:
+    """Return a pool's check of a connection that notes for the caller that it waits for it."""
+    if check is None:
+        return None
+
+    async def check_and_note(connection: ConnectionT) -> None:
+        wait = current_wait()
+        before = wait.what
+        wait.what = CHECK
+        try:
+            await check(connection)
+        finally:
+            wait.what = before
+
+    return check_and_note
 
 
 class Waits:
@@ -221,7 +250,7 @@ class Waits:
 
     def _error_of(self, wait: Wait) -> Exception:
         limit = f"No connection within {self.seconds:g} s, which is max_wait"
-        error = self._error(f"{limit}. The caller waited for {wait.what}.")
+        error = self._error(f"{limit}. The caller waited for {wait.subject()}.")
         if self.reason:
             error.add_note(f"The last attempt to connect failed. {self.reason}")
         return error

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,6 +20,7 @@ from aiocredentials._rotation.adapters import (
     server_options,
 )
 from aiocredentials._rotation.encryption import check_encryption
+from aiocredentials._rotation.interruption import InterruptedWaitError, InterruptibleWaits
 from aiocredentials._rotation.mysql import MYSQL, quit_connection
 from aiocredentials._rotation.waits import Waits
 from aiocredentials.rotation import connect_through_rotation, rotations_watched
@@ -146,7 +147,7 @@ class RotatingPool(_DriversPool):
         self._slots = asyncio.Semaphore(self.maxsize or sys.maxsize)
         self._outdated: set[Connection] = set()
         """The connections in use that are older than the last renewal."""
-        self._attempts: set[asyncio.Timeout] = set()
+        self._attempts = InterruptibleWaits()
         self._quitting: dict[Task, Connection] = {}
         self._emptied = asyncio.Event()
 
@@ -156,8 +157,22 @@ class RotatingPool(_DriversPool):
         missing = [name for name in _PRIVATE if name not in own and not hasattr(drivers, name)]
         if missing:
             names = ", ".join(missing)
-            message = f"The pool of this driver's version has no {names}: install an older version."
-            raise RuntimeError(message)
+            raise _unknown_version("pool", names)
+
+    def _check_connection(self, connection: Connection) -> None:
+        """Check that a new connection has what the choice of an idle one reads, or close it.
+
+        An error there would lose a connection that nothing holds any longer.
+        """
+        missing = ""
+        try:
+            _ = connection.last_usage
+            self._is_usable(connection)
+        except AttributeError as error:
+            missing = str(error.name)
+        if missing:
+            self._quit(connection)
+            raise _unknown_version("connection", missing)
 
     @staticmethod
     def _is_usable(connection: Connection) -> bool:
@@ -211,25 +226,21 @@ class RotatingPool(_DriversPool):
 
     async def _new_connection(self) -> Connection:
         """Make a connection, unless the pool is closed meanwhile."""
-        limit = asyncio.timeout(None)
-        self._attempts.add(limit)
+        connection: Connection | None = None
         self._acquiring += 1
         try:
-            async with limit:
-                connection = await self._connector.connect_newest()
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            raise RuntimeError(_CLOSED) from None
+            with suppress(InterruptedWaitError):
+                async with self._attempts.interruptible():
+                    connection = await self._connector.connect_newest()
         finally:
             self._acquiring -= 1
-            self._attempts.discard(limit)
 
         # Only for Python 3.11: asyncio.wait_for, by which drivers connect, may swallow a
         # cancellation there.
-        if self._closing:
+        if self._closing and connection is not None:
             self._quit(connection)
-            raise RuntimeError(_CLOSED)
+        self._reject_if_closing()
+        self._check_connection(connection)
         return connection
 
     def release(self, conn: Connection) -> Awaitable[None]:
@@ -249,11 +260,7 @@ class RotatingPool(_DriversPool):
         Each of them may need the whole budget, and closing doesn't wait for that.
         """
         super().close()
-        now = self._loop.time()
-        # A limit is removed first, because asyncio allows no second change once it has expired.
-        while self._attempts:
-            limit = self._attempts.pop()
-            limit.reschedule(now)
+        self._attempts.interrupt()
         self._note_if_empty()
 
     def terminate(self) -> None:
@@ -299,6 +306,11 @@ class RotatingPool(_DriversPool):
         task = detached_task(quit_connection(connection))
         self._quitting[task] = connection
         task.add_done_callback(self._quitting.pop)
+
+
+def _unknown_version(part: str, names: str) -> RuntimeError:
+    message = f"The {part} of this driver's version has no {names}: install an older version."
+    return RuntimeError(message)
 
 
 PoolT = TypeVar("PoolT", bound=RotatingPool)

@@ -6,7 +6,6 @@ raises the error that keeps it from connecting instead, and `Connector` knows th
 
 from __future__ import annotations
 
-import asyncio
 import copy
 from contextlib import asynccontextmanager
 from functools import partial
@@ -18,7 +17,8 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 from aiocredentials import CredentialsError
 from aiocredentials._rotation.adapters import Renewals
 from aiocredentials._rotation.encryption import check_encryption
-from aiocredentials._rotation.waits import SLOT, Wait, noted_in
+from aiocredentials._rotation.interruption import InterruptedWaitError, InterruptibleWaits
+from aiocredentials._rotation.waits import SLOT, Wait, noted_check, noted_in
 from aiocredentials.integrations._psycopg_login import log_in, options_for_psycopg, resolved
 from aiocredentials.rotation import connect_through_rotation, is_auth_error
 
@@ -35,41 +35,6 @@ if TYPE_CHECKING:
         ValueOrCallable,
     )
     from aiocredentials.rotation import RotatingSecret
-
-
-class _InterruptedWaitError(Exception):
-    """A wait was ended before its time, because it can't succeed."""
-
-
-class _InterruptibleWaits:
-    """The waits that `interrupt` ends."""
-
-    def __init__(self) -> None:
-        self._limits: set[asyncio.Timeout] = set()
-
-    @asynccontextmanager
-    async def interruptible(self, *, at_once: bool = False) -> AsyncGenerator[None]:
-        """End the block with `_InterruptedWaitError` when `interrupt` is called, or at once."""
-        seconds = 0 if at_once else None
-        limit = asyncio.timeout(seconds)
-        self._limits.add(limit)
-        try:
-            async with limit:
-                yield
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            raise _InterruptedWaitError from None
-        finally:
-            self._limits.discard(limit)
-
-    def interrupt(self) -> None:
-        """Interrupt all waits that have begun."""
-        now = asyncio.get_running_loop().time()
-        # A limit is removed first, because asyncio allows no second change once it has expired.
-        while self._limits:
-            limit = self._limits.pop()
-            limit.reschedule(now)
 
 
 class Connector:
@@ -94,9 +59,9 @@ class Connector:
         """The error of the last attempt that failed."""
         self._is_failing = False
         """Whether no attempt has succeeded since."""
-        self._callers = _InterruptibleWaits()
+        self._callers = InterruptibleWaits()
         """The callers of the pool that wait for a connection."""
-        self._attempts = _InterruptibleWaits()
+        self._attempts = InterruptibleWaits()
         self._closed = False
 
     async def connect_for_pool(
@@ -118,7 +83,7 @@ class Connector:
                     options = options_for_psycopg(text, {**own_options, **more})
                     check_encryption(self._manager, "psycopg", options)
                     connection = await self._newest_connection(connect, options)
-        except _InterruptedWaitError:
+        except InterruptedWaitError:
             pass
         except Exception as error:
             self._note_failure(error)
@@ -159,7 +124,7 @@ class Connector:
         try:
             async with self._callers.interruptible():
                 yield
-        except _InterruptedWaitError as error:
+        except InterruptedWaitError as error:
             self._raise_failure(error)
         except PoolTimeout as error:
             if not self._is_failing:
@@ -187,13 +152,15 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
 
     def __init__(self, connector: Connector, **options: Any) -> None:  # noqa: ANN401
         self._connector = connector
-        super().__init__(**options)
+        check = noted_check(options.pop("check", None))
+        super().__init__(check=check, **options)
 
     # Each `timeout` is psycopg_pool's.
     async def getconn(self, timeout: float | None = None) -> Connection:  # noqa: ASYNC109
         get = partial(self._getconn_or_failure, timeout)
-        connector = self._connector
-        return await connector.waits.within(get, self.putconn, wait=connector.wait)
+        waits = self._connector.waits
+        wait = Wait(waits, SLOT, pool=self._connector.wait)
+        return await waits.within(get, self.putconn, wait=wait)
 
     async def _getconn_or_failure(
         self,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, cast
@@ -221,6 +222,13 @@ class _Retry:
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 (the attributes of `Retry`)
         return getattr(self._retry, name)
+
+    def __reduce__(self) -> tuple[Callable[[Retry], Retry], tuple[Retry]]:
+        """Let each copy be a copy of redis-py's own retry.
+
+        A copy is for another connection, which wraps it again if it is one of these.
+        """
+        return copy.copy, (self._retry,)
 
     async def call_with_retry(
         self,

@@ -10,11 +10,13 @@ from sqlalchemy.exc import MissingGreenlet
 from sqlalchemy.pool import Pool
 from sqlalchemy.util import await_only, greenlet_spawn
 
+from aiocredentials._rotation.waits import CHECK, current_wait
+
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from sqlalchemy.ext.asyncio import AsyncEngine
-    from sqlalchemy.pool import PoolProxiedConnection
+    from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
     from aiocredentials._rotation.waits import Waits
 
@@ -41,6 +43,12 @@ def waits_limited(engine: AsyncEngine, waits: Waits) -> Generator[None]:
 
 class _LimitedPool(Pool):
     waits: ClassVar[Waits]
+
+    def _do_get(self) -> ConnectionPoolEntry:
+        """Return a place of the pool; an attempt to connect for it notes its own progress."""
+        entry = super()._do_get()
+        current_wait().what = CHECK
+        return entry
 
     def connect(self) -> PoolProxiedConnection:
         get = partial(greenlet_spawn, super().connect)

@@ -19,7 +19,7 @@ from aiocredentials._rotation.adapters import (
     server_options,
 )
 from aiocredentials._rotation.encryption import check_encryption
-from aiocredentials._rotation.waits import Waits
+from aiocredentials._rotation.waits import Waits, noted_check
 from aiocredentials.rotation import OTHER_STAGES, connect_through_rotation, rotations_watched
 
 if TYPE_CHECKING:
@@ -183,6 +183,7 @@ async def create_pool(
         await opening.opened.wait()
         await pool.expire_connections()
 
+    accepted["setup"] = noted_check(options.get("setup"))
     pool = asyncpg.create_pool(dsn, connect=connect_for_pool, **accepted)
     _limit_waits(pool, waits)
     try:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 import sqlalchemy
-from sqlalchemy import URL, event
+from sqlalchemy import URL, event, exc
 from sqlalchemy.exc import TimeoutError  # noqa: A004 (SQLAlchemy's name)
 from sqlalchemy.ext import asyncio as sqlalchemy_asyncio
 
@@ -49,6 +49,7 @@ __all__ = ["create_async_engine", "use_credentials"]
 
 _DRIVERS = {"asyncpg": ASYNCPG, "psycopg": PSYCOPG, "aiomysql": MYSQL, "asyncmy": MYSQL}
 _WHERE = "the URL and of connect_args"
+_NAME_HOST = "name it in the engine's URL"
 
 # The dialects of the engines that are in a block of `use_credentials`. An engine and those that its
 # `execution_options()` returns share the dialect and the pool.
@@ -151,7 +152,8 @@ async def use_credentials(
     imported. In the block it does what an engine of `create_async_engine` does, through rotations
     as well. At the end of the block its connections are closed, and it connects again as it did
     before. So each start of an app can enter a block with the same engine, also in another event
-    loop. Outside of a block, the driver connects without a password.
+    loop. Outside of a block, the driver connects without a password. A connection that was made
+    before the block is replaced when it is next checked out.
 
     Listeners to SQLAlchemy's event `do_connect` that the engine has already are called first. They
     may change options. One that returns a connection makes the library's own unnecessary, so an
@@ -180,7 +182,7 @@ async def use_credentials(
         ```
 
     Args:
-        engine: An engine that has made no connection yet, with a URL as for `create_async_engine`.
+        engine: An engine with a URL as for `create_async_engine`.
         manager: A manager with `decode=DatabaseCredentials.from_json`, or `IamDatabaseCredentials`.
         budget: As for `connect_through_rotation`, in seconds or as a `timedelta`.
         max_wait: As for `create_async_engine`, while the block lasts.
@@ -207,11 +209,13 @@ async def use_credentials(
     waits = Waits(max_wait, TimeoutError)
     _in_use.add(dialect)
     event.listen(engine.sync_engine, "do_connect", login.connect_as_listener)
+    event.listen(engine.sync_engine, "checkout", login.reject_older)
     try:
         async with _renewed(engine, manager, login, waits):
             yield engine
     finally:
         event.remove(engine.sync_engine, "do_connect", login.connect_as_listener)
+        event.remove(engine.sync_engine, "checkout", login.reject_older)
         _in_use.discard(dialect)
 
 
@@ -245,23 +249,19 @@ async def _renewed(
 
     Meanwhile the engine's callers wait no longer than a limit.
     """
-    entries: WeakSet[ConnectionPoolEntry] = WeakSet()
-
-    def note(_: object, entry: ConnectionPoolEntry) -> None:
-        entries.add(entry)
 
     async def renew(_: Secret) -> None:
         login.renewals.count += 1
-        for entry in tuple(entries):
+        for entry in tuple(login.entries):
             entry.invalidate(soft=True)
 
-    event.listen(engine.sync_engine, "connect", note)
+    event.listen(engine.sync_engine, "connect", login.note_entry)
     with waits_limited(engine, waits):
         try:
             async with waits, rotations_watched(manager, renew):
                 yield
         finally:
-            event.remove(engine.sync_engine, "connect", note)
+            event.remove(engine.sync_engine, "connect", login.note_entry)
             await close_completely(engine.dispose())
 
 
@@ -278,6 +278,8 @@ class _Login:
         self._budget = budget
         self._stages = stages
         self.renewals = Renewals()
+        self.entries: WeakSet[ConnectionPoolEntry] = WeakSet()
+        """The places in the engine's pool that got a connection in the block."""
         self._arguments: Sequence[str] = ()
         self._options: dict[str, Any] = {}
 
@@ -310,6 +312,18 @@ class _Login:
         _, in_url = engine.dialect.create_connect_args(engine.url)
         options_without_login(in_url, _WHERE)
 
+    def note_entry(self, _: object, entry: ConnectionPoolEntry) -> None:
+        """Note a new connection, as a listener to the engine's event `connect`."""
+        self.entries.add(entry)
+
+    def reject_older(self, _: object, entry: ConnectionPoolEntry, __: object) -> None:
+        """Replace a connection from before the block, as a listener to the event `checkout`.
+
+        Raises `DisconnectionError`, after which SQLAlchemy connects anew.
+        """
+        if entry not in self.entries:
+            raise exc.DisconnectionError("The connection was made before use_credentials.")
+
     def connect(self, dialect: Dialect) -> Any:  # noqa: ANN401 (a DBAPI's connection)
         """Connect, as the engine's creator."""
         return self._connect(dialect, self._arguments, self._options)
@@ -326,8 +340,7 @@ class _Login:
         SQLAlchemy shows the engine's `connect_args` only here.
 
         Raises:
-            ValueError: There are a user or a password in the options, or no encryption where the
-                manager needs it.
+            ValueError: There are a user or a password in the options, or no encryption.
         """
         accepted = options_without_login(options, _WHERE)
         _DRIVERS[dialect.driver].check(accepted)
@@ -344,9 +357,9 @@ class _Login:
         The dialect removes its own options, and passes the others to the driver.
 
         Raises:
-            ValueError: The options don't ensure the encryption that the manager needs. Drivers read
-                the environment for each connection, so that is checked for each one.
+            ValueError: There is no encryption where the manager needs it.
         """
+        # Drivers read the environment for each connection.
         check_encryption(self._manager, dialect.driver, options)
 
         async def connect_driver(*arguments: str, **options: Any) -> Any:  # noqa: ANN401
@@ -369,7 +382,7 @@ class _Login:
 
         async def log_in(decoded: DatabaseCredentials) -> Any:  # noqa: ANN401
             credentials = checked_credentials(decoded)
-            server = server_options(credentials, options, driver)
+            server = server_options(credentials, options, driver, advice=_NAME_HOST)
             connect = _connect_of(dialect, options)
             # No local variable holds the password, because a traceback may show it.
             return await connect(
