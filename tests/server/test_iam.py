@@ -217,10 +217,12 @@ async def test_threads() -> None:
 
 
 FORK = """
-import asyncio, os
+import asyncio, os, warnings
 from aiocredentials import CredentialsPool
 from aiocredentials.iam import IamDatabaseCredentials
 
+# Python 3.12 warns of forks beside threads; asyncio.run leaves one that is about to end.
+warnings.simplefilter("ignore", DeprecationWarning)
 pool = CredentialsPool(timeout=60)
 database = IamDatabaseCredentials(pool, host="a.b.eu-west-1.rds.amazonaws.com", port=5432, username="app")
 
