@@ -70,7 +70,7 @@ CACHE_TESTS = [
     "test_cache_schedules.py",
 ]
 ROLE_TESTS = ["test_roles.py", "../server/test_roles.py"]
-IAM_TESTS = ["test_iam.py", "test_encryption.py", "../server/test_iam.py"]
+IAM_TESTS = ["test_iam.py", "test_kept_keys.py", "test_encryption.py", "../server/test_iam.py"]
 AGENT_TESTS = ["test_agent.py", "../server/test_agent.py"]
 ROTATION_QUEUE_TESTS = [
     "test_rotation_queue.py",
@@ -87,6 +87,8 @@ TESTS = {
     "_aws/clients.py": [*ROLE_TESTS, *AGENT_TESTS, *IAM_TESTS, "../server/test_snapshots.py"],
     "_aws/loop_clients.py": [*ROLE_TESTS, *IAM_TESTS, "../server/test_snapshots.py"],
     "_aws/keys.py": IAM_TESTS,
+    "_aws/kept_keys.py": IAM_TESTS,
+    "_aws/key_gateway.py": IAM_TESTS,
     "_iam/arguments.py": IAM_TESTS,
     "_iam/generations.py": IAM_TESTS,
     "_rotation/encryption.py": IAM_TESTS,
@@ -127,7 +129,15 @@ TESTS = {
     "_aws/transport.py": ["test_transport.py", "test_send.py", "../server/test_first_value.py"],
     "_aws/regions.py": ["../server/test_first_value.py"],
     "_reports.py": ["test_reports.py", "../server/test_first_value.py"],
-    "rotation.py": ["test_rotation.py", "test_rotation_limits.py", "test_waits.py", "test_forget.py"],
+    "rotation.py": [
+        "test_rotation.py",
+        "test_rotation_limits.py",
+        "test_waits.py",
+        "test_forget.py",
+        "test_iam.py",
+    ],
+    "integrations/_redis_versions.py": IAM_TESTS,
+    "_rotation/naming.py": ["test_rotation.py", "test_rotation_limits.py", "test_iam.py"],
     "_rotation/waits.py": ["test_waits.py"],
     "integrations/_redis_connections.py": ["../integrations/test_redis_max_wait.py"],
     "_rotation/news.py": ["test_news.py", "test_rotation.py", "test_forget.py"],
@@ -163,7 +173,10 @@ TESTS = {
     "_pool.py": ["test_events.py", "test_pool_life.py"],
     "_opening.py": ["test_pool_life.py"],
     "_aws/tls.py": ["../server/test_snapshots.py"],
-    "integrations/sqlalchemy.py": ["../integrations/test_sqlalchemy_engines.py"],
+    "integrations/sqlalchemy.py": [
+        "../integrations/test_sqlalchemy_engines.py",
+        "test_encryption.py",
+    ],
     "integrations/snapstart.py": ["../server/test_snapshots.py"],
     "_cache/renewal.py": [*ROTATION_QUEUE_TESTS, "test_cache_past_caches.py"],
     "_held.py": ROTATION_QUEUE_TESTS,

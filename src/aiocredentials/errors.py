@@ -358,6 +358,15 @@ def for_caller(error: CredentialsError, **facts: str | None) -> CredentialsError
     return mine
 
 
+def without_doctor(error: CredentialsError) -> CredentialsError:
+    """Return a copy of an error that doesn't advise to run the doctor, which needs a secret."""
+    mine = for_caller(error)
+    advice = mine.advice.partition("Run python -m aiocredentials doctor")[0]
+    mine.advice = advice.rstrip()
+    _write_message(mine)
+    return mine
+
+
 def what_of(error: CredentialsError) -> str | None:
     """Return the first part of an error's message; None if the caller wrote the whole message."""
     return cast("str | None", vars(error).get("_what"))

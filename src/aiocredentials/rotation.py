@@ -22,11 +22,18 @@ from aiocredentials._arguments import seconds
 from aiocredentials._loops import PerLoop, forgetting
 from aiocredentials._rotation.budget import Budget
 from aiocredentials._rotation.labels import LabelledVersions
+from aiocredentials._rotation.naming import (
+    naming_of,
+    own_advice,
+    subject_of,
+    version_of,
+    with_advice,
+)
 from aiocredentials._rotation.news import RotatingSecret, rotations_watched, wait_for_news
 from aiocredentials._rotation.refusals import is_auth_error, remove_passwords
 from aiocredentials._rotation.verdicts import Verdicts
 from aiocredentials._rotation.waits import CREDENTIALS, SEARCH, SERVER, current_wait
-from aiocredentials._rotation.words import text_for_log, words_of
+from aiocredentials._rotation.words import words_of
 from aiocredentials.errors import SecretFormatError
 
 if TYPE_CHECKING:
@@ -53,7 +60,6 @@ logger = logging.getLogger("aiocredentials")
 
 OTHER_STAGES = ("AWSPENDING", "AWSPREVIOUS")
 
-# A manager whose passwords aren't in a secret has the attribute `advice_if_refused`.
 _ADVICE = "Compare its user and password with the server's."
 
 # The verdicts for a manager live as long as the manager.
@@ -316,8 +322,9 @@ class _Connecting(Generic[C, R]):
         self._wait.note_success()
         self._verdicts.accept(secret, number)
         if self._refused_here:
-            version = _version_of(secret)
-            logger.info("Secret %r: version %s is accepted", secret.name, version)
+            subject = subject_of(self._manager, secret)
+            version = version_of(self._manager, secret)
+            logger.info("%s: %s is accepted", subject, version)
         return (connection,)
 
     def _note_refusal(self, secret: Secret, number: int, error: Exception) -> None:
@@ -325,13 +332,15 @@ class _Connecting(Generic[C, R]):
         self._refused_here[secret.version_id] = None
         self._refused = secret
         self._budget.start()
+        advice = own_advice(self._manager)
+        self._wait.note_advice(advice)
         is_first = self._verdicts.refuse(secret, number)
         if is_first:
             logger.warning(
-                "Secret %r: the server refused version %s. It said: %s",
-                secret.name,
-                _version_of(secret),
-                words_of(error, secret),
+                "%s: the server refused %s. It said: %s",
+                subject_of(self._manager, secret),
+                version_of(self._manager, secret),
+                with_advice(words_of(error, secret), advice),
             )
 
     def _give_up(self) -> NoReturn:
@@ -351,15 +360,16 @@ class _Connecting(Generic[C, R]):
 
     def _note(self) -> str:
         secret = cast("Secret", self._refused)
-        name = secret.name
+        subject = subject_of(self._manager, secret)
+        each = naming_of(self._manager).each
         region = secret.region
         limit = self._budget.seconds
-        advice = getattr(self._manager, "advice_if_refused", None) or _ADVICE
+        advice = own_advice(self._manager) or _ADVICE
         version_ids = map(repr, self._refused_here)
         tried = ", ".join(version_ids)
         return (
-            f"Secret {name!r} in {region!r}: "
-            f"for {limit:g} s the server refused each version that was tried: {tried}. {advice}"
+            f"{subject} in {region!r}: "
+            f"for {limit:g} s the server refused {each} that was tried: {tried}. {advice}"
         )
 
 
@@ -367,12 +377,3 @@ def _cancellations() -> int:
     """Return how often the running task was cancelled."""
     task = asyncio.current_task()
     return cast("asyncio.Task[object]", task).cancelling()
-
-
-def _version_of(secret: Secret) -> str:
-    """Return a version's identifier and its staging labels, for the log."""
-    labels = text_for_log("/".join(secret.version_stages))
-    version = repr(secret.version_id)
-    if not labels:
-        return version
-    return f"{version} ({labels})"

@@ -162,21 +162,24 @@ async def test_a_clock_that_is_wrong(iam_postgres: PostgresFront, iam_keys: Roll
 
 
 async def test_a_dead_source(iam_postgres: PostgresFront, iam_keys: RollingKeys, iam_trust: Trust) -> None:
-    """While AWS credentials can't be loaded, open connections go on, and new ones raise a transient error at once.
+    """While AWS credentials can't be loaded, the present ones sign until they end.
 
-    When the source answers again, new connections are made, without a restart of anything.
+    Then open connections go on, and new ones raise a transient error at once. When the source answers again, new
+    connections are made, without a restart of anything.
     """
     iam_keys.roll(life=timedelta(minutes=1))
     async with iam_database(iam_postgres) as database, iam_adapters.asyncpg(database, iam_trust) as lend:
         async with lend() as query:
             iam_keys.fail()
+            assert await use_together(lend, 1) == ["app"]
+            iam_keys.clock.ahead = 61
             with pytest.raises(CredentialSourceError) as caught:
-                await use_together(lend, 1)
+                await use_together(lend, 2)
             assert caught.value.transient
             assert await who(query) == "app"
             iam_keys.roll()
-            assert await use_together(lend, 1) == ["app"]
-        assert iam_postgres.logins == 2
+            assert await use_together(lend, 2) == ["app"] * 2
+        assert iam_postgres.logins == 3
 
 
 async def test_a_dead_source_after_a_roll(iam_postgres: PostgresFront, iam_keys: RollingKeys, iam_trust: Trust) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -75,6 +76,24 @@ async def test_a_token_per_connection(iam_valkey: ValkeyFront, iam_keys: Rolling
         assert all("isn't valid" in refusal for refusal in rule.refusals)
         assert set(rule.seen.values()) == {1}
     await iam_valkey.until_open(0)
+
+
+async def test_a_dead_source(iam_valkey: ValkeyFront, iam_keys: RollingKeys, iam_trust: Trust) -> None:
+    """Commands on an open connection neither load AWS credentials that end soon, nor notice a dead source."""
+    iam_keys.roll(life=timedelta(minutes=13))
+    async with iam_cache() as cache:
+        client = redis.Redis(**where(iam_valkey, iam_trust))
+        async with use_credentials(client, cache, reauthenticate=True):
+            await client.ping()
+            loads = iam_keys.loads
+            iam_keys.fail()
+            for _ in range(50):
+                await client.ping()
+            assert iam_keys.loads == loads
+            iam_keys.clock.ahead = 13 * 60
+            assert await client.ping()
+            assert iam_keys.loads > loads
+            assert iam_valkey.connections == 1
 
 
 async def test_no_token_in_clear(iam_keys: RollingKeys) -> None:

@@ -74,7 +74,7 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
         "_aws/pooled.py",
         (
             "                if clients.would_fail_again(error):\n"
-            "                    state.renew(clients)\n"
+            "                    state.renew(clients, are_refused=signs_again(error))\n"
             "                raise\n"
         ),
         "                raise\n",

@@ -41,7 +41,7 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "an engine of other code sends a token in clear",
         "integrations/sqlalchemy.py",
-        "        check_encryption(self._manager, dialect.driver, accepted)",
+        "        check_encryption(self._manager, dialect.driver, options)",
         "        pass",
     ),
     (

@@ -180,7 +180,7 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     ),
     (
         "labels come as they are",
-        "rotation.py",
+        "_rotation/naming.py",
         '    labels = text_for_log("/".join(secret.version_stages))',
         '    labels = "/".join(secret.version_stages)',
     ),

@@ -82,6 +82,7 @@ INSIDE: dict[str, list[set[str]]] = {
         {"role_errors"},
         {"requests", "loading", "assuming", "region_health"},
         {"responses", "session", "known_versions"},
+        {"kept_keys"},
         {"gateway", "clients", "other_services"},
         {"replica_reads"},
         {"loop_clients", "replicas"},
@@ -96,7 +97,8 @@ INSIDE: dict[str, list[set[str]]] = {
     "_rotation": [
         {"__init__", "budget", "encryption", "interruption", "news", "refusals"},
         {"adapters", "labels", "verdicts", "words"},
-        {"mysql", "waits"},
+        {"mysql", "naming"},
+        {"waits"},
     ],
     "_iam": [{"__init__", "arguments", "generations"}],
     "_eventbridge": [{"__init__", "events", "queue_url"}, {"renewals", "sqs"}, {"watcher"}],

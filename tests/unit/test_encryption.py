@@ -222,6 +222,20 @@ class TestAdapters:
         async with adapter.create_async_engine(database, f"postgresql+{driver}://", connect_args=connect_args):
             pass
 
+    @pytest.mark.parametrize("change", [("PGSSLMODE", "disable"), ("PGSERVICE", "x")])
+    @pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+    async def test_changed_environment(
+        self, database: IamDatabaseCredentials, driver: str, change: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """SQLAlchemy: drivers read the environment for each connection, so each one is checked."""
+        adapter = pytest.importorskip("aiocredentials.integrations.sqlalchemy")
+        pytest.importorskip(driver)
+        monkeypatch.setenv("PGSSLMODE", "require")
+        async with adapter.create_async_engine(database, f"postgresql+{driver}://") as engine:
+            monkeypatch.setenv(*change)
+            with pytest.raises(ValueError, match=NO_ENCRYPTION):
+                await engine.connect().start()
+
     @pytest.mark.parametrize("driver", ["aiomysql", "asyncmy"])
     async def test_mysql(self, database: IamDatabaseCredentials, driver: str) -> None:
         """Drivers for MySQL: by `connect`, by `create_pool`, and by SQLAlchemy."""

@@ -19,16 +19,17 @@ from botocore.model import ServiceId
 from botocore.signers import RequestSigner
 
 from aiocredentials import CredentialsPool, DatabaseCredentials, RedisCredentials
-from aiocredentials._aws import chain, keys, loop_clients
+from aiocredentials._aws import chain, keys
 from aiocredentials._aws.assuming import AssumedRole, RoleCredentials
 from aiocredentials._aws.clients import Clients
 from aiocredentials._aws.key_gateway import keys_request
 from aiocredentials._aws.keys import AwsKeys
-from aiocredentials._aws.loop_clients import RoleClients
 from aiocredentials._aws.regions import Region
 from aiocredentials._aws.roles import Role
 from aiocredentials._aws.settings import ClientSettings
+from aiocredentials._iam import generations
 from aiocredentials._iam.generations import TokenManager
+from aiocredentials._rotation.waits import Waits
 from aiocredentials._rotation.words import words_of
 from aiocredentials.errors import (
     AuthenticationError,
@@ -370,8 +371,8 @@ class TestVersions:
             manager = database(pool)
             await manager.secret()
             clients = pool._session._loops.get().of(None).current
-            (credentials,) = clients._signing.values()
-            monkeypatch.setattr(credentials, "get_frozen_credentials", slow)
+            (kept,) = clients._signing.values()
+            monkeypatch.setattr(kept._credentials, "get_frozen_credentials", slow)
             late = asyncio.create_task(manager.secret())
             await renewing.wait()
             manager.invalidate(if_version="testing")
@@ -379,37 +380,66 @@ class TestVersions:
             assert (await late).version_id == "testing"
             assert clients.access_key_id == ""
 
-    def test_few_loads(self) -> None:
-        """A server that refuses for another reason causes six loads per minute at most; its own call isn't limited."""
+    async def test_few_loads(self, loads: list[object], monkeypatch: pytest.MonkeyPatch) -> None:
+        """A server that refuses for another reason causes six loads per minute at most, for its own user."""
+        times = [0.0]
+        monkeypatch.setattr(generations, "now", lambda: times[0])
+        async with CredentialsPool() as pool:
+            refused = database(pool, username="not_allowed")
 
-        class Loop:
-            now = 0.0
+            async def is_dropped(manager: IamDatabaseCredentials, version: str | None = "testing") -> bool:
+                await manager.secret()
+                before = len(loads)
+                # Two of each manager are refused together.
+                manager.invalidate(if_version=version)
+                manager.invalidate(if_version=version)
+                await manager.secret()
+                return len(loads) == before + 1
 
-            def time(self) -> float:
-                return self.now
-
-        loop: Any = Loop()
-        clients = RoleClients(ClientSettings(), None)
-
-        def is_dropped(access_key_id: str | None) -> bool:
-            clients.current.access_key_id = "AKIA"
-            clients.refuse(loop, access_key_id)
-            return not clients.current.access_key_id
-
-        assert [is_dropped("AKIA") for _ in range(8)] == [True] * 6 + [False] * 2
-        assert is_dropped(None)
-        loop.now = loop_clients.REFUSAL_SECONDS
-        assert is_dropped("AKIA")
-        assert not is_dropped("another")
+            assert [await is_dropped(refused) for _ in range(8)] == [True] * 6 + [False] * 2
+            # Its refusals don't count for others, nor its own call without a version.
+            assert await is_dropped(database(pool))
+            assert await is_dropped(refused, None)
+            times[0] = generations.REFUSAL_SECONDS
+            assert await is_dropped(refused)
+            assert not await is_dropped(refused, "another")
 
     async def test_none_at_all(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Without AWS credentials there is a transient error of the usual class; later ones are found."""
         monkeypatch.delenv("AWS_ACCESS_KEY_ID")
         async with CredentialsPool() as pool:
-            with pytest.raises(CredentialSourceError, match=r"Asked: region 'eu-west-1' \(from the host name\)"):
+            with pytest.raises(
+                CredentialSourceError, match=r"Asked: region 'eu-west-1' \(from the host name\)"
+            ) as caught:
                 await database(pool).secret()
+            # The doctor needs the name of a secret.
+            assert "doctor" not in f"{caught.value}{caught.value.advice}"
             monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA9")
             assert (await database(pool).secret()).version_id == "AKIA9"
+
+    async def test_max_wait(self) -> None:
+        """If the caller's time is over first, its error has the advice too; it has none after another failure."""
+        errors: list[Exception] = [RefusedError(f"{REFUSED}."), OSError("no route")]
+
+        async def fail(_: object) -> None:
+            raise errors[0]
+
+        async with CredentialsPool() as pool, Waits(0.02, TimeoutError) as waits:
+            notes: list[str] = []
+            for _ in range(2):
+
+                async def connect() -> None:
+                    try:
+                        await connect_through_rotation(database(pool), fail)
+                    except OSError:
+                        await asyncio.Event().wait()
+
+                with pytest.raises(TimeoutError) as caught:
+                    await waits.within(connect, asyncio.sleep)
+                notes += caught.value.__notes__
+                del errors[0]
+        assert f"RefusedError: {REFUSED}. Check that the AWS identity may do rds-db:connect" in notes[0]
+        assert notes[1].endswith("OSError: no route")
 
 
 class TestSeams:
@@ -549,8 +579,9 @@ class TestRotation:
             made = await asyncio.gather(*(connect_through_rotation(manager, connect) for _ in range(50)))
             assert made == ["AKIA2"] * 50
             assert len(loads) == 2
-        assert f"'IAM token for app at {HOST}:5432': the server refused version 'AKIA1'. It said" in caplog.text
-        assert "RefusedError: no such token: ***" in caplog.text
+        refused = f"IAM token for app at {HOST}:5432: the server refused the token signed with access key 'AKIA1'. "
+        said = "It said: RefusedError: no such token: ***. Check that the AWS identity may do rds-db:connect"
+        assert refused + said in caplog.text
 
     async def test_refused_for_good(self) -> None:
         """The note says what may be wrong with a token, not with a password, also through redis-py's adapter."""
@@ -565,7 +596,11 @@ class TestRotation:
                 with pytest.raises(RefusedError) as caught:
                     await connect_through_rotation(manager, refuse, budget=0.02)  # type: ignore[arg-type]
                 note = caught.value.__notes__[0]
-                assert "for 0.02 s the server refused each version that was tried: 'testing'. Check that" in note
+                assert (
+                    "for 0.02 s the server refused the tokens of each access key that was tried: 'testing'. Check"
+                    in note
+                )
+                assert note.startswith("IAM token for app at")
                 assert part in note
                 assert "clock of this host" in note
                 assert "Compare" not in note

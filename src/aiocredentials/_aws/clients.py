@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from aiobotocore.session import AioSession
 
     from aiocredentials._aws.assuming import AssumedRole
+    from aiocredentials._aws.kept_keys import KeptKeys, KeptState, RoleKeys
     from aiocredentials._aws.keys import AwsKeys
     from aiocredentials._aws.roles import Role
     from aiocredentials._aws.settings import AnySession
@@ -67,8 +68,10 @@ class Clients:
         self._searching = 0
         self._is_spoiled = False
         self._was_opened = False
-        # What signs tokens for servers that aren't AWS's own API, by region.
-        self._signing: dict[str, Any] = {}
+        # What signs tokens for servers that aren't AWS's own API: under None without a role, and
+        # with one by the region whose STS assumes it.
+        self._signing: dict[str | None, KeptKeys | RoleKeys] = {}
+        self._kept_state: KeptState | None = None
         self.access_key_id = ""
         """The access key that signed last; empty if only clients have signed."""
         self._stack = AsyncExitStack()
@@ -228,24 +231,22 @@ class Clients:
             Exception: What the credential chain raises, or a `CredentialsError`.
         """
         self._begin(seconds)
-        credentials = self._signing.get(region.name)
-        if credentials is None:
+        key = None
+        if self._role is not None:
+            key = region.name
+        signing = self._signing.get(key)
+        if signing is None:
             try:
-                credentials = await self._signing_credentials(region)
+                new = await self._new_signing(region)
             except BaseException:
-                # The next session reads the configuration files again.
+                # The next session of the role reads the configuration files again.
                 self._session = None
                 raise
-            self._signing[region.name] = credentials
-        # Both are imported by now.
-        from aiocredentials._aws import chain, keys  # noqa: PLC0415
-
-        # No local variable holds what is frozen, because a traceback may show it.
-        made = keys.AwsKeys(await credentials.get_frozen_credentials(), None)
-        is_role = self._role is not None
-        made.end = credentials.end if is_role else chain.end_of(credentials)
+            # Another caller may have made it meanwhile.
+            signing = self._signing.setdefault(key, new)
+        made = await signing.current()
         # They may have been dropped meanwhile.
-        if self._signing.get(region.name) is credentials:
+        if self._signing.get(key) is signing:
             self.access_key_id = made.access_key_id
         return made
 
@@ -256,21 +257,43 @@ class Clients:
         """
         self.access_key_id = ""
         self._signing.clear()
+        self._kept_state = None
         # This session remembers its AWS credentials, and what the configuration files said.
         self._session = None
         self._assumed = None
 
-    async def _signing_credentials(self, region: Region) -> Any:  # noqa: ANN401 (botocore's)
+    def sign_as(self, failed: Clients) -> None:
+        """Go on with the AWS credentials of clients that these replace, until they end."""
+        self._kept_state = failed._kept_state
+        self.access_key_id = failed.access_key_id
+
+    async def _new_signing(self, region: Region) -> KeptKeys | RoleKeys:
         session = await self.session()
+        credentials: Any = None
         if self._role is not None:
             session = await self._signing_as(self._role, session, region)
-        credentials: Any = await core_of(session).get_credentials()
-        if credentials is None:
-            raise NoCredentialsError
+            credentials = await core_of(session).get_credentials()
         # What it imports itself was imported together with the transport. A fork waits for the
         # lock.
         with loading:
-            importlib.import_module("aiocredentials._aws.keys")
+            importlib.import_module("aiocredentials._aws.kept_keys")
+        from aiocredentials._aws import kept_keys  # noqa: PLC0415 (imported by now)
+
+        if self._role is not None:
+            return kept_keys.RoleKeys(credentials)
+        state = self._kept_state or kept_keys.KeptState()
+        self._kept_state = state
+        return kept_keys.KeptKeys(self._find, self._settings, self._shared, state)
+
+    async def _find(self, *, anew: bool) -> Any:  # noqa: ANN401 (botocore's)
+        """Return the AWS credentials that the chain finds, if `anew` that of a new session."""
+        if anew:
+            # The next session reads the configuration files again.
+            self._session = None
+        session = await self.session()
+        credentials: Any = await core_of(session).get_credentials()
+        if credentials is None:
+            raise NoCredentialsError
         return credentials
 
     async def _credentials(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from aiocredentials._aws.gateway import UNNAMED, Gateway
 from aiocredentials._aws.requests import SecretRequest
 from aiocredentials._aws.session import Opened
+from aiocredentials.errors import CredentialsError, without_doctor
 
 if TYPE_CHECKING:
     import asyncio
@@ -40,7 +41,12 @@ class KeyGateway(Gateway):
         async def call(opened: Opened, _: FetchStart) -> AwsKeys:
             return cast("AwsKeys", opened.client)
 
-        return await self._ask(request, call, None)
+        try:
+            return await self._ask(request, call, None)
+        except CredentialsError as error:
+            # A service with tokens only has no secret.
+            failure = without_doctor(error)
+        raise failure
 
 
 class _KeySource:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -23,10 +22,6 @@ if TYPE_CHECKING:
     from aiocredentials._aws.settings import ClientSettings
     from aiocredentials._aws.transport import TrustedSession
     from aiocredentials._loops import Loop
-
-MOST_REFUSALS = 6
-"""How often refusals drop AWS credentials in `REFUSAL_SECONDS`."""
-REFUSAL_SECONDS = 60.0
 
 # A part of the key of clients that take the place of a caller's `CustomSession`.
 _DEFAULT_CHAIN = object()
@@ -63,9 +58,17 @@ class LoopClients:
             self._by_role[key] = clients
         return clients
 
-    def refuse(self, loop: Loop, role: Role | None, access_key_id: str | None) -> None:
+    def refuse(self, role: Role | None, access_key_id: str | None) -> None:
         """Drop AWS credentials that a server refused: see `RoleClients.refuse`."""
-        self.signing(role).refuse(loop, access_key_id)
+        self.signing(role).refuse(access_key_id)
+
+    def signs_with(self, role: Role | None, access_key_id: str) -> bool:
+        """Return whether the latest signatures were made with an access key. For any thread."""
+        key: object = role
+        if is_custom(self._settings.session):
+            key = (_DEFAULT_CHAIN, role)
+        clients = self._by_role.get(key)
+        return clients is not None and clients.current.access_key_id == access_key_id
 
     @property
     def is_in_use(self) -> bool:
@@ -109,8 +112,6 @@ class RoleClients:
         self.current = Clients(settings, role)
         self._replaced: set[Clients] = set()
         self._closing: set[asyncio.Task[None]] = set()
-        # When refusals have dropped AWS credentials, by the loop's clock.
-        self._refused_at: deque[float] = deque(maxlen=MOST_REFUSALS)
         # The transports of clients that were forgotten, and whose sockets are still open.
         self._detached: set[TrustedSession] = set()
 
@@ -134,37 +135,27 @@ class RoleClients:
             if is_replaced and not clients.has_users:
                 self._close(clients)
 
-    def renew(self, failed: Clients) -> None:
+    def renew(self, failed: Clients, *, are_refused: bool = True) -> None:
         """Give later calls new clients, which search for AWS credentials again.
 
-        Of many calls that fail together, the first one does this for all.
+        Of many calls that fail together, the first one does this for all. Unless their AWS
+        credentials `are_refused`, they go on signing tokens until they end.
         """
         if failed is not self.current:
             return
         self._replaced.add(failed)
         self.current = Clients(self._settings, self._role)
+        if not are_refused:
+            self.current.sign_as(failed)
 
-    def refuse(self, loop: Loop, access_key_id: str | None) -> None:
+    def refuse(self, access_key_id: str | None) -> None:
         """Drop AWS credentials that a server refused. The next caller loads them again.
 
         Of many connections that are refused together, the first one does this for all: the others
-        name an access key that isn't the present one any more. A server that refuses for another
-        reason, such as a missing permission, must not cause a load per attempt, so a few per minute
-        are enough. Each event loop counts its own, because each has to load what was renewed.
-
-        Args:
-            loop: The event loop of these clients.
-            access_key_id: The access key that the server refused; None for any.
+        name an access key that isn't the present one any more. None is any access key.
         """
-        if access_key_id is not None:
-            if access_key_id != self.current.access_key_id:
-                return
-            now = loop.time()
-            is_full = len(self._refused_at) == MOST_REFUSALS
-            if is_full and now - self._refused_at[0] < REFUSAL_SECONDS:
-                return
-            self._refused_at.append(now)
-        self.current.drop_keys()
+        if access_key_id in {None, self.current.access_key_id}:
+            self.current.drop_keys()
 
     def forget(self, loop: Loop) -> None:
         """Drop the clients that no call uses, with their AWS credentials.

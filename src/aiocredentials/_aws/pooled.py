@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
+from aiocredentials._aws.answered_errors import signs_again
 from aiocredentials._aws.clients import CLOSE_SECONDS
 from aiocredentials._aws.loop_clients import LoopClients
 from aiocredentials._aws.mapping import map_opening_error
@@ -119,7 +120,7 @@ class PooledSession:
             except Exception as error:
                 note_refusal(self._settings, error)
                 if clients.would_fail_again(error):
-                    state.renew(clients)
+                    state.renew(clients, are_refused=signs_again(error))
                 raise
 
     async def keys(
@@ -145,7 +146,7 @@ class PooledSession:
             except Exception as error:  # noqa: BLE001 (a chain may raise anything)
                 note_refusal(self._settings, error)
                 if clients.would_fail_again(error):
-                    state.renew(clients)
+                    state.renew(clients, are_refused=signs_again(error))
                 failure = map_opening_error(error, profile=self.profile, **region.facts())
         raise failure
 
@@ -161,8 +162,13 @@ class PooledSession:
         refuse_credentials(self._settings)
         call_for_each_loop(
             self._loops.living(),
-            lambda loop, state: state.refuse(loop, role, access_key_id),
+            lambda _, state: state.refuse(role, access_key_id),
         )
+
+    def signs_with(self, role: Role | None, access_key_id: str) -> bool:
+        """Return whether an event loop still signs with an access key of a role."""
+        living = self._loops.living()
+        return any(state.signs_with(role, access_key_id) for _, state in living)
 
     def forget(self) -> None:
         """Drop the clients of all loops with their AWS credentials. It needs no loop.

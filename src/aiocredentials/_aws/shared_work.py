@@ -74,16 +74,33 @@ class SharedWork:
             Exception: Whatever the work raises. All callers get the same object.
         """
         while True:
-            task = self._by_key.get(key)
-            if task is None or task.done():
-                task = self._start(work, detached=detached)
-                self._add(key, task)
+            task = self._begun(key, work, detached=detached)
             result = await join(task)
             if result is not None:
                 break
         if result.error is not None:
             raise result.error
         return cast("R", result.value)
+
+    def begin(self, key: object, work: Work[object]) -> None:
+        """Begin some work, in an empty context, for which no caller waits. Its result is lost.
+
+        Nothing happens if the work of the key is under way.
+        """
+        self._begun(key, work, detached=True)
+
+    def _begun(
+        self,
+        key: object,
+        work: Work[object],
+        *,
+        detached: bool,
+    ) -> SharedTask:
+        task = self._by_key.get(key)
+        if task is None or task.done():
+            task = self._start(work, detached=detached)
+            self._add(key, task)
+        return task
 
     def _start(
         self,

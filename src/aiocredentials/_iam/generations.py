@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
 
 from aiocredentials._aws.key_gateway import KeyGateway, keys_request
 from aiocredentials._aws.redact import our_call, wire_logs_redacted
 from aiocredentials._aws.requests import role_for
-from aiocredentials._loops import call_in, running_loop
+from aiocredentials._loops import bookkeeping, call_in, running_loop
+from aiocredentials._rotation.naming import Naming
 from aiocredentials._secret import Secret
 from aiocredentials.errors import PoolClosedError, SecretNotFoundError, make_error
 
@@ -27,6 +29,14 @@ if TYPE_CHECKING:
 C = TypeVar("C")
 
 CURRENT = "AWSCURRENT"
+MOST_REFUSALS = 6
+"""How often the refusals of a manager's tokens drop AWS credentials in `REFUSAL_SECONDS`."""
+REFUSAL_SECONDS = 60.0
+
+
+def now() -> float:
+    """Return the time by which refusals are counted."""
+    return time.monotonic()
 
 
 class Generation(Secret):
@@ -74,6 +84,8 @@ class TokenManager(Generic[C]):
 
     needs_encryption = True
     """The adapters refuse connections without encryption, because a token crosses the network."""
+    naming = Naming("", "the token signed with access key", "the tokens of each access key")
+    """How logs and errors name the tokens."""
     advice_if_refused = ""
     """What to do if the server refuses the tokens."""
 
@@ -93,6 +105,9 @@ class TokenManager(Generic[C]):
         self._title = title
         self._request = keys_request(region, role)
         self._gateway = KeyGateway(store.session, store.gateway.timeout)
+        # When refusals have dropped AWS credentials. Each object counts its own, because one whose
+        # user isn't allowed must not keep those of the others from being loaded again.
+        self._refused_at: deque[float] = deque(maxlen=MOST_REFUSALS)
 
     async def get(self) -> C:
         """Return credentials with a new token.
@@ -153,10 +168,30 @@ class TokenManager(Generic[C]):
 
         The next call loads them again, for all tokens of the pool with the same role. Its clients
         of Secrets Manager stay open. With `if_version`, any number of callers that were refused
-        together cause one load, and refusals cause six loads per minute at most in each event loop.
+        together cause one load, and refusals of this object's tokens cause six loads per minute at
+        most. Otherwise a server that refuses for another reason, such as a missing permission,
+        would cause a load per attempt.
         Makes no call, and raises nothing.
         """
-        self._store.session.refuse_keys(self._request.role, if_version)
+        session = self._store.session
+        role = self._request.role
+        if if_version is not None:
+            # Another caller may have dropped them already.
+            if not session.signs_with(role, if_version):
+                return
+            if not self._may_load_again():
+                return
+        session.refuse_keys(role, if_version)
+
+    def _may_load_again(self) -> bool:
+        """Count a refusal; return whether there were few enough. For any thread."""
+        time_now = now()
+        with bookkeeping:
+            is_full = len(self._refused_at) == MOST_REFUSALS
+            if is_full and time_now - self._refused_at[0] < REFUSAL_SECONDS:
+                return False
+            self._refused_at.append(time_now)
+        return True
 
     async def changes(self) -> AsyncGenerator[Secret]:
         """Yield nothing: open connections stay valid when AWS credentials change.

@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiocredentials._arguments import seconds
+from aiocredentials._rotation.naming import with_advice
 from aiocredentials._rotation.words import text_for_log, words_of
 from aiocredentials.errors import CredentialsError
 
@@ -60,6 +61,11 @@ class Wait:
         """Note that the server, or the way to it, refused a version of the secret."""
         if self._waits is not None:
             self._waits.reason = words_of(error, secret)
+
+    def note_advice(self, advice: str) -> None:
+        """Add to what was noted last what to do about a refusal."""
+        if self._waits is not None:
+            self._waits.reason = with_advice(self._waits.reason, advice)
 
     def note_success(self) -> None:
         """Note that a connection was made."""

@@ -63,6 +63,7 @@ class Versions:
     def __init__(self, manager: RotatingSecret[UserAndPassword]) -> None:
         self._manager = manager
         self.advice_if_refused: str | None = getattr(manager, "advice_if_refused", None)
+        self.naming: object = getattr(manager, "naming", None)
 
     async def secret(self, *, version_stage: str | None = None) -> Secret:
         """Return the version with a staging label."""

@@ -340,12 +340,10 @@ class _Login:
         SQLAlchemy shows the engine's `connect_args` only here.
 
         Raises:
-            ValueError: There are a user or a password in the options, or no encryption where the
-                manager needs it.
+            ValueError: There are a user or a password in the options, or no encryption.
         """
         accepted = options_without_login(options, _WHERE)
         _DRIVERS[dialect.driver].check(accepted)
-        check_encryption(self._manager, dialect.driver, accepted)
         return self._connect(dialect, arguments, accepted)
 
     def _connect(
@@ -357,7 +355,12 @@ class _Login:
         """Connect by the dialect.
 
         The dialect removes its own options, and passes the others to the driver.
+
+        Raises:
+            ValueError: There is no encryption where the manager needs it.
         """
+        # Drivers read the environment for each connection.
+        check_encryption(self._manager, dialect.driver, options)
 
         async def connect_driver(*arguments: str, **options: Any) -> Any:  # noqa: ANN401
             return await self._connect_driver(dialect, arguments, options)
