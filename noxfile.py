@@ -182,10 +182,10 @@ def run_tests(
         for stale in Path().glob(f"{data}.*"):
             stale.unlink()
 
-    # The short tests wait for a third of their time, and the exhaustive ones for half of it. What
-    # is under load, or chosen by hand, must not wait for a processor.
+    # The short tests wait for a third of their time, the exhaustive ones for half of it, and those
+    # under load for most of it. What is chosen by hand must not wait for a processor.
     cores = min(os.cpu_count() or 1, 4)
-    processes = {SHORT: cores + 1, COMPLETE: 2 * cores, LOAD: cores}[markers]
+    processes = {SHORT: cores + 1, COMPLETE: 2 * cores, LOAD: 2 * cores}[markers]
     arguments = ["-m", markers, *selection]
     if session.posargs:
         processes = cores
