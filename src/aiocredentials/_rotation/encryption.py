@@ -27,7 +27,7 @@ _ON_SOCKETS = (
 _BUNDLE = "global-bundle.pem (AWS's certificates)"
 _BY_CONTEXT = f"give ssl=ssl.create_default_context(cafile=...) with {_BUNDLE}"
 _BY_MODE = f"give sslmode='verify-full' and sslrootcert= with {_BUNDLE}"
-_ON_PREFER = "By default the driver goes on in clear if the server, or someone in between, says so."
+_ON_PREFER = "By default the driver continues without encryption if the server offers none."
 # PostgreSQL's documentation, "SSL Support": the other modes allow connections in clear.
 _ENCRYPTED_MODES = {"require", "verify-ca", "verify-full"}
 

@@ -78,7 +78,7 @@ async def quit_connection(connection: Any) -> None:  # noqa: ANN401 (of either d
         connection.close()
 
 
-def connect_of_aiomysql(module: Any, options: Mapping[str, Any]) -> Any:  # noqa: ANN401 (aiomysql's)
+def connect_of_aiomysql(module: Any, options: Mapping[str, Any]) -> Any:  # noqa: ANN401 (its types)
     """Return what connects as `aiomysql.connect` does, never in clear if the options have `ssl`.
 
     aiomysql continues in clear if the server, or someone in between, offers no TLS; asyncmy fails.
