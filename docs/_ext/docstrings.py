@@ -1,0 +1,105 @@
+"""Convert our docstrings, whose text is Markdown, to the reStructuredText that autodoc expects.
+
+Code in single backticks becomes a link if it is a public name of ours. Fences become blocks.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from public_names import meaning_of
+from sphinx.addnodes import pending_xref
+
+if TYPE_CHECKING:
+    from docutils.nodes import Element, reference
+    from sphinx.application import Sphinx
+    from sphinx.environment import BuildEnvironment
+
+FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+CODE = re.compile(r"(?<![`:])`([^`]+)`(?!`)")
+# In reStructuredText, these would begin emphasis or a substitution.
+SPECIAL = re.compile(r"(?<!\\)([*|])(?! )")
+# In the docstring of a module, an indented paragraph is a drawing.
+DRAWING = re.compile(r"(?<=\n\n)( {4}.*\n)+")
+
+
+def convert(  # noqa: PLR0917 (autodoc's signature)
+    app: Sphinx,  # noqa: ARG001
+    what: str,
+    name: str,
+    thing: object,  # noqa: ARG001
+    options: object,  # noqa: ARG001
+    lines: list[str],
+) -> None:
+    """Convert the lines of one docstring in place."""
+    owner = name if what in {"class", "exception"} else name.rpartition(".")[0]
+    text = "\n".join(lines)
+    if what == "module":
+        text = DRAWING.sub(fenced, text)
+    parts: list[str] = []
+    end = 0
+    for fence in FENCE.finditer(text):
+        parts.append(converted(text[end : fence.start()], owner))
+        parts.append(block(fence))
+        end = fence.end()
+    parts.append(converted(text[end:], owner))
+    lines[:] = "".join(parts).splitlines()
+
+
+def fenced(drawing: re.Match[str]) -> str:
+    """Return a drawing as a fenced block."""
+    return f"```\n{drawing[0]}```\n"
+
+
+def block(fence: re.Match[str]) -> str:
+    """Return a fenced block as a directive."""
+    margin, language, code = fence.groups()
+    indented = re.sub(r"^(?=.)", "    ", code, flags=re.MULTILINE)
+    return f"{margin}.. code-block:: {language or 'text'}\n\n{indented}"
+
+
+def converted(text: str, owner: str) -> str:
+    """Return text outside of blocks with its code as links or literals."""
+    parts: list[str] = []
+    end = 0
+    for code in CODE.finditer(text):
+        parts.append(SPECIAL.sub(r"\\\1", text[end : code.start()]))
+        parts.append(code_of(code[1], owner))
+        end = code.end()
+    parts.append(SPECIAL.sub(r"\\\1", text[end:]))
+    return "".join(parts)
+
+
+def code_of(code: str, owner: str) -> str:
+    """Return code as a link to the name that it is, or as a literal."""
+    # The code may be wrapped. A line end in it counts as a space, as in Markdown.
+    code = re.sub(r"\s*\n\s*", " ", code)
+    target = meaning_of(code, owner)
+    if target is None:
+        return f"``{code}``"
+    return f":py:obj:`{code} <{target}>`"
+
+
+def resolve(
+    app: Sphinx,
+    env: BuildEnvironment,
+    node: pending_xref,
+    text: Element,
+) -> reference | None:
+    """Resolve a type that a signature names without its module, as the source does."""
+    if node.get("refdomain") != "py":
+        return None
+    target = meaning_of(node["reftarget"], "")
+    if target is None or target == node["reftarget"]:
+        return None
+    domain = env.domains.python_domain
+    return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", target, node, text)
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Connect this extension with Sphinx."""
+    # Before napoleon, which looks for sections in the converted text.
+    app.connect("autodoc-process-docstring", convert, priority=100)
+    app.connect("missing-reference", resolve)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
