@@ -2,8 +2,8 @@
 
 `nox -l` lists all sessions. A plain `nox` runs those that it marks with `*`. The others take
 minutes (tests_lowest, mutants, soak, fuzz, bench, fleet, rotations), depend on what the package
-index offers today (install, resolve, upstream), are for other systems (portable) or check nothing
-(demo).
+index offers today (install, resolve, upstream), need a browser (browser), are for other systems
+(portable) or check nothing (demo).
 """
 
 from __future__ import annotations
@@ -126,6 +126,9 @@ OF_NEW_PYTHON = [
 
 # Only a real MariaDB reaches each line of these.
 NEED_MARIADB = ["*/integrations/_mysql.py", "*/integrations/a*my*.py", "*/_rotation/mysql.py"]
+
+# Where the documentation is built.
+SITE = "build/docs"
 
 # GitHub's schemas, as check-jsonschema names them, and the files below .github that follow them.
 GITHUB_SCHEMAS = {
@@ -384,6 +387,38 @@ def coverage(session: nox.Session) -> None:
         session.warn("no mariadbd is here, so the adapters for MySQL aren't measured")
         omitted = [f"--omit={','.join(NEED_MARIADB)}"]
     session.run("coverage", "report", *omitted)
+
+
+def build_site(session: nox.Session) -> None:
+    """Build the documentation. A warning fails, as it does in the tests."""
+    # Without a fresh environment, Sphinx would be silent about pages that haven't changed.
+    strict = ["--fresh-env", "--fail-on-warning", "--keep-going", "--jobs", "auto"]
+    between = ["--doctree-dir", "build/doctrees"]
+    # Silent: nox shows the output only if the build fails.
+    session.run("sphinx-build", *strict, *between, "docs", SITE, silent=True)
+
+
+def test_site(session: nox.Session, name: str) -> None:
+    """Run the tests of the site that was built. They need nothing of the other tests."""
+    alone = ["--confcutdir", "tests/website"]
+    session.run("pytest", *alone, f"tests/website/{name}", *session.posargs, env={"SITE": SITE})
+
+
+# On one Python, because the site is the same on each.
+@nox.session(python=MEASURED)
+def docs(session: nox.Session) -> None:
+    """Build the site into build/docs, and check its links and that it has each public name."""
+    session.install(WITH_EXTRAS, *group("docs"))
+    build_site(session)
+    test_site(session, "test_build.py")
+
+
+@nox.session(python=MEASURED, default=False)
+def browser(session: nox.Session) -> None:
+    """Open each page of the site in the system's Chromium; screenshots are in build/screenshots."""
+    session.install(WITH_EXTRAS, *group("browser"))
+    build_site(session)
+    test_site(session, "test_browser.py")
 
 
 @nox.session(default=False)

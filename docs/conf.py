@@ -41,6 +41,7 @@ extensions = [
     "navigation",
     "repository_pages",
     "docstrings",
+    "line_breaks",
     "llms_txt",
 ]
 exclude_patterns = ["_*"]
@@ -76,7 +77,14 @@ nitpick_ignore_regex = [
     ("py:class", r"aiocredentials\..*\.[A-Z]"),
 ]
 
-# The look.
+# The look. The accent colour is for links in the text, so the long list of pages does without it.
+NEUTRAL_SIDEBAR = {
+    "color-sidebar-link-text": "var(--color-foreground-secondary)",
+    "color-sidebar-link-text--top-level": "var(--color-foreground-primary)",
+    "color-sidebar-item-background--current": "var(--color-background-hover)",
+    "color-api-name": "var(--color-brand-content)",
+    "color-api-pre-name": "var(--color-foreground-muted)",
+}
 html_theme = "furo"
 html_title = project
 html_baseurl = SITE_URL
@@ -86,6 +94,19 @@ html_favicon = "_static/favicon.svg"
 html_copy_source = False
 html_show_sphinx = False
 html_theme_options = {
+    "light_css_variables": {
+        "color-brand-primary": "#0f766e",
+        "color-brand-content": "#0f766e",
+        "color-brand-visited": "#0f766e",
+        "color-code-background": "#f5f7f8",
+        **NEUTRAL_SIDEBAR,
+    },
+    "dark_css_variables": {
+        "color-brand-primary": "#5eead4",
+        "color-brand-content": "#5eead4",
+        "color-brand-visited": "#5eead4",
+        **NEUTRAL_SIDEBAR,
+    },
     "light_logo": "logo-light.svg",
     "dark_logo": "logo-dark.svg",
     # Furo would find it out by itself for a few known hosts only.
@@ -106,13 +127,14 @@ ogp_site_url = SITE_URL
 ogp_social_cards = {"enable": False}
 
 # The 404 page.
-notfound_urls_prefix = urlsplit(SITE_URL).path or "/"
+FIRST_PAGE = urlsplit(SITE_URL).path or "/"
+notfound_urls_prefix = FIRST_PAGE
 notfound_template = "page.html"
 notfound_context = {
     "title": "Page not found",
     "body": (
         "<h1>Page not found</h1>"
         "<p>There is no page at this address.</p>"
-        "<p>The search and the list of pages may lead to what you look for.</p>"
+        f'<p>Search for it, or begin at <a href="{FIRST_PAGE}">the first page</a>.</p>'
     ),
 }

@@ -8,15 +8,22 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from public_names import meaning_of
-from sphinx.addnodes import pending_xref
+from public_names import meaning_of, public_names
+from sphinx.pycode import ModuleAnalyzer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from docutils.nodes import Element, reference
+    from sphinx.addnodes import pending_xref
     from sphinx.application import Sphinx
     from sphinx.environment import BuildEnvironment
 
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+# What autodoc calls the things that are no functions and no classes.
+ATTRIBUTES = {"attribute", "data", "property"}
+TABLE = re.compile(r"^\|.*\n\|[-|: ]+\n(?:\|.*\n?)+", re.MULTILINE)
+CELL = re.compile(r"(?<!\\)\|")
 CODE = re.compile(r"(?<![`:])`([^`]+)`(?!`)")
 # In reStructuredText, these would begin emphasis or a substitution.
 SPECIAL = re.compile(r"(?<!\\)([*|])(?! )")
@@ -34,7 +41,7 @@ def convert(  # noqa: PLR0917 (autodoc's signature)
 ) -> None:
     """Convert the lines of one docstring in place."""
     owner = name if what in {"class", "exception"} else name.rpartition(".")[0]
-    text = "\n".join(lines)
+    text = TABLE.sub(list_table, "\n".join(lines))
     if what == "module":
         text = DRAWING.sub(fenced, text)
     parts: list[str] = []
@@ -45,11 +52,32 @@ def convert(  # noqa: PLR0917 (autodoc's signature)
         end = fence.end()
     parts.append(converted(text[end:], owner))
     lines[:] = "".join(parts).splitlines()
+    if what in ATTRIBUTES:
+        # Napoleon would take what stands before a colon in the first line for a type.
+        lines.insert(0, "")
 
 
 def fenced(drawing: re.Match[str]) -> str:
     """Return a drawing as a fenced block."""
     return f"```\n{drawing[0]}```\n"
+
+
+def list_table(table: re.Match[str]) -> str:
+    """Return a table as a directive."""
+    head, _, *rows = table[0].splitlines()
+    lines = [".. list-table::", "   :header-rows: 1", ""]
+    for row in [head, *rows]:
+        cells = [cell.strip() for cell in CELL.split(row)[1:-1]]
+        lines += cells_of(cells)
+    return "\n".join(lines) + "\n"
+
+
+def cells_of(cells: list[str]) -> Iterator[str]:
+    """Yield the lines of one row of a table."""
+    mark = "*"
+    for cell in cells:
+        yield f"   {mark} - {cell}".rstrip()
+        mark = " "
 
 
 def block(fence: re.Match[str]) -> str:
@@ -81,6 +109,21 @@ def code_of(code: str, owner: str) -> str:
     return f":py:obj:`{code} <{target}>`"
 
 
+def without_arguments(  # noqa: PLR0917 (autodoc's signature)
+    app: Sphinx,  # noqa: ARG001
+    what: str,  # noqa: ARG001
+    name: str,
+    thing: object,  # noqa: ARG001
+    options: object,  # noqa: ARG001
+    signature: str | None,
+    returned: str | None,
+) -> tuple[str | None, str | None]:
+    """Show a fixture as a name, because pytest passes its arguments."""
+    if name.startswith("aiocredentials.pytest_plugin."):
+        return "", None
+    return signature, returned
+
+
 def resolve(
     app: Sphinx,
     env: BuildEnvironment,
@@ -97,9 +140,25 @@ def resolve(
     return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", target, node, text)
 
 
+def forget_overloads(app: Sphinx) -> None:  # noqa: ARG001 (Sphinx's signature)
+    """Show one signature of each function.
+
+    Our overloads have up to 15 arguments and differ in two. Beside them, nobody would find the
+    rest of the page.
+    """
+    modules = {getattr(thing, "__module__", None) for thing in public_names().values()}
+    for module in filter(None, modules):
+        if module.partition(".")[0] == "aiocredentials":
+            analyzer = ModuleAnalyzer.for_module(module)
+            analyzer.analyze()
+            analyzer.overloads.clear()
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Connect this extension with Sphinx."""
+    app.connect("builder-inited", forget_overloads)
     # Before napoleon, which looks for sections in the converted text.
     app.connect("autodoc-process-docstring", convert, priority=100)
+    app.connect("autodoc-process-signature", without_arguments)
     app.connect("missing-reference", resolve)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

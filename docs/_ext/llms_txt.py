@@ -1,4 +1,4 @@
-"""Write `llms.txt`, a list of all pages for language models, and the pages as Markdown beside it."""
+"""Write `llms.txt`, a list of all pages with their first sentences, for language models."""
 
 from __future__ import annotations
 

@@ -77,7 +77,9 @@ def add_navigation(app: Sphinx, page: str, source: list[str]) -> None:
 
 def found(env: BuildEnvironment) -> dict[str, list[str]]:
     """Return the pages that are there."""
-    return {kind: [page for page in pages if page in env.found_docs] for kind, pages in KINDS.items()}
+    return {
+        kind: [page for page in pages if page in env.found_docs] for kind, pages in KINDS.items()
+    }
 
 
 def toctree(kind: str, pages: list[str]) -> str:

@@ -56,7 +56,7 @@ def public_names() -> dict[str, object]:
 
 
 def exported(module: object) -> list[str]:
-    """Return the names that a module exports. A module without `__all__` exports what it defines."""
+    """Return what a module exports: its `__all__`, or what it defines if it has none."""
     if hasattr(module, "__all__"):
         return list(module.__all__)
     if module is aiocredentials.errors:
@@ -70,50 +70,52 @@ def exported(module: object) -> list[str]:
 
 
 def members(thing: object) -> dict[str, object]:
-    """Return the public methods, properties and slots of a class, also those of our other bases."""
+    """Return the public methods, properties and slots of a class.
+
+    Those of a public base are shown at the base.
+    """
     if not inspect.isclass(thing) or issubclass(thing, BaseException):
         return {}
     return {
         name: part
         for base in thing.__mro__
-        if base.__module__.startswith("aiocredentials")
+        if base is thing or base.__module__.startswith("aiocredentials._")
         for name, part in vars(base).items()
         if not name.startswith("_") and is_shown(part)
     }
 
 
 def is_shown(part: object) -> bool:
-    """Return whether a member of a class is shown: not the default of an attribute."""
-    return isinstance(part, (classmethod, staticmethod, property)) or inspect.isroutine(part)
+    """Return whether a member of a class is shown: a method, a property or a slot."""
+    if isinstance(part, (classmethod, staticmethod, property)):
+        return True
+    return inspect.isroutine(part) or inspect.ismemberdescriptor(part)
 
 
 @cache
 def full_names() -> dict[str, list[str]]:
-    """Return the full names of each short name: `refresh`, `CredentialsPool.open`, `Secret`."""
+    """Return the full names of each name within its module: `Secret`, `CredentialsPool.open`."""
     found: dict[str, list[str]] = {}
-    for name in public_names():
-        parts = name.split(".")
-        for start in range(1, len(parts)):
-            found.setdefault(".".join(parts[start:]), []).append(name)
+    for full_name in public_names():
+        module = max((name for name in MODULES if full_name.startswith(f"{name}.")), key=len)
+        found.setdefault(full_name.removeprefix(f"{module}."), []).append(full_name)
     return found
 
 
 def meaning_of(code: str, owner: str) -> str | None:
-    """Return the public name that some code is, such as `Secret`, `pool.open()` or `refresh()`.
+    """Return the public name that some code is, such as `Secret`, `Secret.reveal()` or `refresh()`.
 
     Args:
         code: The code, as it stands in a sentence.
         owner: The class or module that the sentence is about: its own members come first.
     """
     name = code.removesuffix("()")
-    if name in public_names():
-        return name
-    for full_name in (f"{owner}.{name}", f"aiocredentials.{name}"):
+    for full_name in (name, f"{owner}.{name}"):
         if full_name in public_names():
             return full_name
+
     candidates = full_names().get(name, [])
-    # A short name with a capital is a class. Others, such as `connect`, mean something else each time.
-    is_telling = "." in name or name[:1].isupper()
-    if len(candidates) == 1 and is_telling:
+    if len(candidates) == 1:
         return candidates[0]
+    # Several modules have this name, or none.
     return None
