@@ -113,10 +113,10 @@ def test_figures_of_the_alternatives() -> None:
 
 
 def test_rows_of_the_alternatives() -> None:
-    """Nine rows and six columns, four more rows, and every column has its sources."""
+    """Nine rows and six columns, five more rows, and every column has its sources."""
     text = text_of("alternatives.md")
     rows = re.findall(r"^\| \*\*(\d+)\. .*$", text, re.MULTILINE)
-    assert rows == [str(number) for number in range(1, 14)]
+    assert rows == [str(number) for number in range(1, 15)]
     for line in re.findall(r"^\| \*\*\d+\. .*$", text, re.MULTILINE):
         assert line.count(" | ") == 6, line
     sources = text[text.index("## Sources") :]
