@@ -1,4 +1,4 @@
-"""Write the table of results.json into the page of the docs: `python benchmarks/page.py`."""
+"""Write the tables of results.json into the page of the docs: `python benchmarks/page.py`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import machine
-from table import as_markdown
+from page_tables import as_markdown, goals, summary
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
@@ -38,11 +38,13 @@ def written(text: str, name: str, content: str, *, by: str = "page.py") -> str:
 def pages(results: dict[str, Any]) -> dict[Path, str]:
     """Return the text of each page that shows results."""
     about = results["about"]
+    rows = results["rows"]
     measured = machine.summary(about)
     page = PAGE.read_text(encoding="utf-8")
     page = written(page, "machine", measured)
-    page = written(page, "growth", measured)
-    page = written(page, "table", f"{as_markdown(results['rows'])}\n{measured}")
+    page = written(page, "summary", summary(rows))
+    page = written(page, "table", as_markdown(rows))
+    page = written(page, "goals", goals(rows))
     page = written(page, "packages", packages(about))
     readme = written(README.read_text(encoding="utf-8"), "machine", measured)
     return {PAGE: page, README: readme}
