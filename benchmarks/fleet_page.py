@@ -74,7 +74,7 @@ ANSWER = """\
 - **Money:** {calls_price} per month for calls, and {secrets_price} for the secrets.
 - **Age:** after a rotation, a process uses the old value for {typical} typically, {worst} at worst.
 - With push and a TTL of an hour: {push_mean} calls per second, {push_price}, {push_worst} at worst.
-- With an agent for ten processes: {agent_mean} calls per second, {agent_price}, {agent_worst} at worst."""
+- With an agent per ten processes: {agent_mean} calls per second, {agent_price}, {agent_worst}."""
 
 
 def answer(results: dict[str, Any]) -> str:
@@ -99,7 +99,7 @@ def answer(results: dict[str, Any]) -> str:
         push_worst=seconds(push["worst age"]),
         agent_mean=amount(agent["mean"]),
         agent_price=money(agent["price"]),
-        agent_worst=seconds(agent["worst age"]),
+        agent_worst=f"{seconds(agent['worst age'])} at worst",
     )
 
 

@@ -19,8 +19,8 @@ SUMMARY = {
     "session per call: open, fetch, close": "CPU time of a call that opens and closes its client",
     "pooled fetch, without a cache": "CPU time of a call through an open client",
     "`get()` with `decode`": "CPU time of a read from memory",
-    "500 secrets at start, 20 ms per answer": "500 secrets at the start, if AWS answers after 20 ms",
-    "worst stall, first session of a process": "the first call stops the event loop for, at most",
+    "500 secrets at start, 20 ms per answer": "loading 500 secrets, with answers after 20 ms",
+    "worst stall, first session of a process": "longest stop of the event loop by the first call",
     "an idle pool, its modules included": "memory of the modules and an open client",
 }
 PLAIN = ("aioboto3", "boto3")

@@ -79,8 +79,14 @@ def adapters_table(rows: list[Row]) -> str:
     blocks: list[str] = []
     for server, found in groupby(rows, key=lambda row: row["server"]):
         shown = [
-            [row["adapter"], rotation(row), f"{row['queries']:,}", str(row["failures"])]
-            + [f"{row['longest']:.2f} s", str(row["fetches"])]
+            [
+                row["adapter"],
+                rotation(row),
+                f"{row['queries']:,}",
+                str(row["failures"]),
+                f"{row['longest']:.2f} s",
+                str(row["fetches"]),
+            ]
             for row in found
             if not row["control"]
         ]

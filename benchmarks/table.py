@@ -1,4 +1,4 @@
-"""The table: how the records of the rows are written, for a terminal; `page_tables` has the page's."""
+"""The table of the rows for a terminal; `page_tables` writes those of the page."""
 
 from __future__ import annotations
 
