@@ -90,4 +90,4 @@ def summary(records: list[Record]) -> str:
         found = {record["against"]: record for record in records if record["what"] == what}
         theirs = [their_row(found[peer])[1] if peer in found else "no cache" for peer in PLAIN]
         rows.append((words, our_figure(list(found.values())), *theirs))
-    return markdown_table(("", "aiocredentials", *PLAIN), rows)
+    return markdown_table(("cost", "aiocredentials", *PLAIN), rows)
