@@ -12,7 +12,6 @@ from page_tables import as_markdown, goals, summary
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
 PAGE = HERE.parent / "docs" / "reference" / "benchmarks.md"
-README = HERE.parent / "README.md"
 
 
 def packages(about: dict[str, Any]) -> str:
@@ -35,27 +34,23 @@ def written(text: str, name: str, content: str, *, by: str = "page.py") -> str:
     return f"{before}{begin}\n{content.strip()}\n{end}{after}"
 
 
-def pages(results: dict[str, Any]) -> dict[Path, str]:
-    """Return the text of each page that shows results."""
+def page(results: dict[str, Any]) -> str:
+    """Return the text of the page that shows the results."""
     about = results["about"]
     rows = results["rows"]
-    measured = machine.summary(about)
-    page = PAGE.read_text(encoding="utf-8")
-    page = written(page, "machine", measured)
-    page = written(page, "summary", summary(rows))
-    page = written(page, "table", as_markdown(rows))
-    page = written(page, "goals", goals(rows))
-    page = written(page, "packages", packages(about))
-    readme = written(README.read_text(encoding="utf-8"), "machine", measured)
-    return {PAGE: page, README: readme}
+    text = PAGE.read_text(encoding="utf-8")
+    text = written(text, "summary", summary(rows))
+    text = written(text, "machine", machine.summary(about))
+    text = written(text, "table", as_markdown(rows))
+    text = written(text, "goals", goals(rows))
+    return written(text, "packages", packages(about))
 
 
 def main() -> None:
-    """Write the pages."""
+    """Write the page."""
     results = json.loads(RESULTS.read_text(encoding="utf-8"))
-    for path, text in pages(results).items():
-        path.write_text(text, encoding="utf-8")
-        print(f"wrote {path.name}")
+    PAGE.write_text(page(results), encoding="utf-8")
+    print(f"wrote {PAGE.name}")
 
 
 if __name__ == "__main__":

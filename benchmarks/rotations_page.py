@@ -56,19 +56,20 @@ def failed(rows: list[Row]) -> str:
 
 
 def summary_table(rows: list[Row]) -> str:
-    """Return the table that the page begins with: a row for each server and kind of sign-in."""
+    """Return the table that the page begins with: each server and kind of sign-in, then all."""
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         sign_in = "IAM token" if row["kind"] == "IAM token" else "password"
         groups.setdefault((row["server"], sign_in), []).append(row)
+    groups["all", ""] = rows
 
     shown: list[list[str]] = []
-    for (server, sign_in), found in groups.items():
+    for names, found in groups.items():
         ours = [row for row in found if not row["control"]]
         controls = [row for row in found if row["control"]]
         longest = max(row["longest"] for row in ours)
         figures = [str(len(ours)), failed(ours), f"{longest:.2f} s", failed(controls)]
-        shown.append([server, sign_in, *figures])
+        shown.append([*names, *figures])
     heads = ["server", "sign-in", "rows", "failed queries", "longest wait"]
     return table([*heads, "failed, if the password is read once"], shown)
 
