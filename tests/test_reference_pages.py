@@ -273,6 +273,12 @@ async def source_of_region(pool: dict[str, Any], manager: dict[str, Any]) -> tup
     return caught.value.region_name, caught.value.region_source
 
 
+def filled(template: ast.expr, words: dict[str, str]) -> str:
+    """Return the text of an f-string, with the values of the variables that are constants."""
+    text = ast.unparse(template)[2:-1]
+    return re.sub(r"\{(\w+)\}", lambda name: words.get(name[1], name[0]), text)
+
+
 def texts_of_records() -> list[tuple[str, str]]:
     """Return the level and the format of each record that the library logs to its own logger."""
     found: list[tuple[str, str]] = []
@@ -280,16 +286,22 @@ def texts_of_records() -> list[tuple[str, str]]:
         # In this file, the logger is the user's.
         if file.name == "decorator.py":
             continue
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+        words: dict[str, str] = {}
+        for node in nodes:
+            match node:
+                case ast.Assign([ast.Name(name)], ast.Constant(str() as text)):
+                    words[name] = text
+        for node in nodes:
             match node:
                 case ast.Call(ast.Attribute(ast.Name("logger"), name), [ast.Constant(str() as text), *_]):
                     found.append(("ERROR" if name == "exception" else name.upper(), text))
                 case ast.Call(ast.Name("_Log"), [], [failed, succeeded]):
                     # The two texts about a queue, which end with its address.
-                    found.append(("WARNING", ast.unparse(failed.value)[2:-1]))
-                    found.append(("INFO", ast.unparse(succeeded.value)[2:-1]))
-                case ast.Assign([ast.Name("message")], ast.Constant(str() as text)) if file.name == "news.py":
-                    found.append(("WARNING", text))
+                    found.append(("WARNING", filled(failed.value, words)))
+                    found.append(("INFO", filled(succeeded.value, words)))
+                case ast.Call(ast.Attribute(ast.Name("logger"), name), [ast.Name(at), *_]) if at in words:
+                    found.append((name.upper(), words[at]))
     # Some records consist of a text that comes from elsewhere.
     return [(level, text) for level, text in found if re.search(r"[A-Za-z]{3}", re.sub(r"%\S+", "", text))]
 
