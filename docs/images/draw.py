@@ -251,13 +251,15 @@ def cache_states(theme: Theme) -> Drawing:
     drawing.arrow("M466 104 V44 H106 V96", colour=theme.fresh)
     drawing.arrow("M286 104 V44 H106 V96", colour=theme.fresh)
 
-    remembered = f"the error is remembered for {policy.negative_ttl:g} s"
     outcomes = [
         (
             "transient error",
             "the value keeps its state; the next refresh follows after 2 s, 4 s, …",
         ),
-        ("permanent error", f"the value is served while it is fresh, not later; {remembered}"),
+        (
+            "permanent error",
+            "the value ends at its TTL, or at once if a caller waited for the fetch",
+        ),
         ("invalidate()", "the value is dropped; the next read waits for AWS"),
     ]
     for row, (cause, effect) in enumerate(outcomes):
