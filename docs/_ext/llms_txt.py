@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from docutils import nodes
-from navigation import found
+from navigation import KINDS
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -18,7 +18,7 @@ def write(app: Sphinx, exception: Exception | None) -> None:
     if exception is not None or app.builder.name != "html":
         return
     sections = [f"# {app.config.project}\n\n> {app.config.html_short_title}\n"]
-    for kind, pages in found(app.env).items():
+    for kind, pages in KINDS.items():
         lines = [line_of(app.env, page, app.config.html_baseurl) for page in pages]
         sections.append(f"## {kind}\n\n" + "\n".join(lines) + "\n")
     Path(app.outdir, "llms.txt").write_text("\n".join(sections), encoding="utf-8")

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
-    from sphinx.environment import BuildEnvironment
 
 # The pages by their kind, which is the caption in the sidebar.
 KINDS = {
@@ -63,7 +62,6 @@ KINDS = {
         "project/changelog",
         "project/security",
         "project/contributing",
-        "project/releasing",
     ],
 }
 
@@ -71,15 +69,8 @@ KINDS = {
 def add_navigation(app: Sphinx, page: str, source: list[str]) -> None:
     """Append the lists of pages to the source of the first page."""
     if page == app.config.root_doc:
-        lists = [toctree(kind, pages) for kind, pages in found(app.env).items()]
+        lists = [toctree(kind, pages) for kind, pages in KINDS.items()]
         source[0] += "\n" + "\n".join(lists)
-
-
-def found(env: BuildEnvironment) -> dict[str, list[str]]:
-    """Return the pages that are there."""
-    return {
-        kind: [page for page in pages if page in env.found_docs] for kind, pages in KINDS.items()
-    }
 
 
 def toctree(kind: str, pages: list[str]) -> str:
