@@ -98,7 +98,6 @@ html_theme_options = {
         "color-brand-primary": "#0f766e",
         "color-brand-content": "#0f766e",
         "color-brand-visited": "#0f766e",
-        "color-code-background": "#f5f7f8",
         **NEUTRAL_SIDEBAR,
     },
     "dark_css_variables": {
@@ -114,7 +113,7 @@ html_theme_options = {
     "top_of_page_buttons": ["view"],
 }
 pygments_style = "a11y-high-contrast-light"
-pygments_dark_style = "a11y-high-contrast-dark"
+pygments_dark_style = "a11y-dark"
 
 # A copy button copies what a reader types: without prompts and what was printed.
 copybutton_prompt_text = r"\$ |>>> |\.\.\. "

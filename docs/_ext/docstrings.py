@@ -53,8 +53,9 @@ def convert(  # noqa: PLR0917 (autodoc's signature)
     parts.append(converted(text[end:], owner))
     lines[:] = "".join(parts).splitlines()
     if what in ATTRIBUTES:
-        # Napoleon would take what stands before a colon in the first line for a type.
-        lines.insert(0, "")
+        # Napoleon takes what stands before a colon in the first line for a type. So the first line
+        # is an empty comment.
+        lines[:0] = ["..", ""]
 
 
 def fenced(drawing: re.Match[str]) -> str:

@@ -38,7 +38,6 @@ KINDS = {
         "how-to/migrating",
     ],
     "Reference": [
-        "reference/api/index",
         "reference/manager-and-pool",
         "reference/cache",
         "reference/errors",
@@ -47,6 +46,7 @@ KINDS = {
         "reference/iam-policies",
         "reference/concurrency",
         "reference/costs",
+        "reference/api/index",
         "fleet",
         "reference/rotations",
         "reference/benchmarks",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-import pytest
 from navigation import KINDS
 from public_names import MODULES, public_names
 from repository_pages import PICTURE, two_images
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parent.parent.parent
-# In a checkout, pages in the root are part of the site.
-needs_checkout = pytest.mark.skipif(not (ROOT / ".ci").exists(), reason="only a checkout has all pages")
+REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]["Source"]
 
 
 class Page(HTMLParser):
@@ -108,7 +107,7 @@ def test_repository_links(site: Path) -> None:
     broken: list[str] = []
     for page in pages_of(site):
         for link in page.links:
-            _, found, name = link.partition("https://git.example.org/aiocredentials/")
+            _, found, name = link.partition(f"{REPOSITORY}/")
             name = re.sub(r"^(blob|tree)/main/", "", name.partition("#")[0])
             if found and name not in {"issues", "security"} and not (ROOT / name).exists():
                 broken.append(f"{page.path.relative_to(site)}: {link}")
