@@ -396,10 +396,10 @@ def build_site(session: nox.Session) -> None:
     # A page that was built before and is gone by now would still be found by the tests.
     shutil.rmtree(SITE, ignore_errors=True)
     # Without a fresh environment, Sphinx would be silent about pages that haven't changed.
-    strict = ["--fresh-env", "--fail-on-warning", "--keep-going", "--jobs", "auto"]
-    between = ["--doctree-dir", "build/doctrees"]
-    # Silent: nox shows the output only if the build fails.
-    session.run("sphinx-build", *strict, *between, "docs", SITE, silent=True)
+    strict = ["--fresh-env", "--fail-on-warning", "--keep-going"]
+    # It prints warnings only.
+    how = ["--quiet", "--jobs", "auto", "--doctree-dir", "build/doctrees"]
+    session.run("sphinx-build", *strict, *how, "docs", SITE)
 
 
 def test_site(session: nox.Session, name: str) -> None:
