@@ -52,9 +52,7 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = {str(page.relative_to(DOCS)): page for page in sorted(DOCS.rglob("*.md"))}
 # What reads on, from the README: all of it is in a checkout, and not all in an sdist.
-LINKING = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "RELEASING.md", "SECURITY.md")] + [
-    *PAGES.values()
-]
+LINKING = [*sorted(ROOT.glob("*.md")), *PAGES.values()]
 
 # Pages whose blocks aren't the parts of one program, and the tests that run them.
 ELSEWHERE = {
