@@ -85,6 +85,7 @@ ONCE = [
     "tests/test_docs.py",
     "tests/test_examples.py",
     "tests/test_install_lines.py",
+    "tests/test_package_readme.py",
     "tests/test_readme.py",
     "tests/test_rotation_push_templates.py",
     "tests/test_workflows.py",

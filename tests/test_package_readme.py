@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -57,3 +58,11 @@ def test_readme(hook: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
 
     start = f"{project['urls']['Source']}/blob/v{project['version']}/"
     assert f"]({start}docs/tutorial.md)" in project["readme"]["text"]
+
+
+@pytest.mark.skipif(not (ROOT / ".ci").exists(), reason="only a checkout has it")
+def test_readme_scripts() -> None:
+    """The check of a release runs the README's scripts with the installed package, and names what they print."""
+    command = [sys.executable, ROOT / ".ci" / "readme_scripts.py"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=25)
+    assert ended.stdout.count(" prints ['app']\n") == 2
