@@ -70,12 +70,12 @@ FIXTURES = {
     "how-to/databases.md": ["postgres_secret"],
     "how-to/iam.md": ["iam_servers"],
     "how-to/local-agent.md": ["local_agent"],
-    "how-to/logging.md": ["loggers"],
     "how-to/mysql.md": ["mysql_secret"],
     "how-to/redis.md": ["redis_secret"],
     "how-to/roles.md": ["partner_secret"],
     "how-to/rotation-push.md": ["rotation_queue"],
     "how-to/settings.md": ["token_secret"],
+    "reference/logging.md": ["loggers"],
 }
 
 DATABASE = {"username": "app", "password": "mock_password", "host": "db.example", "port": 5432}

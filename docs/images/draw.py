@@ -151,7 +151,7 @@ def how_it_works(theme: Theme) -> Drawing:
         (
             theme.stale,
             "stale, AWS is slow or down",
-            f"returned after at most {policy.patience:g} s, up to {policy.max_stale / 3600:g} h",
+            f"returned within {policy.patience:g} s, until it is {policy.max_stale / 3600:g} h old",
         ),
         (theme.expired, "missing or expired", "waits for AWS"),
     ]
@@ -164,7 +164,7 @@ def how_it_works(theme: Theme) -> Drawing:
     drawing.arrow("M478 148 H514")
     drawing.box(522, 116, 96, 64)
     drawing.text(570, 143, "one flight", bold=True, anchor="middle")
-    drawing.text(570, 163, "1 API call", anchor="middle", colour=theme.quiet, size=13)
+    drawing.text(570, 163, "shared call", anchor="middle", colour=theme.quiet, size=13)
     drawing.arrow("M618 148 H646")
     drawing.box(654, 98, 96, 100)
     drawing.text(702, 134, "AWS", bold=True, anchor="middle")
@@ -191,9 +191,7 @@ def draw_rotation(drawing: Drawing) -> None:
     drawing.arrow("M272 330 H240", colour=theme.accent, dashed=True)
     drawing.box(12, 300, 220, 60)
     drawing.text(122, 326, "database and Redis pools", bold=True, anchor="middle", size=13)
-    drawing.text(
-        122, 345, "reconnect, no query fails", anchor="middle", colour=theme.quiet, size=13
-    )
+    drawing.text(122, 345, "sign in with the new one", anchor="middle", colour=theme.quiet, size=13)
 
 
 def cache_states(theme: Theme) -> Drawing:
@@ -253,13 +251,15 @@ def cache_states(theme: Theme) -> Drawing:
     drawing.arrow("M466 104 V44 H106 V96", colour=theme.fresh)
     drawing.arrow("M286 104 V44 H106 V96", colour=theme.fresh)
 
-    remembered = f"the error is remembered for {policy.negative_ttl:g} s"
     outcomes = [
         (
             "transient error",
             "the value keeps its state; the next refresh follows after 2 s, 4 s, …",
         ),
-        ("permanent error", f"the value is served while it is fresh, not later; {remembered}"),
+        (
+            "permanent error",
+            "the value ends at its TTL, or at once if a caller waited for the fetch",
+        ),
         ("invalidate()", "the value is dropped; the next read waits for AWS"),
     ]
     for row, (cause, effect) in enumerate(outcomes):
