@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 ROOT = Path(__file__).parent.parent
 
-# The version is in these files, besides pyproject.toml, and its line reads like this.
+# Besides pyproject.toml, these files have the version, in these words.
 COPIES = {
     "src/aiocredentials/__init__.py": '__version__: str = "{version}"',
     "README.md": "Version {version} is ",
@@ -33,10 +33,10 @@ def problems_of(tag: str) -> list[str]:
     if tag != f"v{version}":
         problems.append(f"pyproject.toml has version {version}, the tag is {tag}")
 
-    for name, line in COPIES.items():
-        wanted = line.format(version=version)
-        if f"\n{wanted}" not in read(name):
-            problems.append(f"{name} has no line that begins with {wanted!r}")
+    for name, words in COPIES.items():
+        wanted = words.format(version=version)
+        if wanted not in read(name):
+            problems.append(f"{name} has no {wanted!r}")
 
     heading = rf"^## \[{re.escape(version)}\] - \d{{4}}-\d\d-\d\d$"
     if not re.search(heading, read("CHANGELOG.md"), re.MULTILINE):

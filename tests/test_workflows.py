@@ -295,8 +295,8 @@ def test_release(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "old", "new", "problem"),
     [
-        ("src/aiocredentials/__init__.py", VERSION, "1.2.30", "src/aiocredentials/__init__.py has no line that begins"),
-        ("README.md", VERSION, "1.2", "README.md has no line that begins with 'Version 1.2.3 is '"),
+        ("src/aiocredentials/__init__.py", VERSION, "1.2.30", "src/aiocredentials/__init__.py has no '__version__"),
+        ("README.md", VERSION, "1.2", "README.md has no 'Version 1.2.3 is '"),
         ("CHANGELOG.md", "2026-12-31", "soon", "CHANGELOG.md has no heading such as '## [1.2.3] - "),
         ("CHANGELOG.md", VERSION, "1.2.4", "CHANGELOG.md has no heading such as '## [1.2.3] - "),
         (
@@ -316,12 +316,12 @@ def test_what_keeps_a_release_back(name: str, old: str, new: str, problem: str, 
 
 
 def test_release_knows_the_files() -> None:
-    """The files of this repository have the lines that the check of a release looks for."""
+    """The files of this repository have the words that the check of a release looks for."""
     version = PYPROJECT["project"]["version"]
     command = [sys.executable, ROOT / ".ci" / "check_release.py", f"v{version}"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert " has version " not in ended.stdout
-    assert " has no line that begins" not in ended.stdout
+    assert " has no '" not in ended.stdout
 
 
 def test_dependabot() -> None:
