@@ -5,6 +5,7 @@
 The others aren't part of a plain `nox` for one of these reasons:
 - They take minutes: tests_lowest, mutants, soak, fuzz, bench, fleet, rotations.
 - They depend on the releases that the package index offers today: install, resolve, upstream.
+- They need a browser: browser.
 - They are for other systems: portable.
 - They check nothing: demo.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -86,3 +87,17 @@ def test_functions_exist() -> None:
     named = {name.split(".")[-1] for name in re.findall(r"`([\w.]+)\(\)`", TEXT)}
     assert len(named) > 15
     assert [name for name in sorted(named) if f"def {name}(" not in source] == []
+
+
+def test_each_session_is_listed() -> None:
+    """The page lists each nox session, with a star if a plain `nox` runs it."""
+    tree = ast.parse((ROOT / "noxfile.py").read_text(encoding="utf-8"))
+    sessions: dict[str, bool] = {}
+    for function in tree.body:
+        for decorator in getattr(function, "decorator_list", []):
+            text = ast.unparse(decorator)
+            if text.startswith("nox.session"):
+                sessions[function.name] = "default=False" not in text
+
+    listed = {name: bool(star) for name, star in re.findall(r"^\| `(\w+)`( \*)? \|", TEXT, re.MULTILINE)}
+    assert sessions.items() <= listed.items()
