@@ -5,10 +5,11 @@ default. If a figure is past its limit, the script names each place and what to 
 fails. With `--all`, it also names the places of the figures that are within their limits.
 
 The limits exist because many readers aren't native speakers, and some of them are on call at
-night. A sentence that says who does something to somebody, or that uses a rare idiom, takes them a
-second reading. A line of Markdown with one sentence is easy to compare in a diff. A README that
-goes on for pages isn't read. The script is a floor: it finds words, and only a reader finds a bad
-sentence. CONTRIBUTING.md has the rules.
+night. A sentence whose subject has no noun, or that has a rare idiom, costs them a second reading.
+A line of Markdown that is one sentence is easy to compare in a diff. A long README isn't read.
+
+The script is a floor: it finds words, and only a reader finds a bad sentence. CONTRIBUTING.md has
+the rules.
 """
 
 from __future__ import annotations
@@ -241,7 +242,7 @@ def broken_lines(path: Path, lines: list[str]) -> list[Find]:
         end = SENTENCE_ENDS_INSIDE.search(sentence)
         if end:
             words = sentence[end.end() :][:40]
-            finds.append(Find(path, number, words, "it on a line of its own: a sentence starts"))
+            finds.append(Find(path, number, words, "it on a separate line: a sentence starts"))
 
         is_open = not LINE_ENDS_A_SENTENCE.search(sentence)
     return finds

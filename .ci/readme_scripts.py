@@ -37,7 +37,7 @@ def scripts() -> list[str]:
 
 
 def run(script: str, folder: Path, environment: dict[str, str]) -> str:
-    """Run a script in a folder of its own, and return the lines that it prints."""
+    """Run a script in a folder without this checkout, and return what it prints."""
     path = folder / "script.py"
     path.write_text(script, encoding="utf-8")
     ended = subprocess.run(  # noqa: S603 (our own scripts)

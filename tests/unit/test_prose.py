@@ -189,7 +189,7 @@ def test_two_sentences_on_a_line(check: Check, text: str, place: str) -> None:
     assert status == 1
     assert printed[2:] == [
         "1 lines of Markdown that aren't one sentence, at most 0",
-        f"{place}: write it on a line of its own: a sentence starts",
+        f"{place}: write it on a separate line: a sentence starts",
     ]
 
 
