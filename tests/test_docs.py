@@ -241,8 +241,8 @@ def test_elsewhere(name: str) -> None:
 
 def test_index() -> None:
     """The index leads to each page."""
-    linked = {target for target, _ in links(PAGES["README.md"])}
-    assert linked >= PAGES.keys() - {"README.md"}
+    linked = {target for target, _ in links(PAGES["index.md"])}
+    assert linked >= PAGES.keys() - {"index.md"}
 
 
 @is_checkout
