@@ -74,7 +74,11 @@ SIDES = {
 
 # The first table of the page: a process, what to use there, and the side with the same costs.
 PROCESSES = [
-    ("a script, a management command", "`asyncio.run(main())`, once around all of it", "awaited"),
+    (
+        "a script, a management command",
+        "one `asyncio.run(main())` around the whole program",
+        "awaited",
+    ),
     (
         "Flask, Django under WSGI: gunicorn's `sync` and `gthread`",
         "[the bridge](#the-bridge)",
