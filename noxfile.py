@@ -81,9 +81,11 @@ ONCE = [
     "tests/server/test_platforms.py",
     "tests/test_docs.py",
     "tests/test_examples.py",
+    "tests/test_images.py",
     "tests/test_install_lines.py",
     "tests/test_readme.py",
     "tests/test_rotation_push_templates.py",
+    "tests/test_why_pages.py",
     "tests/test_workflows.py",
 ]
 NOT_ONCE = [f"--ignore={path}" for path in ONCE]

@@ -151,7 +151,7 @@ def how_it_works(theme: Theme) -> Drawing:
         (
             theme.stale,
             "stale, AWS is slow or down",
-            f"returned after at most {policy.patience:g} s, up to {policy.max_stale / 3600:g} h",
+            f"returned within {policy.patience:g} s, until it is {policy.max_stale / 3600:g} h old",
         ),
         (theme.expired, "missing or expired", "waits for AWS"),
     ]
@@ -164,7 +164,7 @@ def how_it_works(theme: Theme) -> Drawing:
     drawing.arrow("M478 148 H514")
     drawing.box(522, 116, 96, 64)
     drawing.text(570, 143, "one flight", bold=True, anchor="middle")
-    drawing.text(570, 163, "1 API call", anchor="middle", colour=theme.quiet, size=13)
+    drawing.text(570, 163, "shared call", anchor="middle", colour=theme.quiet, size=13)
     drawing.arrow("M618 148 H646")
     drawing.box(654, 98, 96, 100)
     drawing.text(702, 134, "AWS", bold=True, anchor="middle")
@@ -191,9 +191,7 @@ def draw_rotation(drawing: Drawing) -> None:
     drawing.arrow("M272 330 H240", colour=theme.accent, dashed=True)
     drawing.box(12, 300, 220, 60)
     drawing.text(122, 326, "database and Redis pools", bold=True, anchor="middle", size=13)
-    drawing.text(
-        122, 345, "reconnect, no query fails", anchor="middle", colour=theme.quiet, size=13
-    )
+    drawing.text(122, 345, "sign in with the new one", anchor="middle", colour=theme.quiet, size=13)
 
 
 def cache_states(theme: Theme) -> Drawing:
