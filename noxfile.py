@@ -87,7 +87,7 @@ ONCE = [
     "tests/test_examples.py",
     "tests/test_images.py",
     "tests/test_install_lines.py",
-    "tests/test_package_readme.py",
+    "tests/test_readme_scripts.py",
     "tests/test_readme.py",
     "tests/test_rotation_push_templates.py",
     "tests/test_why_pages.py",

@@ -18,7 +18,6 @@ BESIDE = {
     "LICENSE",
     "PKG-INFO",
     "README.md",
-    "hatch_build.py",
     "noxfile.py",
     "pyproject.toml",
 }
