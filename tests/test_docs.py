@@ -52,7 +52,7 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = {str(page.relative_to(DOCS)): page for page in sorted(DOCS.rglob("*.md"))}
 # What reads on, from the README: all of it is in a checkout, and not all in an sdist.
-LINKING = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")] + [*PAGES.values()]
+LINKING = [*sorted(ROOT.glob("*.md")), *PAGES.values()]
 
 # Pages that only the site shows whole: parts of the API, and files of the root. They have no code of their own.
 OF_THE_SITE = {name for name in PAGES if name.startswith(("project/", "reference/api/"))}

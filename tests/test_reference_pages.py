@@ -397,7 +397,7 @@ def test_measured_costs() -> None:
     units = {"ns": 1e-9, "µs": 1e-6, "ms": 1e-3, "s": 1, "KiB": 2**10, "MiB": 2**20}
     measured: dict[str, float] = {}
     for line in (PAGES / "benchmarks.md").read_text(encoding="utf-8").splitlines():
-        figure = re.match(r"\| (.+?) \| ([\d.]+) (\w+) \| ", line)
+        figure = re.match(r"\| \*\*(.+?)\*\* \| \*\*([\d.]+) (\w+)\*\* \| ", line)
         if figure is not None:
             measured[figure[1]] = float(figure[2]) * units[figure[3]]
     for _, about, name in rows("costs.md", "Memory and CPU"):

@@ -62,6 +62,7 @@ KINDS = {
         "project/changelog",
         "project/security",
         "project/contributing",
+        "project/releasing",
     ],
 }
 
