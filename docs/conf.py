@@ -47,6 +47,8 @@ extensions = [
 exclude_patterns = ["_*"]
 # Links to files that aren't pages of the site lead there.
 repository = REPOSITORY
+# What llms.txt says of the whole.
+summary = PROJECT["description"]
 
 # Markdown.
 myst_enable_extensions = ["attrs_inline", "colon_fence"]

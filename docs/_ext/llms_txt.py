@@ -1,4 +1,4 @@
-"""Write `llms.txt`, a list of all pages with their first sentences, for language models."""
+"""Write for language models: `llms.txt` lists all pages, and `llms-full.txt` has their text."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from docutils import nodes
 from navigation import KINDS
+from repository_pages import ROOT, SHOWN_BY
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -14,25 +15,41 @@ if TYPE_CHECKING:
 
 
 def write(app: Sphinx, exception: Exception | None) -> None:
-    """Write the list when the pages have been built."""
+    """Write both files when the pages have been built."""
     if exception is not None or app.builder.name != "html":
         return
-    sections = [f"# {app.config.project}\n\n> {app.config.html_short_title}\n"]
-    for kind, pages in KINDS.items():
+    heading = f"# {app.config.project}\n\n> {app.config.summary}\n"
+    lists = [heading]
+    texts = [heading]
+    for kind, names in KINDS.items():
+        # The build has warned of a page that is missing.
+        pages = [name for name in names if name in app.env.found_docs]
         lines = [line_of(app.env, page, app.config.html_baseurl) for page in pages]
-        sections.append(f"## {kind}\n\n" + "\n".join(lines) + "\n")
-    Path(app.outdir, "llms.txt").write_text("\n".join(sections), encoding="utf-8")
+        lists.append(f"## {kind}\n\n" + "\n".join(lines) + "\n")
+        texts += [text_of(app.env, page) for page in pages]
+
+    Path(app.outdir, "llms.txt").write_text("\n".join(lists), encoding="utf-8")
+    Path(app.outdir, "llms-full.txt").write_text("\n".join(texts), encoding="utf-8")
 
 
 def line_of(env: BuildEnvironment, page: str, base: str) -> str:
     """Return a link to a page with its first sentence."""
     title = env.titles[page].astext()
     paragraph = next(iter(env.get_doctree(page).findall(nodes.paragraph)), None)
-    text = "" if paragraph is None else paragraph.astext().partition("\n")[0]
-    return f"- [{title}]({base}{page}.html): {text}"
+    sentence = "" if paragraph is None else paragraph.astext().partition("\n")[0]
+    return f"- [{title}]({base}{page}.html): {sentence}"
+
+
+def text_of(env: BuildEnvironment, page: str) -> str:
+    """Return the Markdown of a page, as it is in the repository."""
+    file = Path(env.doc2path(page))
+    if page in SHOWN_BY:
+        file = ROOT / SHOWN_BY[page]
+    return file.read_text(encoding="utf-8")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Connect this extension with Sphinx."""
+    app.add_config_value("summary", "", "env", str)
     app.connect("build-finished", write)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

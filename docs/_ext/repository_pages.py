@@ -1,4 +1,4 @@
-"""Adapt Markdown that GitHub shows as well: links to other files, pictures for two themes, tabs.
+"""Adapt Markdown that GitHub shows as well: links, pictures for two themes, tabs, diagrams.
 
 Each change keeps the number of lines, so the warnings of the build name the right ones.
 """
@@ -9,8 +9,6 @@ import os.path
 import re
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
-
-from pygments.lexers.special import TextLexer
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -41,6 +39,11 @@ PICTURE = re.compile(
 # A list of tabs: each begins with a bold line, as `**pip**`.
 TABS = re.compile(r"^<!-- tabs -->\n(.*?)^<!-- end of tabs -->$", re.MULTILINE | re.DOTALL)
 TAB = re.compile(r"\n\*\*(.+)\*\*\n")
+
+# A diagram that GitHub draws, and in it `name["label"] --> name["label"]`.
+DIAGRAM = re.compile(r"^```mermaid\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LABEL = re.compile(r'\b(\w+)\["([^"]+)"\]')
+ARROW = re.compile(r"^ *(\w+)(?:\[.*?\])? --> (\w+)", re.MULTILINE)
 
 
 class Links:
@@ -87,6 +90,7 @@ def adapt(app: Sphinx, page: str, source: list[str]) -> None:
 
     links = Links(file, page, app.config.repository)
     text = TABS.sub(tab_set, source[0])
+    text = DIAGRAM.sub(arrows_table, text)
     text = PICTURE.sub(two_images, text)
     source[0] = outside_code(text, LINK, links)
 
@@ -122,10 +126,33 @@ def tab_set(tabs: re.Match[str]) -> str:
     return f"::::{{tab-set}}{first.rstrip()}" + "\n".join(items) + "\n::::"
 
 
+def arrows_table(diagram: re.Match[str]) -> str:
+    """Return the arrows of a diagram as a table, because its program needs the network."""
+    labels = dict(LABEL.findall(diagram[1]))
+    targets: dict[str, list[str]] = {}
+    for source, target in ARROW.findall(diagram[1]):
+        targets.setdefault(source, []).append(labels[target])
+
+    rows = [f"| {labels[source]} | {'<br>'.join(names)} |" for source, names in targets.items()]
+    missing = diagram[0].count("\n") - len(rows) - 1
+    return "\n".join(["| from | to |", "|---|---|", *rows]) + "\n" * missing
+
+
+def link_to_source(
+    app: Sphinx,
+    page: str,
+    template: str,  # noqa: ARG001
+    context: dict[str, Any],
+    tree: object,  # noqa: ARG001
+) -> None:
+    """Let the button "View this page" lead to the file in the root that the page shows."""
+    if page in SHOWN_BY:
+        context["theme_source_view_link"] = f"{app.config.repository}/blob/main/{SHOWN_BY[page]}"
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Connect this extension with Sphinx."""
     app.add_config_value("repository", "", "env", str)
-    # Only GitHub draws these.
-    app.add_lexer("mermaid", TextLexer)
     app.connect("source-read", adapt)
+    app.connect("html-page-context", link_to_source)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

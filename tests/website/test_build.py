@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from navigation import KINDS
 from public_names import MODULES, public_names
-from repository_pages import PICTURE, two_images
+from repository_pages import DIAGRAM, PICTURE, SHOWN_BY, arrows_table, two_images
 from sphinx.util.inventory import InventoryFile
 
 if TYPE_CHECKING:
@@ -151,9 +151,22 @@ def test_pictures(site: Path) -> None:
     assert images.count("\n") == text.count("\n"), "warnings would name wrong lines"
 
 
+def test_diagrams(site: Path) -> None:
+    """A diagram, which GitHub draws by a program from the network, became a table of its arrows."""
+    text = '```mermaid\nflowchart TD\n    a["Above"] --> b\n    a --> c["Beside"]\n    b["Below"]\n```'
+    table = DIAGRAM.sub(arrows_table, text)
+    assert table.split("\n") == ["| from | to |", "|---|---|", "| Above | Below<br>Beside |", "", "", ""]
+
+    contributing = (site / "project" / "contributing.html").read_text(encoding="utf-8")
+    assert "flowchart" not in contributing
+
+
 def test_llms_txt(site: Path) -> None:
     """The list for language models has each page, with what it is about."""
     text = (site / "llms.txt").read_text(encoding="utf-8")
+    everything = (site / "llms-full.txt").read_text(encoding="utf-8")
     for pages in KINDS.values():
         for name in pages:
             assert re.search(rf"^- \[.+\]\({name}\.html\): .+$", text, re.MULTILINE), name
+            source = SHOWN_BY.get(name, f"docs/{name}.md")
+            assert (ROOT / source).read_text(encoding="utf-8") in everything, name
