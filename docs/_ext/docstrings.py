@@ -6,10 +6,12 @@ Code in single backticks becomes a link if it is a public name of ours. Fences b
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from public_names import meaning_of, public_names
 from sphinx.pycode import ModuleAnalyzer
+from texts import changed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +32,28 @@ SPECIAL = re.compile(r"(?<!\\)([*|])(?! )")
 # In the docstring of a module, an indented paragraph is a drawing.
 DRAWING = re.compile(r"(?<=\n\n)( {4}.*\n)+")
 
+# The pages that show how to use a module.
+HOW_TO = {
+    "aiocredentials.agent": "local-agent",
+    "aiocredentials.doctor": "doctor",
+    "aiocredentials.eventbridge": "rotation-push",
+    "aiocredentials.events": "telemetry",
+    "aiocredentials.iam": "iam",
+    "aiocredentials.pytest_plugin": "testing",
+    "aiocredentials.rotation": "databases",
+    "aiocredentials.testing": "testing",
+    "aiocredentials.integrations.aiomysql": "mysql",
+    "aiocredentials.integrations.asyncmy": "mysql",
+    "aiocredentials.integrations.asyncpg": "databases",
+    "aiocredentials.integrations.fastapi": "fastapi",
+    "aiocredentials.integrations.opentelemetry": "telemetry",
+    "aiocredentials.integrations.psycopg": "databases",
+    "aiocredentials.integrations.pydantic_settings": "settings",
+    "aiocredentials.integrations.redis": "redis",
+    "aiocredentials.integrations.snapstart": "lambda",
+    "aiocredentials.integrations.sqlalchemy": "databases",
+}
+
 
 def convert(  # noqa: PLR0917 (autodoc's signature)
     app: Sphinx,  # noqa: ARG001
@@ -44,14 +68,10 @@ def convert(  # noqa: PLR0917 (autodoc's signature)
     text = TABLE.sub(list_table, "\n".join(lines))
     if what == "module":
         text = DRAWING.sub(fenced, text)
-    parts: list[str] = []
-    end = 0
-    for fence in FENCE.finditer(text):
-        parts.append(converted(text[end : fence.start()], owner))
-        parts.append(block(fence))
-        end = fence.end()
-    parts.append(converted(text[end:], owner))
-    lines[:] = "".join(parts).splitlines()
+    text = changed(text, FENCE, partial(converted, owner=owner), block)
+    lines[:] = text.splitlines()
+    if what == "module" and name in HOW_TO:
+        lines += ["", f"How to use it: :doc:`/how-to/{HOW_TO[name]}`.", ""]
     if what in ATTRIBUTES:
         # Napoleon takes what stands before a colon in the first line for a type. So the first line
         # is an empty comment.
@@ -90,20 +110,18 @@ def block(fence: re.Match[str]) -> str:
 
 def converted(text: str, owner: str) -> str:
     """Return text outside of blocks with its code as links or literals."""
-    parts: list[str] = []
-    end = 0
-    for code in CODE.finditer(text):
-        parts.append(SPECIAL.sub(r"\\\1", text[end : code.start()]))
-        parts.append(code_of(code[1], owner))
-        end = code.end()
-    parts.append(SPECIAL.sub(r"\\\1", text[end:]))
-    return "".join(parts)
+    return changed(text, CODE, escaped, partial(code_of, owner=owner))
 
 
-def code_of(code: str, owner: str) -> str:
+def escaped(text: str) -> str:
+    """Return prose without marks that mean something in reStructuredText only."""
+    return SPECIAL.sub(r"\\\1", text)
+
+
+def code_of(piece: re.Match[str], owner: str) -> str:
     """Return code as a link to the name that it is, or as a literal."""
     # The code may be wrapped. A line end in it counts as a space, as in Markdown.
-    code = re.sub(r"\s*\n\s*", " ", code)
+    code = re.sub(r"\s*\n\s*", " ", piece[1])
     target = meaning_of(code, owner)
     if target is None:
         return f"``{code}``"

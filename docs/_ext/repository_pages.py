@@ -10,6 +10,8 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from texts import changed
+
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
@@ -54,8 +56,11 @@ class Links:
         self._folder = PurePosixPath(page).parent
         self._repository = repository
 
-    def replaced(self, link: re.Match[str]) -> str:
-        """Return the target of a link as the site needs it."""
+    def replaced(self, text: str) -> str:
+        """Return text whose links are as the site needs them."""
+        return LINK.sub(self._target, text)
+
+    def _target(self, link: re.Match[str]) -> str:
         target = (self._file.parent / link[1]).resolve()
         docs = ROOT / "docs"
         if not target.is_relative_to(ROOT):
@@ -92,19 +97,7 @@ def adapt(app: Sphinx, page: str, source: list[str]) -> None:
     text = TABS.sub(tab_set, source[0])
     text = DIAGRAM.sub(arrows_table, text)
     text = PICTURE.sub(two_images, text)
-    source[0] = outside_code(text, LINK, links)
-
-
-def outside_code(text: str, pattern: re.Pattern[str], links: Links) -> str:
-    """Replace the links that stand outside of code."""
-    parts: list[str] = []
-    end = 0
-    for code in CODE.finditer(text):
-        parts.append(pattern.sub(links.replaced, text[end : code.start()]))
-        parts.append(code[0])
-        end = code.end()
-    parts.append(pattern.sub(links.replaced, text[end:]))
-    return "".join(parts)
+    source[0] = changed(text, CODE, links.replaced, lambda code: code[0])
 
 
 def two_images(picture: re.Match[str]) -> str:
