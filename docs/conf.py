@@ -60,9 +60,7 @@ autodoc_class_signature = "mixed"
 autodoc_member_order = "bysource"
 # A default is shown as it is written in the source: `DEFAULT_POLICY`, not its repr.
 autodoc_preserve_defaults = True
-# Types stand beside the description of each argument, so a signature shows what a call looks like.
-autodoc_typehints = "description"
-autodoc_typehints_description_target = "documented"
+# Without the names of modules, a type is as short as in the source.
 autodoc_typehints_format = "short"
 napoleon_numpy_docstring = False
 python_maximum_signature_line_length = 72

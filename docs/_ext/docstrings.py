@@ -5,6 +5,7 @@ Code in single backticks becomes a link if it is a public name of ours. Fences b
 
 from __future__ import annotations
 
+import inspect
 import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from sphinx.pycode import ModuleAnalyzer
 from texts import changed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from docutils.nodes import Element, reference
     from sphinx.addnodes import pending_xref
@@ -59,7 +60,7 @@ def convert(  # noqa: PLR0917 (autodoc's signature)
     app: Sphinx,  # noqa: ARG001
     what: str,
     name: str,
-    thing: object,  # noqa: ARG001
+    thing: object,
     options: object,  # noqa: ARG001
     lines: list[str],
 ) -> None:
@@ -68,7 +69,8 @@ def convert(  # noqa: PLR0917 (autodoc's signature)
     text = TABLE.sub(list_table, "\n".join(lines))
     if what == "module":
         text = DRAWING.sub(fenced, text)
-    text = changed(text, FENCE, partial(converted, owner=owner), block)
+    link = partial(code_of, owner=owner, arguments=arguments_of(thing))
+    text = changed(text, FENCE, partial(converted, link=link), block)
     lines[:] = text.splitlines()
     if what == "module" and name in HOW_TO:
         lines += ["", f"How to use it: :doc:`/how-to/{HOW_TO[name]}`.", ""]
@@ -108,9 +110,18 @@ def block(fence: re.Match[str]) -> str:
     return f"{margin}.. code-block:: {language or 'text'}\n\n{indented}"
 
 
-def converted(text: str, owner: str) -> str:
+def arguments_of(thing: object) -> set[str]:
+    """Return the names of the arguments of a function or a class."""
+    try:
+        return set(inspect.signature(thing).parameters)
+    except (TypeError, ValueError):
+        # It can't be called, or its C code doesn't say how.
+        return set()
+
+
+def converted(text: str, link: Callable[[re.Match[str]], str]) -> str:
     """Return text outside of blocks with its code as links or literals."""
-    return changed(text, CODE, escaped, partial(code_of, owner=owner))
+    return changed(text, CODE, escaped, link)
 
 
 def escaped(text: str) -> str:
@@ -118,12 +129,13 @@ def escaped(text: str) -> str:
     return SPECIAL.sub(r"\\\1", text)
 
 
-def code_of(piece: re.Match[str], owner: str) -> str:
+def code_of(piece: re.Match[str], owner: str, arguments: set[str]) -> str:
     """Return code as a link to the name that it is, or as a literal."""
     # The code may be wrapped. A line end in it counts as a space, as in Markdown.
     code = re.sub(r"\s*\n\s*", " ", piece[1])
     target = meaning_of(code, owner)
-    if target is None:
+    # An argument may have the name of a method.
+    if target is None or code in arguments:
         return f"``{code}``"
     return f":py:obj:`{code} <{target}>`"
 
