@@ -197,8 +197,8 @@ class AsyncCredentialsManager(Generic[T]):
         else:
             if self._settings != _DEFAULT_SETTINGS or self._timeout != DEFAULT_TIMEOUT:
                 raise ValueError(
-                    "pool= has a session, endpoint_url, config, timeout and redact_wire_logs "
-                    "of its own: give these to the pool instead."
+                    "With pool=, the pool's session, endpoint_url, config, timeout and "
+                    "redact_wire_logs are used: give these to the pool instead."
                 )
             self._read_from(pool._store)
 
@@ -342,7 +342,7 @@ class AsyncCredentialsManager(Generic[T]):
         """
         policy = self._policy
         if policy is None:
-            message = "changes() compares with what is cached: give the manager a policy."
+            message = "changes() needs a cache, not policy=None: give the manager a policy."
             raise RuntimeError(message)
         store = self._store
         reader = await reader_at_last(store, self._request, policy)
@@ -359,8 +359,8 @@ class AsyncCredentialsManager(Generic[T]):
         """
         if self._pool is not None or self._own_store is not None:
             raise RuntimeError(
-                "This manager has a pool already: "
-                "enter it once, and not at all if it came from a CredentialsPool."
+                "This manager has a pool already: enter it only once, and don't enter it if it "
+                "came from a CredentialsPool."
             )
         store = PooledStore(PooledSession(self._settings), self._timeout)
         store.open()
@@ -396,7 +396,7 @@ class AsyncCredentialsManager(Generic[T]):
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError(
-            "A manager can't be pickled, so that no value is written anywhere: "
+            "A manager can't be pickled, because it may hold a secret's value: "
             "make one in each process, from the secret's name."
         )
 

@@ -97,7 +97,7 @@ class MaskedCredentials(Generic[F]):
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         class_name = type(self).__name__
-        raise TypeError(f"{class_name} can't be pickled, because it has a password.")
+        raise TypeError(f"{class_name} can't be pickled, because it holds a password.")
 
     # For pydantic. Only pydantic calls these methods, so its core is installed then.
 

@@ -260,10 +260,7 @@ class CredentialsPool:
 
     def _check_prefetch(self, secret_names: Iterable[str]) -> CachePolicy:
         if self._policy is None:
-            raise ValueError(
-                "policy=None keeps nothing, so there is nothing to prefetch for: "
-                "give the pool a policy."
-            )
+            raise ValueError("Prefetching needs a cache, not policy=None: give the pool a policy.")
         what_to_do = "give the secret's name or ARN, as AWS shows it"
         for name in secret_names:
             check_name("A name to prefetch", name or "", what_to_do)
@@ -353,7 +350,7 @@ class CredentialsPool:
         """Open the pool. Raises `RuntimeError` if it is entered already, and what `open` raises."""
         if self._entered and not self._session.closed:
             raise RuntimeError(
-                "This pool is entered already: enter it once, and share it inside of that block."
+                "This pool was entered already: enter it only once, and share it in that block."
             )
         # Set before the first await, so a second task can't enter the pool while it opens.
         self._entered = True
@@ -379,8 +376,7 @@ class CredentialsPool:
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         """Refuse to be pickled. Raises `TypeError`."""
         raise TypeError(
-            "A pool can't be pickled, so that no value is written anywhere: "
-            "make one in each process."
+            "A pool can't be pickled, because it may hold secrets: make one in each process."
         )
 
     def __del__(self) -> None:
@@ -394,5 +390,5 @@ class CredentialsPool:
 def _check_listener(listener: object) -> None:
     if listener is not None and (not callable(listener) or is_async(listener)):
         raise TypeError(
-            "listener isn't a plain function: give one that takes an event, without await."
+            "listener isn't a plain function: give one that accepts an event and isn't async."
         )

@@ -22,8 +22,7 @@ _NOT_TEXT = (
 _NOT_JSON = "The secret isn't JSON. For its text, give the manager decode=str, or call reveal()."
 _NOT_ENCODABLE = "The secret's text can't be encoded as UTF-8: it has a lone surrogate."
 _NOT_PICKLED = (
-    "A Secret can't be pickled, so that its value is never written anywhere: "
-    "fetch it where it is needed."
+    "A Secret can't be pickled, because that would write its value: fetch it where it is needed."
 )
 
 

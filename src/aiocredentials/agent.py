@@ -121,7 +121,7 @@ class LocalAgent:
             if region:
                 return region
         what = "The region of the local agent isn't known."
-        advice = "Give LocalAgent the region_name that the agent has, or set AWS_REGION."
+        advice = "Give LocalAgent the agent's region as region_name, or set AWS_REGION."
         raise make_error(InvalidRegionError, what, advice=advice)
 
     def secretsmanager_client(self, region_name: str) -> AbstractAsyncContextManager[AgentClient]:
@@ -149,7 +149,7 @@ class LocalAgent:
                 async with AgentClient(self._state, "") as client:
                     failure = await client.ping()
         except TimeoutError:
-            what = f"The local agent at {self._state.url} gave no answer within {limit:g} s."
+            what = f"The local agent at {self._state.url} didn't answer within {limit:g} s."
             failure = make_error(EndpointUnreachableError, what, advice="Is the agent running?")
         if failure is not None:
             raise failure
@@ -197,7 +197,7 @@ def _checked_url(url: object, *, allow_remote: object) -> str:
             "'http://localhost:2773', or pass allow_remote=True."
         )
     if not url.startswith("https:"):
-        what = f"{safe_url} isn't encrypted: secrets and the token cross the network in clear."
+        what = f"{safe_url} isn't encrypted: secrets and the token are sent as plain text."
         warnings.warn(f"{what} Use https.", UserWarning, stacklevel=3)
     return url.rstrip("/")
 

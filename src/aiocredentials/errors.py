@@ -112,7 +112,7 @@ class SecretNotFoundError(CredentialsError):
 class SecretDecryptionError(CredentialsError):
     """Secrets Manager can't decrypt the secret with its KMS key."""
 
-    advice = "See that the KMS key is there, enabled, and lets this identity do kms:Decrypt."
+    advice = "Check that the KMS key exists, is enabled, and allows this identity kms:Decrypt."
 
 
 class InvalidParameterError(CredentialsError):
@@ -126,7 +126,7 @@ class InvalidParameterError(CredentialsError):
 class InvalidRequestError(CredentialsError):
     """The request isn't possible in the secret's present state."""
 
-    advice = "Look at the secret's state: aws secretsmanager describe-secret."
+    advice = "Check the secret's state: aws secretsmanager describe-secret."
 
 
 class SecretDeletedError(InvalidRequestError):
@@ -157,7 +157,7 @@ class AccessDeniedError(CredentialsError):
 
     advice = (
         "Allow the identity secretsmanager:GetSecretValue on this secret, and kms:Decrypt on "
-        "its key where the key is your own; look at the secret's resource policy, too."
+        "its key if that is a customer managed key; check the secret's resource policy, too."
     )
 
 
@@ -216,8 +216,8 @@ class MalformedResponseError(CredentialsError):
 
     transient = True
     advice = (
-        "Something between here and Secrets Manager answers in its place: look at endpoint_url, "
-        "proxies, DNS."
+        "Something between this process and Secrets Manager answers in its place: check "
+        "endpoint_url, the proxies and DNS."
     )
 
 
@@ -228,8 +228,8 @@ class SecretFormatError(CredentialsError):
     """
 
     advice = (
-        "Compare the secret's format with what the code expects; its text is left out here on "
-        "purpose."
+        "Compare the secret's format with the format that the code expects; its text is left out "
+        "here on purpose."
     )
 
 
@@ -250,7 +250,7 @@ class PoolClosedError(CredentialsError):
 class AWSError(CredentialsError):
     """AWS answered with an error code that this library doesn't know."""
 
-    advice = "Look the code up in AWS's documentation."
+    advice = "Look up the error code in AWS's documentation."
 
 
 class TransportError(BotoCoreError):

@@ -95,9 +95,9 @@ class IamDatabaseCredentials(TokenManager[DatabaseCredentials]):
     """
 
     advice_if_refused = (
-        "Check that the AWS identity may do rds-db:connect for this user; that the user has the "
-        "role rds_iam (PostgreSQL) or the plugin AWSAuthenticationPlugin (MySQL); that host and "
-        f"port are the endpoint as AWS shows it. {_CLOCK}"
+        "Check that the AWS identity is allowed rds-db:connect for this user; that the user has "
+        "the role rds_iam (PostgreSQL) or the plugin AWSAuthenticationPlugin (MySQL); that host "
+        f"and port are the endpoint as AWS shows it. {_CLOCK}"
     )
 
     def __init__(
@@ -225,9 +225,9 @@ class IamCacheCredentials(TokenManager[RedisCredentials]):
         self._username = username
         self._serverless = serverless
         self.advice_if_refused = (
-            f"Check that the AWS identity may do {_PERMISSIONS[service]} on the cache and on the "
-            "user; that the user's authentication mode is IAM; that cache_name and serverless= are "
-            f"right. {_CLOCK}"
+            f"Check that the AWS identity is allowed {_PERMISSIONS[service]} on the cache and on "
+            "the user; that the user's authentication mode is IAM; that cache_name and serverless= "
+            f"are right. {_CLOCK}"
         )
         super().__init__(
             pool,

@@ -337,7 +337,7 @@ class _Connecting(Generic[C, R]):
         is_first = self._verdicts.refuse(secret, number)
         if is_first:
             logger.warning(
-                "%s: the server refused %s. It said: %s",
+                "%s: the server refused %s. It answered: %s",
                 subject_of(self._manager, secret),
                 version_of(self._manager, secret),
                 with_advice(words_of(error, secret), advice),

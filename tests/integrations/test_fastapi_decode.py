@@ -88,5 +88,5 @@ def test_unhashable() -> None:
 
 def test_binary_without_decode() -> None:
     """`binary=True` without a decode is refused as by a manager."""
-    with pytest.raises(ValueError, match="binary=True says what decode takes"):
+    with pytest.raises(ValueError, match="binary=True needs decode"):
         SecretDependency("prod/database", binary=True)

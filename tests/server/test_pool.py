@@ -158,10 +158,10 @@ def test_settings_twice(settings: dict[str, Any]) -> None:
         (
             {"prefetch": ["prod/db"], "policy": None},
             ValueError,
-            "policy=None keeps nothing, .*: give the pool a policy",
+            "Prefetching needs a cache, .*: give the pool a policy",
         ),
-        ({"listener": "print"}, TypeError, "listener isn't a plain function: give one that takes an event"),
-        ({"listener": hanging}, TypeError, "listener isn't a plain function: .* without await"),
+        ({"listener": "print"}, TypeError, "listener isn't a plain function: give one that accepts an event"),
+        ({"listener": hanging}, TypeError, "listener isn't a plain function: .* isn't async"),
     ],
     ids=range(14),
 )

@@ -149,7 +149,7 @@ class Failing:
     [
         (
             DeprecationWarning(CANARY),
-            "The warnings filter of this process has made an error of a DeprecationWarning",
+            "The warnings filter of this process has turned a DeprecationWarning into an error",
         ),
         (
             ImportError("cannot import name 'x' from 'y'"),
@@ -217,4 +217,4 @@ async def test_a_proxy_that_wants_a_password(url: str, expected: type[Credential
     assert isinstance(error, expected)
     assert error.transient
     assert "HTTP status 407 (proxy authentication required)" in str(error)
-    assert "Put the user and the password that the proxy wants into its URL" in str(error)
+    assert "Put the user and the password that the proxy requires into its URL" in str(error)

@@ -438,7 +438,7 @@ class TestVersions:
                     await waits.within(connect, asyncio.sleep)
                 notes += caught.value.__notes__
                 del errors[0]
-        assert f"RefusedError: {REFUSED}. Check that the AWS identity may do rds-db:connect" in notes[0]
+        assert f"RefusedError: {REFUSED}. Check that the AWS identity is allowed rds-db:connect" in notes[0]
         assert notes[1].endswith("OSError: no route")
 
 
@@ -580,7 +580,7 @@ class TestRotation:
             assert made == ["AKIA2"] * 50
             assert len(loads) == 2
         refused = f"IAM token for app at {HOST}:5432: the server refused the token signed with access key 'AKIA1'. "
-        said = "It said: RefusedError: no such token: ***. Check that the AWS identity may do rds-db:connect"
+        said = "It answered: RefusedError: no such token: ***. Check that the AWS identity is allowed rds-db:connect"
         assert refused + said in caplog.text
 
     async def test_refused_for_good(self) -> None:

@@ -135,7 +135,7 @@ async def test_failing_source(world: World, caplog: pytest.LogCaptureFixture) ->
     assert world.source.found == [False, True, True]
     (warning,) = caplog.records
     assert (warning.name, warning.levelno) == ("aiocredentials", logging.WARNING)
-    assert "can't be renewed yet; the present ones are used until they end" in warning.message
+    assert "can't be renewed yet; the present ones are used until they expire" in warning.message
 
     world.source.error = None
     with caplog.at_level(logging.INFO, "aiocredentials"):

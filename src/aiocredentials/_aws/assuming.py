@@ -216,7 +216,7 @@ class AssumedRole:
         self._warned_of = kind
         logger.warning(
             "The credentials of the role %s can't be renewed yet; the present ones are used until "
-            "they end: %s",
+            "they expire: %s",
             self.role.role_arn,
             one_line(reason, 1000),
         )
@@ -380,8 +380,8 @@ def _read(answer: Mapping[str, Any], asked_at: float) -> _Assumed | str:
     keys = [str(credentials.get(name) or "") for name in names]
     end = credentials.get("Expiration")
     if not all(keys) or not isinstance(end, datetime):
-        return "STS's answer has no credentials in it"
+        return "STS's answer contains no credentials"
     if end.timestamp() <= asked_at:
-        return "STS returned credentials that have expired already"
+        return "STS returned credentials that have already expired"
     user: Mapping[str, Any] = answer.get("AssumedRoleUser") or {}
     return _Assumed(keys, user.get("Arn"), asked_at, end.timestamp())

@@ -108,9 +108,9 @@ def refuse_mfa(prompt: str) -> NoReturn:
     device = prompt.removeprefix("Enter MFA code for ").strip(": ")
     failure = make_error(
         AuthenticationError,
-        f"The AWS profile asks for a code of the device {device} (mfa_serial), "
-        "and nobody can type it in a service: sign in before the start, such as by "
-        "`aws sso login`, or choose a profile without mfa_serial.",
+        f"The AWS profile needs a code of the device {device} (mfa_serial), "
+        "which can't be typed into a service: sign in before the start, for example with "
+        "`aws sso login`, or use a profile without mfa_serial.",
     )
     failure.asked = False
     raise failure

@@ -52,7 +52,9 @@ def map_client_errors(
         if not inspect.iscoroutinefunction(function):
             # The repr of a functools.partial shows its arguments, so the message has a name.
             name = getattr(function, "__qualname__", type(function).__qualname__)
-            raise TypeError(f"map_client_errors decorates an async def; {name!r} isn't one.")
+            raise TypeError(
+                f"map_client_errors decorates only async functions: {name!r} isn't one."
+            )
         signature = inspect.signature(function)
 
         @functools.wraps(function)
@@ -64,7 +66,7 @@ def map_client_errors(
                 raise
             except (ClientError, BotoCoreError) as error:
                 mapped = map_error(error, **_facts_of_call(signature, args, kwargs))
-            # Outside of the `except`, so that botocore's error isn't the context of our error.
+            # Outside of the `except`, so botocore's error isn't the context of our error.
             _log(logger, mapped)
             raise mapped
 

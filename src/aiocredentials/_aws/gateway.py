@@ -51,8 +51,8 @@ if TYPE_CHECKING:
 UNNAMED = ""
 
 _ADVICE_AT_A_START = (
-    "This is done once per process. Give a longer timeout=, or more CPU, at the start of the "
-    "process; the next reads need neither."
+    "The import is done once per process: give a longer timeout=, or more CPU, at the start of "
+    "the process; later reads need neither."
 )
 
 

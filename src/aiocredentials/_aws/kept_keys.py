@@ -180,7 +180,7 @@ class KeptKeys:
         self._state.warned_of = kind
         logger.warning(
             "The AWS credentials that sign tokens can't be renewed yet; the present ones are used "
-            "until they end: %s",
+            "until they expire: %s",
             one_line(reason, 1000),
         )
 

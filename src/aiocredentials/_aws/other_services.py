@@ -161,7 +161,7 @@ def _check(
         warned.add(endpoint)
         safe_url = without_password(endpoint)
         settings.chosen_at.warn(
-            f"{safe_url} isn't encrypted: tokens cross the network in clear. Use https."
+            f"{safe_url} isn't encrypted: tokens are sent as plain text. Use https."
         )
 
 

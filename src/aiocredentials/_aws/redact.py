@@ -243,7 +243,7 @@ def _description_of_mapping(mapping: _Facts) -> str:
             harmless[name] = str(mapping[name])
     kind = type(mapping).__name__
     if harmless:
-        return f"{kind} left out, but for {harmless}"
+        return f"{kind} left out, except {harmless}"
     return f"{kind} left out"
 
 

@@ -163,7 +163,8 @@ def wrong_region_error(
     length = len(name)
     if length > LONGEST_REGION:
         # The message leaves the name out: it is too long, and resembles no region.
-        what = f"A name of {length} characters is no region: it has at most {LONGEST_REGION}."
+        limit = f"no region has more than {LONGEST_REGION}"
+        what = f"The name of the region has {length} characters, and {limit}."
         return make_error(
             InvalidRegionError,
             what,

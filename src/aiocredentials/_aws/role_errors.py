@@ -25,10 +25,10 @@ _ADVICE_ON_REFUSAL = (
 _ADVICE_BY_CODE = {
     "ValidationError": "Correct role_arn, external_id or role_session_name.",
     "RegionDisabledException": (
-        "Activate STS in this region for the account (IAM, account settings), or ask another one."
+        "Activate STS in this region for the account (IAM, account settings), or use another one."
     ),
 }
-_ADVICE_ON_KEYS = "Renew the AWS credentials of this process, by which the role is assumed."
+_ADVICE_ON_KEYS = "Renew the AWS credentials of this process, which assume the role."
 _ADVICE_ON_FOREIGN_ANSWERS = (
     "A proxy or a sign-in page may have sent it. Check the proxy, and the endpoint in "
     "AWS_ENDPOINT_URL_STS."

@@ -329,7 +329,7 @@ async def open_client(
         if unencrypted is not None:
             safe_url = without_password(unencrypted)
             settings.chosen_at.warn(
-                f"{safe_url} isn't encrypted: secrets cross the network in clear. Use https."
+                f"{safe_url} isn't encrypted: secrets are sent as plain text. Use https."
             )
         return Opened(client, region)
 

@@ -342,8 +342,8 @@ def transport_of(client: object) -> TrustedSession:
     transport = getattr(endpoint, "http_session", None)
     if not isinstance(transport, TrustedSession):
         kind = type(transport).__name__
-        flaw = "which doesn't check what it connects to"
-        raise TypeError(f"the client came with a {kind}, {flaw}")
+        flaw = "which doesn't verify the host that it connects to"
+        raise TypeError(f"the client uses a {kind}, {flaw}")
     return transport
 
 

@@ -78,8 +78,7 @@ class Flights(Generic[V]):
     def check_open(self) -> None:
         """Raise `PoolClosedError` after close."""
         if self.closed:
-            advice = "The pool is closed: make a new one for further calls."
-            raise make_error(PoolClosedError, advice)
+            raise make_error(PoolClosedError, "The pool is closed: make a new one.")
 
     def find(self, key: Hashable) -> Flight[V] | None:
         """Return the fetch that is under way for a key in the running loop."""

@@ -77,8 +77,8 @@ class CachePolicy:
         ttl = cast("float", self.ttl)
         if 0 < max_stale < ttl:
             raise ValueError(
-                f"max_stale is {max_stale}, less than the ttl, {ttl}: "
-                "give the ttl at least, or 0 for never."
+                f"max_stale is {max_stale}, which is less than the ttl, {ttl}: "
+                "give at least the ttl, or 0 for never."
             )
 
 
