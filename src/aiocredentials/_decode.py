@@ -118,7 +118,7 @@ class Decoder(Generic[T]):
 
 
 class Decoded(Generic[T]):
-    """What `decode` returned for one version.
+    """The object that `decode` returned for one version.
 
     The value may be a plain dict, so it needs a wrapper: `vars()` of a manager must not show it.
     """

@@ -10,7 +10,7 @@ from aiocredentials._aws.requests import role_for
 from aiocredentials._aws.settings import ClientSettings
 from aiocredentials._cache.policy import DEFAULT_POLICY, INHERITED_POLICY, CachePolicy, check_policy
 from aiocredentials._decode import is_async
-from aiocredentials._listeners import tell_closed, tell_opened
+from aiocredentials._listeners import report_closed, report_opened
 from aiocredentials._loops import bookkeeping
 from aiocredentials._manager import DEFAULT_TIMEOUT, AsyncCredentialsManager
 from aiocredentials._opening import Opening
@@ -325,7 +325,7 @@ class CredentialsPool:
             # Raises if the pool was closed meanwhile.
             self._store.open()
             self._is_announced = True
-        tell_opened(self._listener, self)
+        report_opened(self._listener, self)
 
     def _begin_opening(self) -> tuple[Opening, bool]:
         """Return the opening under way, and whether this caller carries it out."""
@@ -349,7 +349,7 @@ class CredentialsPool:
         finally:
             if self._is_announced:
                 self._is_announced = False
-                tell_closed(self._listener, self)
+                report_closed(self._listener, self)
 
     async def __aenter__(self) -> Self:
         """Open the pool, as `open` does.

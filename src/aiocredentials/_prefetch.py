@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     Outcome: TypeAlias = Secret | CredentialsError
 
-# BatchGetSecretValue takes no more (API reference, SecretIdList).
+# BatchGetSecretValue accepts no more (API reference, SecretIdList).
 BATCH = 20
 # Its quota is 100 per second, for all clients of the account and region.
 BATCHES_AT_ONCE = 5
@@ -53,7 +53,7 @@ _TIMEOUTS_FOR_THROTTLED = 2
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 4.0
 
-# How emulators answer an action that they don't have.
+# How emulators answer an action that they don't support.
 _NOT_IMPLEMENTED = {"501", "NotImplemented", "UnknownOperationException"}
 _ABOUT_THE_SERVICE = (
     AuthenticationError,
@@ -144,7 +144,7 @@ class _Prefetch:
         return forgotten
 
     async def _let_others_run(self) -> None:
-        """Let other tasks run now and then."""
+        """Let other tasks run after every few hundred names."""
         self._handled += 1
         if self._handled % _NAMES_PER_TURN == 0:
             await asyncio.sleep(0)
@@ -326,7 +326,7 @@ class _Prefetch:
         *,
         past_caches: bool,
     ) -> Outcome:
-        """Return the batch's outcome for a request, or that of a call of its own.
+        """Return the batch's outcome for a request, or the outcome of a single call.
 
         A request gets its own call if the batch has no answer for it, or one that can't be used.
         """
@@ -362,9 +362,9 @@ async def _next_turn() -> asyncio.CancelledError | None:
 def _is_about_the_batch(error: CredentialsError) -> bool:
     """Return whether a batch may have failed because of one name, or of the batch action itself.
 
-    Then its secrets are fetched singly, all at once: the action needs a permission of its own, and
-    some emulators don't have it. A service that can't be reached or doesn't know our credentials
-    isn't asked 20 times more, and one that throttles is asked by one call at a time.
+    Then its secrets are fetched singly, all at once, because the action needs its own permission,
+    and some emulators don't support it. A service that is unreachable or doesn't accept our AWS
+    credentials isn't asked 20 times more, and one that throttles is asked by one call at a time.
     """
     if isinstance(error, InternalServiceError):
         return error.code in _NOT_IMPLEMENTED

@@ -231,7 +231,7 @@ def _object_in(text: object) -> Data | None:
 def _object_under(data: Data, path: Names) -> Data | str:
     """Follow a path of keys; each object may be a string that has it as JSON.
 
-    The console of Secrets Manager writes such strings where somebody enters an object as a value.
+    The console of Secrets Manager writes such a string if an object is entered as a value.
     """
     for number, key in enumerate(path):
         place = _place(path[:number])

@@ -1,7 +1,7 @@
 """Read the fields of credentials from a URL.
 
-A URL whose parts can't be told apart with certainty is refused, because a part of the password
-would be read as a host or a database, which are shown and connected to.
+An ambiguous URL is rejected, because a part of the password could be read as a host or a database,
+which are shown and connected to.
 
 As in `_formats`, the functions here hold the value of a secret, and raise no error.
 """

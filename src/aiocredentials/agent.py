@@ -71,8 +71,8 @@ class LocalAgent:
         url: The address of the agent.
         token: The agent's token, `"file:///path"`, or the path of the file that contains it. By
             default it is the first of AWS_TOKEN, AWS_SESSION_TOKEN and
-            AWS_CONTAINER_AUTHORIZATION_TOKEN that is set, each of which may also name a file, or
-            the content of the file `/var/run/awssmatoken`. A file is read in a thread, and again
+            AWS_CONTAINER_AUTHORIZATION_TOKEN that is set, which may also be a `file://` reference;
+            otherwise the content of `/var/run/awssmatoken`. A file is read in a thread, and again
             when the agent refuses the token.
         region_name: The region that the agent asks. By default AWS_REGION or AWS_DEFAULT_REGION, as
             for the agent itself.

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from aiocredentials._listeners import tell, tell_closed, tell_opened
+from aiocredentials._listeners import report_closed, report_event, report_opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -181,15 +181,15 @@ class _FanOut:
 
     def __call__(self, event: SecretEvent, /) -> None:
         """Pass an event on."""
-        self._call_each(tell, event)
+        self._call_each(report_event, event)
 
     def pool_opened(self, pool: object, /) -> None:
         """Report an opened pool to the listeners."""
-        self._call_each(tell_opened, pool)
+        self._call_each(report_opened, pool)
 
     def pool_closed(self, pool: object, /) -> None:
         """Report a closed pool to the listeners."""
-        self._call_each(tell_closed, pool)
+        self._call_each(report_closed, pool)
 
     def _call_each(
         self,

@@ -33,9 +33,9 @@ class Source(AioRefreshableCredentials):
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def find(self, *, anew: bool) -> Source:
+    async def find(self, *, new_session: bool) -> Source:
         """Find these."""
-        self.found.append(anew)
+        self.found.append(new_session)
         return self
 
     async def get_frozen_credentials(self) -> ReadOnlyCredentials:

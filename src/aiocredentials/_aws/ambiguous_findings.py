@@ -65,8 +65,8 @@ def explain_loading(failure: Failure) -> Finding | None:
 def explain_unforeseen(failure: Failure, *, opening: bool) -> Finding:
     """Name an unforeseen error that was raised while AWS credentials were loaded or renewed.
 
-    At the opening of a session the configuration causes it, so it is permanent. In a call
-    credentials are renewed, so it may be over a little later.
+    At the opening of a session, the configuration causes it, so it is permanent. In a call,
+    credentials are renewed, so the next attempt may succeed.
     """
     what = f"an unexpected {failure.class_name} was raised ({failure.the_profile})"
     return Finding(what, DOCTOR, transient=not opening)

@@ -11,9 +11,9 @@ They live for an hour, in general. The effect on a call depends on the time unti
 * Less than a sixtieth (the last minute), or none: all calls share one renewal and wait for it,
   each of them inside its own deadline. If it fails, they fail.
 
-botocore's own refreshing isn't used, because it has two flaws here. If STS is down, all calls of
-the last ten minutes fail. If STS hangs, one call after the other waits for it in the five minutes
-before.
+botocore's own refreshing isn't used, because it has two flaws here. If STS is down, all calls in
+the last ten minutes of the credentials' life fail. If STS hangs, one call after the other waits for
+it in the five minutes before that.
 
 Importing this module imports aiobotocore: `loading` does that in a thread.
 """
@@ -71,7 +71,7 @@ PATIENCE = 2.0
 """Seconds that a call waits at most for a renewal that isn't urgent, or for the STS of another
 region."""
 PATIENT_SHARE = 0.25
-"""The share of a call's time that it waits at most, so that the call itself still succeeds."""
+"""The share of a call's time that it waits at most, so the call itself still succeeds."""
 PAUSE = 60.0
 """Seconds between two renewals that aren't urgent, if the first one fails."""
 
@@ -87,12 +87,12 @@ _CLOCK_ADVICE = "Check the clock of this host, and the endpoint in AWS_ENDPOINT_
 
 
 def now() -> float:
-    """Return the time by which STS says when credentials end: the seconds since 1970."""
+    """Return the time in seconds since 1970, as STS counts it for the end of credentials."""
     return time.time()
 
 
 class _Assumed:
-    """Credentials of a role, and until when they are used. It has no repr that shows them."""
+    """Credentials of a role, and until when they are used. Its repr doesn't show them."""
 
     __slots__ = ("end", "frozen", "identity", "renewed_from", "urgent_from")
 
@@ -118,7 +118,7 @@ class AssumedRole:
         role: The role.
         settings: The settings of the session by whose credentials the role is assumed.
         open_session: Opens that session.
-        work: Does what several callers wait for. Its owner ends it.
+        work: Carries out the work that several callers wait for. Its owner ends it.
     """
 
     def __init__(
@@ -163,7 +163,7 @@ class AssumedRole:
         Raises:
             CredentialsError: The role can't be assumed.
         """
-        # How much time a later call has isn't known when it is signed, but all have the same limit.
+        # The time that a later call has isn't known when it is signed, but all have the same limit.
         # An opening may begin late in its call, and so have little time.
         self._longest_call = max(self._longest_call, seconds or 0.0)
         credentials = RoleCredentials(self, region)
@@ -186,7 +186,7 @@ class AssumedRole:
         if assumed is None or now() >= assumed.urgent_from:
             assumed = await self._renewed(region)
         elif now() >= assumed.renewed_from and now() >= self._renewed_at + PAUSE:
-            # It is set first, so that other callers don't wait as well.
+            # It is set first, so other callers don't wait as well.
             self._renewed_at = now()
             assumed = await self._renewed_if_quick(region, assumed)
         return await assumed.frozen.get_frozen_credentials()
@@ -206,7 +206,7 @@ class AssumedRole:
         return renewed
 
     def _patience(self) -> float:
-        """Return how long a call waits for what it may not need, in seconds."""
+        """Return how long a call waits for a renewal that it may not need, in seconds."""
         return min(PATIENCE, PATIENT_SHARE * self._longest_call)
 
     def _warn(self, kind: str, reason: str) -> None:
@@ -260,14 +260,14 @@ class AssumedRole:
         raise failure
 
     def _end_unless_needed(self, region: Region) -> None:
-        """End the work that nobody waits for, except a renewal."""
+        """End the work that no caller waits for, except a renewal."""
         if self._assumed is None or self._is_dropped:
             self._work.give_up((_ASSUMING, region))
         else:
             self._renewed_alone.add(region)
 
     def drop(self) -> None:
-        """End the renewals that nobody waits for: later calls don't use this role any more."""
+        """End the renewals that no caller waits for, because later calls don't use this role."""
         self._is_dropped = True
         for region in self._renewed_alone.difference(self._callers):
             self._end_unless_needed(region)
@@ -348,7 +348,7 @@ class AssumedRole:
 
 
 class RoleCredentials(AioCredentials):
-    """What a client of one region is signed with: the role's credentials of this moment.
+    """The credentials that sign the requests of one region's client: the role's present ones.
 
     Botocore asks for them by this one method, each time that it signs a request.
     """

@@ -112,7 +112,7 @@ class _CallState:
         self.is_open = False
         """Whether a client was opened."""
         self.advice: str | None = None
-        """What to do if the deadline passes; None if the client has no advice of its own."""
+        """The client's own advice if the deadline passes; None if it has none."""
 
 
 def _bring_forward(deadline: asyncio.Timeout, state: _CallState, limits: Limits) -> None:
@@ -126,7 +126,7 @@ def _bring_forward(deadline: asyncio.Timeout, state: _CallState, limits: Limits)
     end = cast("float", deadline.when())
     now = asyncio.get_running_loop().time()
     if end > now:
-        # Otherwise the pool is being closed, which has brought the deadline forward already.
+        # Otherwise the pool is being closed, which has shortened the deadline already.
         left = (end - now) * limits.share
         state.seconds = round(left, 2)
         deadline.reschedule(now + left)
@@ -328,7 +328,7 @@ class Gateway:
             if not signs_again(error):
                 raise
         state.is_open = False
-        # Outside of the `except`, so that AWS's first answer isn't the context of the second.
+        # Outside of the `except`, so AWS's first answer isn't the context of the second.
         return await signed_call()
 
     def _noted(self, where: Region, outcome: R) -> R:

@@ -1,6 +1,6 @@
-"""`KnownVersions`: which versions a pool has seen, so that a replica that lags is noticed.
+"""`KnownVersions`: the versions that a pool has seen, by which it notices a replica that lags.
 
-It also knows the ARN of each name, so that another secret of this name isn't taken for a replica.
+It also knows the ARN of each name, so another secret of the same name isn't mistaken for a replica.
 It holds ids, times, names and ARNs, and no value.
 """
 

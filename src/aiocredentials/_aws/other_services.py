@@ -92,14 +92,14 @@ async def opened_client(
 ) -> AsyncGenerator[Any]:
     """Open a session and a client of a service, for one `async with`.
 
-    If AWS refuses the credentials inside of the block, the next session loads them anew. Raises a
-    `CredentialsError` if the session can't be opened, and what botocore raises if the client can't.
+    If AWS refuses the credentials inside the block, the next session loads them again. Raises a
+    `CredentialsError` if the session can't be opened, and botocore's error if the client can't.
 
     Args:
         service: The service.
         settings: The settings of a pool for other services.
-        warned: The endpoints for which a warning was issued. Give the same set for each client of
-            one user, who then is warned once.
+        warned: The endpoints for which a warning was issued. Give the same set for all clients that
+            belong together, so there is one warning per endpoint.
     """
     warned = set() if warned is None else warned
     redact = settings.redact_wire_logs

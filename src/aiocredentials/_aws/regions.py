@@ -44,7 +44,7 @@ _HOST_LABEL = re.compile(rf"(?!-)[A-Za-z0-9-]{{1,{LONGEST_REGION}}}(?<!-)")
 
 
 class Region:
-    """A region and where it was configured, so that an error can name both.
+    """A region and where it was configured, because errors name both.
 
     Regions are equal if their names are. It is no dataclass, because keys of the cache are compared
     and hashed often, and a dataclass makes tuples for that.
@@ -232,7 +232,7 @@ def known_regions() -> list[str]:
     """List the regions that the installed botocore knows, without a call."""
     names: list[str] = []
     for partition in partitions():
-        # Nobody means an isolated partition, such as aws-iso, by a typing mistake.
+        # A typing mistake hardly ever means an isolated partition, such as aws-iso.
         if "-iso" not in partition["id"]:
             names.extend(partition["regions"])
     regions = [name for name in names if not name.endswith("-global")]

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class ReadCount:
     """How many reads of one kind the cache has served from memory.
 
-    All leases of that kind share one, so nobody has to visit every entry for the number. It counts
-    without a lock, so two threads that read at the same moment may count as one.
+    All leases of that kind share one, so the number is known without a visit to every entry. It
+    counts without a lock, so two threads that read at the same moment may count as one.
     """
 
     __slots__ = ("reads",)
@@ -101,7 +101,7 @@ class Entry(Generic[V]):
         self.aliases = keys
         """All keys that an invalidation concerns as well.
 
-        A key that was refused has an entry of its own since then, but is still an alias here.
+        A key that was refused has its own entry from then on, but is still an alias here.
         """
         self.name = keys[0]
         """The key under which listeners know the entry."""

@@ -1,6 +1,6 @@
 """Single flight: callers that ask for the same key in one event loop share one fetch.
 
-A fetch runs in a task of its own, so a cancelled caller disturbs no other one. When the task ends,
+A fetch runs in a separate task, so a cancelled caller disturbs no other one. When the task ends,
 the outcome is first recorded in the cache, and then delivered to the waiters.
 """
 
@@ -369,7 +369,7 @@ class Flights(Generic[V]):
             flight.outcome = error
             flight.land()
         except BaseException:
-            # The waiters get an error of their own. The loop gets the one that ends the program.
+            # The waiters get another error. The loop gets the one that ends the program.
             flight.outcome = self._cancelled()
             flight.land()
             raise
