@@ -149,7 +149,7 @@ class LoadingLock:
     """Held by a thread that imports modules, reads models or builds a TLS context; a fork waits.
 
     In a child that is forked in the middle of an import, modules are locked by a thread that
-    doesn't exist there. If the lock isn't free in time, the fork continues all the same, because
+    doesn't exist there. If the lock isn't free in time, the fork continues without it, because
     the forking thread may itself hold something that the loading thread waits for.
     """
 

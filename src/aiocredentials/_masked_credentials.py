@@ -153,7 +153,7 @@ class MaskedCredentials(Generic[F]):
         # Pydantic wants a literal. The sentence has no placeholders that an input could fill.
         sentence: Any = reading
         kind = PydanticCustomError(OUR_TYPE, sentence)
-        # An error of this class says itself what its input was: a mask.
+        # An error of this class defines the input that it shows: a mask.
         details: Any = {"type": kind, "input": "***"}
         raise ValidationError.from_exception_data(cls.__name__, [details])
 

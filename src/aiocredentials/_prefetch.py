@@ -48,7 +48,7 @@ _NAMES_PER_TURN = 200
 # For how long secrets whose fetch was throttled are fetched again, in multiples of the `timeout` of
 # one call. By default 10,000 processes that start at once, with 20 secrets each, need all of it.
 _TIMEOUTS_FOR_THROTTLED = 2
-# A call comes after a random pause of up to this many seconds, if the call before it was throttled.
+# A call begins after a random pause of up to this many seconds, if the call before was throttled.
 # The pause doubles each time, up to the second number.
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 4.0
@@ -220,7 +220,7 @@ class _Prefetch:
         for request in requests:
             flight = cache.flights.find(request)
             if flight is not None:
-                # It goes on even if all callers that wait for it leave.
+                # It continues even if all callers that wait for it leave.
                 flight.background = True
                 self._under_way.append(request)
             elif not is_fresh(self._rules, cache.entry(request), now):
@@ -294,7 +294,7 @@ class _Prefetch:
         A fleet that starts at once exceeds the quota of batches, and that of single gets is 100
         times as large. One call at a time keeps a fleet near that quota: 20 at once make four
         times as many calls for the same secrets, and fewer processes start in time (docs/fleet.md).
-        A secret whose call is throttled again comes after all others, so it delays none of them.
+        A secret whose call is throttled again is fetched after all others, so it delays none.
         """
         now = asyncio.get_running_loop().time
         end = now() + _TIMEOUTS_FOR_THROTTLED * self._store.gateway.timeout

@@ -120,7 +120,7 @@ class Reader(NamedTuple, Generic[OwnerT]):
         listed = ", ".join(arguments)
         return f"{self.owner.__qualname__}.reader({listed})"
 
-    # Pydantic calls these two if a reader stands beside the type of a field, in `Annotated`.
+    # Pydantic calls these two if a reader is part of the type of a field, in `Annotated`.
 
     def __get_pydantic_core_schema__(self, source: object, handler: object) -> dict[str, Any]:
         """Let it read the values of a field."""

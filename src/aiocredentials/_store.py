@@ -374,7 +374,7 @@ def forget_all() -> None:
         stores = list(_living)
     for store in stores:
         store.forget_everything()
-    # There may be no pool any more, or not yet.
+    # There may be no pool at the moment.
     _forget_elsewhere()
 
 

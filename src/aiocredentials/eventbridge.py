@@ -97,7 +97,7 @@ def rotation_queue_watched(
     if longest_delay > _LONGEST_SPREAD:
         raise ValueError(
             f"spread is {longest_delay:g} seconds: give at most {_LONGEST_SPREAD:g}, "
-            "because a longer delay makes events useless beside a TTL of 300 s."
+            "because after a longer delay, a TTL of 300 s has ended already."
         )
     settings = settings_for_others(pool._session.settings, session)
     endpoint = endpoint_of(queue_at(queue_url), settings)

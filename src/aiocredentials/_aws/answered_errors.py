@@ -304,7 +304,7 @@ def _parse(response: Mapping[str, Any], operation_name: str) -> _ParsedError:
         advice = _advice_on(cls, code, message)
         return _ParsedError(cls, advice, code, message, metadata)
 
-    # botocore's message is the whole body in this case, which something between here and AWS wrote.
+    # In this case, botocore's message is the whole body, which a server before AWS wrote.
     text = f"{status_text(status)}, and a body that isn't AWS's (left out)"
     advice = None
     if status == PROXY_AUTHENTICATION:
@@ -316,7 +316,7 @@ def _may_be_of_aws(headers: Mapping[str, str], operation_name: str) -> bool:
     """Return whether AWS may have sent an answer with a code: STS sends XML, all others JSON."""
     if operation_name in _OPERATIONS_OF_STS:
         return True
-    # botocore takes the code from this header, as if it had been in the body.
+    # botocore reads the code from this header, as if it had been in the body.
     if "x-amzn-query-error" in headers:
         return False
     return "json" in headers.get("content-type", "json")

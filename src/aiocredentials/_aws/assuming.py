@@ -6,8 +6,8 @@ They live for an hour, in general. The effect on a call depends on the time unti
 * Less: they are renewed before they end. One call renews them, and waits for STS for at most
   `PATIENCE` seconds, or a quarter of a call's time if that is less. The others use the present
   credentials meanwhile. If STS doesn't answer, this call uses them as well, and another one tries
-  again after `PAUSE` seconds, unless STS has answered meanwhile: a renewal isn't given up when no
-  call waits for it.
+  again after `PAUSE` seconds, unless STS has answered meanwhile, because a renewal continues when
+  no call waits for it.
 * Less than a sixtieth (the last minute), or none: all calls share one renewal and wait for it,
   each of them inside its own deadline. If it fails, they fail.
 
@@ -116,7 +116,7 @@ class AssumedRole:
 
     Args:
         role: The role.
-        settings: The settings of the session by whose credentials the role is assumed.
+        settings: The settings of the session whose credentials assume the role.
         open_session: Opens that session.
         work: Carries out the work that several callers wait for. Its owner ends it.
     """
@@ -136,12 +136,12 @@ class AssumedRole:
         self._work = work
         # How many callers wait for the work, by the region whose STS is asked.
         self._callers: dict[Region, int] = {}
-        # The regions whose STS was left to go on without a caller.
+        # The regions whose STS is still asked although no caller waits.
         self._renewed_alone: set[Region] = set()
         self._is_dropped = False
         self._longest_call = 0.0
-        # The session by whose credentials the role is assumed. A new one is opened after a failure,
-        # because a session remembers what the configuration files said.
+        # The session whose credentials assume the role. A new one is opened after a failure,
+        # because a session remembers the content of the configuration files.
         self._base: AioSession | None = None
         self._assumed: _Assumed | None = None
         self._renewed_at = 0.0
@@ -239,8 +239,8 @@ class AssumedRole:
     async def _renewed_in(self, region: Region) -> _Assumed:
         """Assume the role in a region, or wait for the same work that another caller began.
 
-        A renewal goes on when its last caller leaves, for as long as a whole call may take:
-        otherwise an STS that is slower than `PATIENCE` would never renew anything. A first
+        A renewal continues when its last caller leaves, for as long as a whole call may take.
+        Otherwise an STS that is slower than `PATIENCE` would never renew anything. A first
         assumption ends with its last caller.
         """
         self._callers[region] = self._callers.get(region, 0) + 1

@@ -100,7 +100,7 @@ class Clients:
         """Return whether the next call with these clients would fail as this one has.
 
         Either they have no credentials, or these can't be renewed, or AWS refuses them; or no
-        client could be opened, and the session remembers what the configuration files said.
+        client could be opened, and the session remembers the content of the configuration files.
         """
         if isinstance(error, NoCredentialsError) or signs_again(error):
             return True
@@ -184,8 +184,8 @@ class Clients:
                 return await self._open_default(session)
             return await self._open_region(session, region)
         except asyncio.CancelledError:
-            # The opening took too long, or the pool is closed. This session remembers what the
-            # configuration files said; the next one reads them.
+            # The opening took too long, or the pool is closed. This session remembers the content
+            # of the configuration files; the next one reads them again.
             if self._session is session:
                 self._session = None
             raise
@@ -258,7 +258,7 @@ class Clients:
         self.access_key_id = ""
         self._signing.clear()
         self._kept_state = None
-        # This session remembers its AWS credentials, and what the configuration files said.
+        # This session remembers its AWS credentials, and the content of the configuration files.
         self._session = None
         self._assumed = None
 
@@ -335,7 +335,7 @@ class Clients:
         await self._shared.give_up_all(seconds / 3)
         try:
             await self._stack.aclose()
-        except Exception as error:  # noqa: BLE001 (a session of the caller's may raise anything)
+        except Exception as error:  # noqa: BLE001 (a caller's session may raise anything)
             # There is no remedy, and the other clients and loops must be closed too.
             kind = type(error).__name__
             logger.warning("A client raised %s when it was closed.", kind)

@@ -39,7 +39,7 @@ _PARAMETER = (
 
 
 class Finding(NamedTuple):
-    """What is wrong, what to do about it, and whether it may be over a little later."""
+    """What is wrong, what to do about it, and whether the next attempt may succeed."""
 
     what: str
     advice: str
@@ -146,7 +146,7 @@ def _in_words_of_botocore(failure: Failure) -> Finding:
     )
 
 
-# Errors of botocore about a setting, where a sentence says more than the name of the class.
+# Errors of botocore about a setting, for which a sentence is more exact than the name of the class.
 SETTINGS: Mapping[str, Explain] = {
     "InvalidRetryModeError": _unknown_mode,
     "InvalidDefaultsMode": _unknown_mode,

@@ -218,7 +218,7 @@ class Gateway:
                     lifetime,
                     found,
                 )
-                # A token that comes again leads to the same pages again.
+                # A token that is returned twice leads to the same pages again.
                 if not token or token in tokens:
                     return found
                 tokens.add(token)

@@ -7,8 +7,8 @@ So they are kept here, and the effect on a caller depends on the time until they
 credentials of a role (`assuming`):
 
 * More than a quarter of their life, or more than 15 minutes: nothing, because they are current.
-* Less: a renewal goes on in the background, one at a time, and at most one per `PAUSE` seconds. No
-  caller waits for it.
+* Less: they are renewed in the background, by one renewal at a time, and at most one per `PAUSE`
+  seconds. No caller waits for it.
 * Less than a sixtieth of their life, or less than a minute; or none: all callers share one load and
   wait for it, each of them inside its own deadline. If it fails, they fail.
 
@@ -96,7 +96,7 @@ class KeptKeys:
         self._settings = settings
         self._work = work
         # botocore's own object. A new one is found after a failure, because a session remembers
-        # what the configuration files said.
+        # the content of the configuration files.
         self._credentials: Any = None
         self._has_failed = False
         self._state = state

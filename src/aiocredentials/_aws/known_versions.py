@@ -86,7 +86,7 @@ class _Known:
 
 
 class KnownVersions:
-    """What is known of each secret and staging label; the least recently used are forgotten first.
+    """The known versions of each secret and staging label. The least recently used go first.
 
     Secrets have the ARN that they have in the primary region.
     """

@@ -8,7 +8,7 @@ the entry points. They take these steps, and the first that fits decides:
 3. Would each request fail the same way, because of a header that can't be sent, moto's in-process
    mock, or a malformed URL? Then it is permanent: see `findings.py`.
 4. Is it about AWS credentials, by its class or by the place where it was raised? Then it is an
-   `AuthenticationError`, or a `CredentialSourceError` if it may be over a little later: see
+   `AuthenticationError`, or a `CredentialSourceError` if the next attempt may succeed: see
    `credential_findings.py` and `ambiguous_findings.py`.
 5. Is it about a setting? Then it is an `InvalidParameterError`: see `findings.py`.
 6. Otherwise the table of classes below decides. An error that isn't in the table was raised while

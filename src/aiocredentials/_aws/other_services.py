@@ -50,7 +50,7 @@ class Service(NamedTuple):
 
 
 class Explanation(NamedTuple):
-    """What an error means."""
+    """The meaning of an error."""
 
     kind: str
     """The code that AWS answered, or the name of our class of errors."""
@@ -174,7 +174,7 @@ def refusal_in(
 ) -> ClientError:
     """Return the error that botocore would raise for the same answer with an error's status.
 
-    Without a code, it says that the answer isn't of AWS.
+    Without a code, the error means that the answer isn't AWS's.
     """
     error = {"Code": code, "Message": sentence}
     response: Any = {"Error": error, "ResponseMetadata": answer.get("ResponseMetadata", {})}

@@ -1,7 +1,7 @@
 """Regions: where a region is configured, its endpoint, and which region a wrong name means.
 
 `default_region` finds the region for secrets that don't name their own. The manager's `region_name`
-argument and the region in an ARN come before it.
+argument and the region in an ARN have priority over it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One read of a secret that has replicas: what each region answered, and what follows from it."""
+"""One read of a secret that has replicas: the answer of each region, and its consequences."""
 
 from __future__ import annotations
 

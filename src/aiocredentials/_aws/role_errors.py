@@ -46,7 +46,7 @@ def error_of_sts(
     """Return our error for an error of the call to STS.
 
     Args:
-        error: What was raised.
+        error: The error.
         region: The region whose STS was asked.
         profile: The AWS profile in use, for the error to name.
         role_arn: The role.

@@ -251,7 +251,7 @@ def forget_credentials(settings: ClientSettings) -> None:
 
 
 async def open_session(settings: ClientSettings) -> AnySession:
-    """Open an aioboto3 session, or make a copy of the caller's own session, which stays as it is.
+    """Open an aioboto3 session, or make a copy of the caller's own session, which isn't changed.
 
     A `CustomSession` is returned itself. Raises a `CredentialsError`.
     """

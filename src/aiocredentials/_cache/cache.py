@@ -188,7 +188,7 @@ class AsyncCache(Generic[V]):
     ) -> None:
         """Forget the values of these keys. Later callers get no value of a fetch from before.
 
-        `marks` say which values of fetches under way are concerned; without them, those of the
+        `marks` define which values of fetches under way are concerned; by default, those of the
         keys.
         """
         if marks is None:

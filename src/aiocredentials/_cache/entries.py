@@ -67,7 +67,7 @@ class Lease(Generic[V]):
         return f"<Lease until {self.until}>"
 
     def end(self) -> None:
-        """Let no reader serve the value any more."""
+        """End the right of all readers to serve the value."""
         # A reader takes the value first, and then checks the time. So the time changes first here.
         self.until = NEVER
         self.value = None
@@ -141,7 +141,7 @@ class Entry(Generic[V]):
     ) -> Lease[V]:
         """Return the lease that ends at this time, which readers under the same policy share.
 
-        Leases whose time has come are ended, so a value that is read for long keeps few of them.
+        Leases whose time is over are ended, so a value that is read for a long time keeps few.
         """
         current: list[Lease[V]] = []
         for lease in self.leases:
