@@ -229,9 +229,9 @@ class AsyncCredentialsManager(ManagerState[T]):
     async def get(self) -> T:
         """Return the object that `decode` makes of the secret.
 
-        All callers get the same object, until there is a new version. Without `decode`, return the
-        parsed JSON, as `retrieve_secret_string` does: a new object per call. A fresh value is
-        returned from memory, without a call to AWS. Otherwise the call needs
+        All callers of this manager get the same object, until there is a new version. Without
+        `decode`, return the parsed JSON, as `retrieve_secret_string` does: a new object per call. A
+        fresh value is returned from memory, without a call to AWS. Otherwise the call needs
         secretsmanager:GetSecretValue, and kms:Decrypt if the secret has a customer managed KMS key.
 
         Example:

@@ -208,7 +208,7 @@ class CredentialsPool:
 
         Args:
             secret_name: A name, a full ARN or a partial ARN.
-            region_name: The region. Without it, the ARN's; otherwise the pool's.
+            region_name: The region. Without it, the ARN's; otherwise the pool's default region.
             decode: Makes an object of the secret's text. `get()` returns the object, and calls
                 `decode` once per version.
             binary: Whether `decode` gets the secret's bytes instead of its text. It needs `decode`.

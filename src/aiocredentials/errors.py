@@ -57,8 +57,8 @@ shown = _foreign_text.shown
 class CredentialsError(Exception):
     """The base class of all errors of this library.
 
-    The message names the cause, the secret, the region, where the region was configured, and what
-    to do.
+    The message names the cause; the secret, the region and where the region was configured, if
+    they are known; and what to do.
 
     Attributes:
         transient: Whether the same call may succeed a little later. Until then, a stale value may

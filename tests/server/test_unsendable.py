@@ -57,7 +57,7 @@ async def test_a_variable_with_a_line_end(
     monkeypatch.setenv(variable, value)
     error = await error_of(stub.url)
     assert (type(error), error.transient, error.asked) == (AuthenticationError, False, False)
-    assert f"The AWS credentials can't be sent: {variable} has a line end" in str(error)
+    assert f"The AWS credentials can't be sent: {variable} contains a line end" in str(error)
     assert not stub.requests
 
 
@@ -85,14 +85,14 @@ async def test_a_profile_with_a_line_end(
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     error = await error_of(stub.url)
     assert type(error) is AuthenticationError
-    assert "aws_access_key_id or aws_session_token of profile 'p' or the session has a line end" in str(error)
+    assert "aws_access_key_id or aws_session_token of profile 'p' or the session contains a line end" in str(error)
 
 
 async def test_a_session_with_a_line_end(stub: StubSecretsManager) -> None:
     """The same for keys that are given to a session."""
     error = await error_of(stub.url, aioboto3.Session(f"{CANARY}\r", "s"))
     assert type(error) is AuthenticationError
-    assert "of the default profile or the session has a line end" in str(error)
+    assert "of the default profile or the session contains a line end" in str(error)
 
 
 @pytest.mark.parametrize(

@@ -382,6 +382,6 @@ def _read(answer: Mapping[str, Any], asked_at: float) -> _Assumed | str:
     if not all(keys) or not isinstance(end, datetime):
         return "STS's answer contains no credentials"
     if end.timestamp() <= asked_at:
-        return "STS returned credentials that have already expired"
+        return "STS returned credentials that have expired already"
     user: Mapping[str, Any] = answer.get("AssumedRoleUser") or {}
     return _Assumed(keys, user.get("Arn"), asked_at, end.timestamp())

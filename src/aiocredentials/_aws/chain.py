@@ -110,7 +110,7 @@ def refuse_mfa(prompt: str) -> NoReturn:
         AuthenticationError,
         f"The AWS profile needs a code of the device {device} (mfa_serial), "
         "which can't be typed into a service: sign in before the start, for example with "
-        "`aws sso login`, or use a profile without mfa_serial.",
+        "`aws sso login`, or choose a profile without mfa_serial.",
     )
     failure.asked = False
     raise failure
