@@ -1,9 +1,13 @@
 """The checks of this project, and a demo.
 
-`nox -l` lists all sessions. A plain `nox` runs those that it marks with `*`. The others take
-minutes (tests_lowest, mutants, soak, fuzz, bench, fleet, rotations), depend on what the package
-index offers today (install, resolve, upstream), are for other systems (portable) or check nothing
-(demo).
+`nox -l` lists the sessions. A plain `nox` runs those that the list marks with `*`.
+
+The others aren't part of a plain `nox` for one of these reasons:
+- They take minutes: tests_lowest, mutants, soak, fuzz, bench, fleet, rotations.
+- They depend on the releases that the package index offers today: install, resolve, upstream.
+- They need a browser: browser.
+- They are for other systems: portable.
+- They check nothing: demo.
 """
 
 from __future__ import annotations
@@ -19,20 +23,20 @@ import nox
 from packaging.requirements import Requirement
 from python_discovery import get_interpreter
 
-# The first version that looks for Pythons with python-discovery, as we do below.
+# This version is the first one that finds Pythons with python-discovery, as we do below.
 nox.needs_version = ">=2026.8.10"
 
-# uv installs in seconds what takes pip a minute.
+# uv needs seconds for an installation that takes pip a minute.
 nox.options.default_venv_backend = "uv|virtualenv"
 
-# Nobody needs all of the Pythons: a missing one is named and skipped. Only the workflows, which
-# install all of them, fail if one is missing.
+# A machine doesn't need all of these Pythons: nox names a missing one and skips it. The workflows
+# install all of them, so they fail if one is missing.
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = "GITHUB_ACTIONS" in os.environ
 os.environ["UV_PYTHON_DOWNLOADS"] = "never"
 
-# uv leaves compiling to the first import. If that import may not write bytecode, each child
-# process compiles everything again.
+# uv doesn't compile modules: their first import does. If that import may not write bytecode, each
+# child process compiles everything again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 PYPROJECT = nox.project.load_toml()
@@ -40,12 +44,12 @@ EXTRAS = PYPROJECT["project"]["optional-dependencies"]
 WITH_EXTRAS = f".[{','.join(EXTRAS)}]"
 PYTHONS = nox.project.python_versions(PYPROJECT)
 
-# If nox runs on a newer Python than those, that one is tested too: so there is always one to test.
+# If nox runs on a newer Python than these, we test that one too, so there is always one to test.
 RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
 if RUNNING not in PYTHONS and sys.version_info >= (3, 11):
     PYTHONS.append(RUNNING)
 
-# pyenv starts only the versions that PYENV_VERSION names, so we name all that we can use.
+# pyenv starts only the versions in PYENV_VERSION, so we put all versions there that we can use.
 PYENV_ROOT = os.environ.get("PYENV_ROOT", "~/.pyenv")
 PYENV_FOLDER = Path(PYENV_ROOT, "versions").expanduser()
 PYENV_VERSIONS = [os.environ.get("PYENV_VERSION", "")]
@@ -59,8 +63,8 @@ COMPLETE = "not load and not soak"
 LOAD = "load"
 
 # A plain `nox` runs each test where its result may differ: CONTRIBUTING.md has the table.
-# The result of these depends little on Python and aiobotocore: they start programs, read pages, or
-# connect us with a library that doesn't depend on them either. Only tests_newest runs them.
+# The results of these tests hardly depend on Python or aiobotocore: they start programs, read
+# pages, or use us with a library that doesn't depend on them either. Only tests_newest runs them.
 ONCE = [
     "tests/benchmarks",
     "tests/integrations/test_engines.py",
@@ -81,17 +85,20 @@ ONCE = [
     "tests/server/test_platforms.py",
     "tests/test_docs.py",
     "tests/test_examples.py",
+    "tests/test_images.py",
     "tests/test_install_lines.py",
+    "tests/test_readme_scripts.py",
     "tests/test_readme.py",
     "tests/test_rotation_push_templates.py",
+    "tests/test_why_pages.py",
     "tests/test_workflows.py",
 ]
 NOT_ONCE = [f"--ignore={path}" for path in ONCE]
 
-# The result of these depends on aiobotocore more than on Python.
+# The results of these tests depend on aiobotocore more than on Python.
 OF_AIOBOTOCORE = ["tests/contract", "tests/server/test_main_job.py", "tests/server/transport"]
 
-# The result of these depends on Python's own asyncio, threads and forks.
+# The results of these tests depend on Python's asyncio, threads and forks.
 OF_ASYNCIO = [
     *sorted(map(str, Path("tests/unit").glob("test_cache_*.py"))),
     "tests/unit/test_cancelled_inside.py",
@@ -114,8 +121,8 @@ OF_ASYNCIO = [
     "tests/server/test_pool.py",
 ]
 
-# A new Python may change whatever it likes. The unit tests import nearly all of the package. The
-# doctor only asks and prints.
+# A new Python may change anything, and the unit tests import nearly all of the package. The tests
+# of the doctor are left out, because the doctor only asks AWS and prints the answers.
 OF_NEW_PYTHON = [
     "tests/unit",
     "tests/leaks/test_serializers.py",
@@ -169,11 +176,12 @@ def run_tests(
     """Run pytest in several processes.
 
     Args:
-        session: The session to run in. Its arguments, if there are any, replace the selection.
-        selection: Where to look for tests, or to look for none: everywhere by default.
-        markers: Which of the tests to run.
-        explained: Show the values in an assertion that fails. It takes each process ten seconds
-            to prepare that, so it isn't done on every Python.
+        session: The session to run in. Its arguments replace the selection, if there are any.
+        selection: The folders and files with the tests, and options that leave some out. By
+            default pytest runs all tests.
+        markers: Which of these tests to run, by their markers.
+        explained: Show the values in an assertion that fails. Each process needs ten seconds to
+            prepare that, so most Pythons do without it.
         measured: Measure the coverage. The `coverage` session reads it.
     """
     data = f".coverage.{session.name}"
@@ -183,7 +191,7 @@ def run_tests(
             stale.unlink()
 
     # The short tests wait for a third of their time, the exhaustive ones for half of it, and those
-    # under load for most of it. What is chosen by hand must not wait for a processor.
+    # under load for most of it. Tests that are chosen by hand must not wait for a processor.
     cores = min(os.cpu_count() or 1, 4)
     processes = {SHORT: cores + 1, COMPLETE: 2 * cores, LOAD: 2 * cores}[markers]
     arguments = ["-m", markers, *selection]
@@ -199,18 +207,19 @@ def run_tests(
 
 @nox.session(default=False)
 def demo(session: nox.Session) -> None:
-    """See it work: fetch a secret from a Secrets Manager on this machine."""
+    """See it work: fetch a secret from a Secrets Manager that runs on this machine."""
     session.install(".[testing]")
     session.run("python", "examples/quickstart.py", *session.posargs)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check format, style and density, safety, the declared dependencies, and the workflows."""
+    """Check format, style, density, language, safety, dependencies, and the files in .github."""
     session.install(*group("lint"))
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
     session.run("python", ".ci/density.py")
+    session.run("python", ".ci/prose.py")
 
     settings = ["--configfile", "pyproject.toml"]
     session.run("bandit", "--quiet", *settings, "--recursive", "src")
@@ -227,7 +236,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def package(session: nox.Session) -> None:
-    """Build sdist and wheel into dist/, check what is in them, and import the wheel."""
+    """Build the sdist and the wheel into dist/, check their content, and import the wheel."""
     session.install(*group("package"))
     for stale in Path("dist").glob("aiocredentials-*"):
         stale.unlink()
@@ -262,7 +271,7 @@ def typing(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """Run the tests with the aiobotocore that aioboto3 asks for: all on the oldest Python."""
+    """Run the tests with the aiobotocore that aioboto3 pins; the oldest Python runs all."""
     is_between = session.python not in {OLDEST, NEWEST}
     if is_between and session.python == MEASURED and not session.posargs:
         session.skip("tests_newest runs all short ones on this Python")
@@ -286,7 +295,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python=MEASURED)
 def tests_newest(session: nox.Session) -> None:
-    """Run the tests with the newest aiobotocore, which aioboto3 doesn't allow yet."""
+    """Run the tests with the newest aiobotocore, under coverage."""
     extras = itertools.chain(*EXTRAS.values())
     groups = [*group("tests"), *group("plots"), *group("engines")]
     session.install("aiobotocore[boto3]", "aiofiles", *extras, *groups)
@@ -296,14 +305,14 @@ def tests_newest(session: nox.Session) -> None:
 
 @nox.session(python=MEASURED, default=False)
 def upstream(session: nox.Session) -> None:
-    """Run the tests with the newest release of everything, pre-releases too: what breaks soon."""
+    """Run the tests with the newest release of each dependency, pre-releases included."""
     is_uv = session.venv_backend == "uv"
     newest = ["--upgrade", *(["--prerelease", "allow"] if is_uv else ["--pre"])]
     extras = itertools.chain(*EXTRAS.values())
     session.install(*newest, "aiobotocore[boto3]", "aiofiles", *extras, *group("tests"))
     session.install(*newest, "--no-deps", "aioboto3", ".")
 
-    # The report begins with the versions: that is what a failure is about.
+    # The report begins with the versions, because one of them is the cause of a failure.
     freeze = ["uv", "pip", "freeze"] if is_uv else ["python", "-m", "pip", "freeze"]
     session.run(*freeze, external=is_uv)
     run_tests(session, markers=COMPLETE)
@@ -313,21 +322,21 @@ def upstream(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def portable(session: nox.Session) -> None:
-    """Run the unit and server tests on the Python that runs nox: for macOS and Windows."""
+    """Run the unit and server tests on the Python that runs nox, for macOS and Windows."""
     session.install(WITH_EXTRAS, *group("tests"))
     run_tests(session, "tests/unit", "tests/server")
 
 
 @nox.session(python=PYTHONS, default=False)
 def install(session: nox.Session) -> None:
-    """Install the wheel and the sdist, by pip and by uv, each in an environment of its own."""
+    """Install the wheel and the sdist with pip and with uv, each in a new environment."""
     session.install(*group("package"), "uv")
     session.run("python", ".ci/install.py")
 
 
 @nox.session(python=PYTHONS[0], default=False)
 def tests_lowest(session: nox.Session) -> None:
-    """Run the tests with the lowest versions that pyproject.toml admits, on the lowest Python."""
+    """Run the tests with the lowest versions in pyproject.toml, on the oldest Python."""
     if session.venv_backend != "uv":
         session.skip('only uv can pick the lowest versions: python -m pip install "nox[uv]"')
 
@@ -339,21 +348,21 @@ def tests_lowest(session: nox.Session) -> None:
 
 @nox.session(python=OLDEST, default=False)
 def resolve(session: nox.Session) -> None:
-    """Let pip and uv find versions for this package, each request within a minute."""
+    """Check that pip and uv choose versions for this package within a minute each."""
     session.install("uv")
     session.run("python", ".ci/resolve.py")
 
 
 @nox.session(default=False)
 def mutants(session: nox.Session) -> None:
-    """Break the promises one by one in a copy of the package: the tests must catch each."""
+    """Break one promise at a time in a copy of the package: the tests must fail each time."""
     session.install(".[testing,asyncpg,sqlalchemy]", *group("tests"))
     session.run("python", "tests/mutants.py", *session.posargs)
 
 
 @nox.session(default=False)
 def soak(session: nox.Session) -> None:
-    """Run for long: herds, flat memory, 5,000 schedules, threads; `-- --tenth` runs a tenth."""
+    """Run the long tests: load, memory, 5,000 schedules, threads. `-- --tenth` is shorter."""
     session.install(".[testing]", *group("tests"))
     session.run("python", "tests/soak.py", *session.posargs)
     session.run("pytest", "-m", "soak")
@@ -361,17 +370,17 @@ def soak(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def fuzz(session: nox.Session) -> None:
-    """Read a million damaged answers: each ends in a secret or an error that shows no value."""
+    """Parse a million damaged answers: each ends in a secret or an error without a value."""
     session.install(WITH_EXTRAS, *group("tests"))
     amounts = session.posargs or ["--mutations", "1000000", "--cases", "20000"]
     session.run("python", "tests/fuzz.py", *amounts)
 
 
-# On the Python that measured it, because the lines that count depend on it: from 3.14 on, a class
-# doesn't run its annotations.
+# It runs on the Python that measured the coverage, because the lines to cover depend on the Python:
+# from 3.14 on, a class doesn't run its annotations.
 @nox.session(python=MEASURED)
 def coverage(session: nox.Session) -> None:
-    """Check the coverage of tests_newest: each line and branch of `src`, or it fails."""
+    """Fail if tests_newest left out a line or a branch of `src`."""
     if not has_postgresql(MEASURED):
         session.skip("no Python here has the tests' PostgreSQL: install 3.11 to 3.14 as well")
 
@@ -388,7 +397,7 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Measure the costs beside plain aioboto3 and other caches; refresh the table and the plots."""
+    """Measure the costs beside plain aioboto3 and other caches; write the table and the plots."""
     # A wheel, because an editable install distorts how long an import takes.
     session.install(".", *group("bench"))
     if session.posargs:
@@ -401,7 +410,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def fleet(session: nox.Session) -> None:
-    """Simulate fleets of up to 100,000 processes; refresh the page and the plots."""
+    """Simulate fleets of up to 100,000 processes; write the page and the plots."""
     session.install(".", *group("plots"))
     if session.posargs:
         session.run("python", "benchmarks/fleet.py", *session.posargs)
@@ -413,7 +422,7 @@ def fleet(session: nox.Session) -> None:
 
 @nox.session(python=MEASURED, default=False)
 def rotations(session: nox.Session) -> None:
-    """Measure what callers notice of rotations, by the load tests; refresh the page."""
+    """Measure what callers notice of a rotation, with the load tests; write the page."""
     session.install(WITH_EXTRAS, *group("tests"))
     load = ["pytest", "-m", LOAD, "tests/integrations"]
     if session.posargs:

@@ -25,6 +25,9 @@ BESIDE = {
 # Folders that tools leave in the checkout.
 LEFT_BEHIND = {"__pycache__", ".hypothesis", ".ruff_cache"}
 
+# The target of a link or picture in the README.
+LINK = re.compile(r'(?:\]\(|\b(?:src|srcset)=")([^)"]+)')
+
 # The wheel's folder `.dist-info` holds these files.
 DIST_INFO = ["METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE"]
 
@@ -107,6 +110,14 @@ def check_metadata(path: Path, metadata: str) -> list[str]:
         values.sort()
         if values != promised:
             problems.append(f"{path.name} has {field} {values}, not {promised}")
+
+    # The package index resolves no link to a file of the repository.
+    readme = headers.get_payload()
+    targets = LINK.findall(readme)
+    local = [target for target in targets if not target.startswith(("https://", "#"))]
+    problems += [f"{path.name} links to {target}" for target in local]
+    if not targets:
+        problems.append(f"{path.name} has no README")
     return problems
 
 

@@ -1,7 +1,7 @@
 """Install the wheel and the sdist on this Python, by pip and by uv, as `nox -s install` does.
 
-Each installation gets an environment of its own, because an earlier one would hide what a later one
-lacks. The package must import without a warning and print its version.
+Each installation gets a new environment, because an earlier one would hide the files that a later
+one lacks. The package must import without a warning and print its version.
 """
 
 from __future__ import annotations

@@ -129,7 +129,7 @@ def run(command: list[str]) -> Outcome:
 
 
 def build_wheel(folder: Path) -> None:
-    """Build the wheel, and write a constraint file that keeps other releases of ours away."""
+    """Build the wheel, and write a constraint file that keeps our other releases away."""
     build = ["uv", "build", "--quiet", "--wheel", "--out-dir", str(folder), str(ROOT)]
     subprocess.run(build, check=True)  # noqa: S603 (uv, which nox has installed)
 

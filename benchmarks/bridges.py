@@ -1,10 +1,10 @@
-"""Measure what a read costs from code without asyncio, by each bridge, for its page.
+"""Measure reads from code without asyncio, by each bridge, for the tables of sync-code.md.
 
     python benchmarks/bridges.py [--page] [--quick]
 
-The bridge of the page is measured as the page shows it. Each side runs in new processes, the sides
-in turn. Times are of the clock and not of the CPU, because a bridge waits for another thread; each
-is the smallest of several, because a disturbance only ever makes a measurement larger.
+The bridge is the code of the page. Each side runs in new processes, and the sides take turns.
+Times are wall-clock times and not CPU times, because a bridge waits for another thread. Each is the
+smallest of several, because a disturbance can only make a measurement larger.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ class Side(NamedTuple):
 SIDES = {
     "awaited": Side("`await`, in a coroutine"),
     "bridge": Side("the bridge of this page"),
-    "forked": Side("the same in a forked child, after `preload()`"),
-    "gevent": Side("the same under gevent", "gevent"),
+    "forked": Side("the bridge in a forked child, after `preload()`"),
+    "gevent": Side("the bridge under gevent", "gevent"),
     "portal": Side("anyio's `start_blocking_portal`", "anyio"),
     "below_asgi": Side("asgiref's `async_to_sync`, in a sync view under ASGI", "asgiref"),
     "async_to_sync": Side("asgiref's `async_to_sync`, elsewhere", "asgiref"),
@@ -72,16 +72,20 @@ SIDES = {
 }
 
 
-# The first table of the page: a process, what to use there, and the side that it costs as much as.
+# The first table of the page: a process, what to use there, and the side with the same costs.
 PROCESSES = [
-    ("a script, a management command", "`asyncio.run(main())`, once around all of it", "awaited"),
+    (
+        "a script, a management command",
+        "one `asyncio.run(main())` around the whole program",
+        "awaited",
+    ),
     (
         "Flask, Django under WSGI: gunicorn's `sync` and `gthread`",
         "[the bridge](#the-bridge)",
         "bridge",
     ),
     (
-        "the same with `preload_app`",
+        "Flask, Django under WSGI: gunicorn with `preload_app`",
         "[`preload()`](#processes-that-fork), then the bridge",
         "forked",
     ),
@@ -94,7 +98,7 @@ PROCESSES = [
 
 
 def page_bridge() -> Any:
-    """Return the module that the first block of the page is."""
+    """Return a module made of the first block of the page."""
     found = re.search(r"^```python\n(.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     assert found is not None
     module = ModuleType("bridge")
@@ -281,7 +285,7 @@ def process_table(gathered: dict[str, Values]) -> str:
 def bridge_table(gathered: dict[str, Values]) -> str:
     """Return the table that compares the bridges."""
     lines = [
-        "| bridge | cached read | `await` = 1 | beside two busy threads | fetch | first read |",
+        "| bridge | cached read | times `await` | beside two busy threads | fetch | first read |",
         "|---|---|---|---|---|---|",
     ]
     bare = gathered["awaited"]["hit"]
@@ -296,10 +300,14 @@ def bridge_table(gathered: dict[str, Values]) -> str:
 
 
 def main() -> None:
-    """Measure, print the table, and write it into the page."""
+    """Measure, print the table that compares the bridges, and write both tables into the page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--page", action="store_true", help="write the table into the page")
-    parser.add_argument("--quick", action="store_true", help="does it run? The figures are rough")
+    parser.add_argument("--page", action="store_true", help="write the tables into the page")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="measure once, to see that it runs: the figures are rough",
+    )
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--blocks", type=int, default=20, help=argparse.SUPPRESS)
     arguments = parser.parse_args()

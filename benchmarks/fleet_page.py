@@ -67,14 +67,14 @@ def table(heads: list[str], rows: list[list[str]]) -> str:
 
 
 ANSWER = """\
-1,000 processes with 20 secrets each, which each of them reads about every ten seconds, by default:
+1,000 processes with 20 secrets each, which each process reads about every ten seconds, by default:
 
-- **Calls:** {plain_mean} per second on average and {plain_peak} at the peak; the quota is {quota}.
-  If all start at once, {started} of them start, half within {median} and 99 % within {p99}.
+- **Calls:** {plain_mean} per second on average, and {plain_peak} at the peak; the quota is {quota}.
+  If all start at once, {started} of them start: half within {median}, and 99 % within {p99}.
 - **Money:** {calls_price} per month for calls, and {secrets_price} for the secrets.
-- **Age:** after a rotation, a process has the old value for {typical} typically, {worst} at worst.
+- **Age:** after a rotation, a process uses the old value for {typical} typically, {worst} at worst.
 - With push and a TTL of an hour: {push_mean} calls per second, {push_price}, {push_worst} at worst.
-- With an agent for ten processes: {agent_mean} calls per second, {agent_price}, {agent_worst}."""
+- With an agent per ten processes: {agent_mean} calls per second, {agent_price}, {agent_worst}."""
 
 
 def answer(results: dict[str, Any]) -> str:
@@ -99,7 +99,7 @@ def answer(results: dict[str, Any]) -> str:
         push_worst=seconds(push["worst age"]),
         agent_mean=amount(agent["mean"]),
         agent_price=money(agent["price"]),
-        agent_worst=seconds(agent["worst age"]),
+        agent_worst=f"{seconds(agent['worst age'])} at worst",
     )
 
 
@@ -114,15 +114,13 @@ def starts(results: dict[str, Any]) -> str:
                 percent(before["started"]),
                 percent(after["started"]),
                 seconds(after["median"]),
-                seconds(after["p99"]),
                 amount(after["batches"]),
                 amount(after["gets"]),
                 amount(after["gets throttled"]),
             ]
         )
-    heads = ["processes", "start, if a throttled batch fails", "start, with single calls"]
-    heads += ["median", "99 %", "batches", "single calls", "of them throttled"]
-    return table(heads, rows)
+    heads = ["processes", "started, if a throttled batch fails", "started, with single calls"]
+    return table([*heads, "median", "batches", "single calls", "of them throttled"], rows)
 
 
 def rolling(results: dict[str, Any]) -> str:
@@ -138,33 +136,20 @@ def rolling(results: dict[str, Any]) -> str:
         ]
         for record in results["rolling"]
     ]
-    heads = [
-        "processes",
-        "start",
-        "median",
-        "99 %",
-        "batches per second",
-        "single calls per second",
-    ]
-    return table(heads, rows)
+    heads = ["processes", "started", "median", "99 %"]
+    return table([*heads, "batches per second", "single calls per second"], rows)
 
 
 def sizes(results: dict[str, Any]) -> str:
     """Return the table of running fleets by size."""
     quota = results["about"]["quotas"]["GetSecretValue"]
-    starting = results["starts"]
     rate = one(results["running"], PROCESSES, SECRETS)["mean"] / (PROCESSES * SECRETS)
     rows: list[list[str]] = []
-    for start in starting:
+    for start in results["starts"]:
         processes = start["processes"]
         secrets = start["secrets"]
         record = found(results["running"], processes, secrets)
-        cells = [
-            amount(processes),
-            amount(secrets),
-            percent(start["started"]),
-            seconds(start["p99"]),
-        ]
+        cells = [amount(processes), amount(secrets)]
         if record is None:
             mean = processes * secrets * rate
             cells += [f"{amount(mean)}: {mean / quota:.2g} times the quota", *["-"] * 4]
@@ -177,34 +162,61 @@ def sizes(results: dict[str, Any]) -> str:
                 seconds(record["worst age"]),
             ]
         rows.append(cells)
-    heads = ["processes", "secrets", "start at once", "99 % within", "calls per second", "peak"]
-    heads += ["per month", "age, typical", "age, worst"]
-    return table(heads, rows)
+    heads = ["processes", "secrets", "calls per second", "peak", "per month", "age, typical"]
+    return table([*heads, "age, worst"], rows)
+
+
+def started(results: dict[str, Any]) -> str:
+    """Return the table of which part of a fleet starts at once, by size."""
+    rows = [
+        [
+            amount(start["processes"]),
+            amount(start["secrets"]),
+            percent(start["started"]),
+            seconds(start["p99"]),
+        ]
+        for start in results["starts"]
+    ]
+    return table(["processes", "secrets", "started", "99 % within"], rows)
+
+
+def by_size(results: dict[str, Any]) -> list[Record]:
+    """Return the variants, those of one size together and the default first."""
+    plain = [record for record in results["running"] if record["secrets"] == SECRETS]
+    default = [record | {"name": "default"} for record in plain]
+    return sorted([*default, *results["variants"]], key=lambda record: record["processes"])
 
 
 def variants(results: dict[str, Any]) -> str:
-    """Return the table of variants."""
-    plain = [one for one in results["running"] if one["secrets"] == SECRETS]
-    default = [record | {"name": "default"} for record in plain]
-    # The rows of one size stand together, and the default comes first.
-    records = sorted([*default, *results["variants"]], key=lambda record: record["processes"])
+    """Return the table of the calls and ages of the variants."""
     rows = [
         [
             record["name"],
             amount(record["processes"]),
             amount(record["mean"]),
             amount(record["peak"]),
-            money(record["calls price"]),
-            money(record["push price"]),
-            money(record["price"]),
             seconds(record["typical age"]),
             seconds(record["worst age"]),
         ]
-        for record in records
+        for record in by_size(results)
     ]
-    heads = ["variant", "processes", "calls per second", "peak", "calls", "push", "per month, all"]
-    heads += ["age, typical", "age, worst"]
+    heads = ["variant", "processes", "calls per second", "peak", "age, typical", "age, worst"]
     return table(heads, rows)
+
+
+def prices(results: dict[str, Any]) -> str:
+    """Return the table of what the variants cost."""
+    rows = [
+        [
+            record["name"],
+            amount(record["processes"]),
+            money(record["calls price"]),
+            money(record["push price"]),
+            money(record["price"]),
+        ]
+        for record in by_size(results)
+    ]
+    return table(["variant", "processes", "calls", "push", "all, with the secrets"], rows)
 
 
 def check(results: dict[str, Any]) -> str:
@@ -234,7 +246,9 @@ def page(results: dict[str, Any]) -> str:
         "starts": starts,
         "rolling": rolling,
         "sizes": sizes,
+        "started": started,
         "variants": variants,
+        "prices": prices,
         "check": check,
     }
     for name, make in parts.items():

@@ -1,4 +1,4 @@
-"""Write the table of results.json into the page of the docs: `python benchmarks/page.py`."""
+"""Write the tables of results.json into the page of the docs: `python benchmarks/page.py`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import machine
-from table import as_markdown
+from page_tables import as_markdown, goals, summary
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
 PAGE = HERE.parent / "docs" / "reference" / "benchmarks.md"
-README = HERE.parent / "README.md"
 
 
 def packages(about: dict[str, Any]) -> str:
@@ -35,25 +34,23 @@ def written(text: str, name: str, content: str, *, by: str = "page.py") -> str:
     return f"{before}{begin}\n{content.strip()}\n{end}{after}"
 
 
-def pages(results: dict[str, Any]) -> dict[Path, str]:
-    """Return the text of each page that shows results."""
+def page(results: dict[str, Any]) -> str:
+    """Return the text of the page that shows the results."""
     about = results["about"]
-    measured = machine.summary(about)
-    page = PAGE.read_text(encoding="utf-8")
-    page = written(page, "machine", measured)
-    page = written(page, "growth", measured)
-    page = written(page, "table", f"{as_markdown(results['rows'])}\n{measured}")
-    page = written(page, "packages", packages(about))
-    readme = written(README.read_text(encoding="utf-8"), "machine", measured)
-    return {PAGE: page, README: readme}
+    rows = results["rows"]
+    text = PAGE.read_text(encoding="utf-8")
+    text = written(text, "summary", summary(rows))
+    text = written(text, "machine", machine.summary(about))
+    text = written(text, "table", as_markdown(rows))
+    text = written(text, "goals", goals(rows))
+    return written(text, "packages", packages(about))
 
 
 def main() -> None:
-    """Write the pages."""
+    """Write the page."""
     results = json.loads(RESULTS.read_text(encoding="utf-8"))
-    for path, text in pages(results).items():
-        path.write_text(text, encoding="utf-8")
-        print(f"wrote {path.name}")
+    PAGE.write_text(page(results), encoding="utf-8")
+    print(f"wrote {PAGE.name}")
 
 
 if __name__ == "__main__":

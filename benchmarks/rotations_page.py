@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from importlib import metadata
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ SCRIPT = "rotations_page.py"
 
 DRIVERS = ("aiomysql", "asyncmy", "asyncpg", "psycopg", "psycopg-pool", "redis", "sqlalchemy")
 
+# The columns of words; all others hold figures.
+TEXTS = {"server", "sign-in", "adapter", "driver", "rotation"}
+
 Row = dict[str, Any]
 
 
@@ -33,32 +37,72 @@ def collected(lines: str) -> dict[str, Any]:
     return {"about": machine.about({}) | {"packages": packages}, "rows": rows}
 
 
-def cells(row: Row) -> list[str]:
-    """Return the cells that all tables have."""
-    return [row["server"], row["adapter"], row["kind"], row["order"], str(row["queries"])]
-
-
 def table(heads: list[str], rows: list[list[str]]) -> str:
-    """Return a table in Markdown."""
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    """Return a table in Markdown; its figures are aligned to the right."""
+    texts = [head for head in heads if head in TEXTS]
+    lines = ["---"] * len(texts) + ["---:"] * (len(heads) - len(texts))
+    return "\n".join(f"| {' | '.join(line)} |" for line in (heads, lines, *rows))
+
+
+def rotation(row: Row) -> str:
+    """Return the kind of a rotation, and which side changes first."""
+    return f"{row['kind']}, {row['order']}"
+
+
+def failed(rows: list[Row]) -> str:
+    """Return how many of the queries failed; a dash if there were none."""
+    queries = sum(row["queries"] for row in rows)
+    return f"{sum(row['failures'] for row in rows):,} of {queries:,}" if rows else "-"
+
+
+def summary_table(rows: list[Row]) -> str:
+    """Return the table that the page begins with: each server and kind of sign-in, then all."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        sign_in = "IAM token" if row["kind"] == "IAM token" else "password"
+        groups.setdefault((row["server"], sign_in), []).append(row)
+    groups["all", ""] = rows
+
+    shown: list[list[str]] = []
+    for names, found in groups.items():
+        ours = [row for row in found if not row["control"]]
+        controls = [row for row in found if row["control"]]
+        longest = max(row["longest"] for row in ours)
+        figures = [str(len(ours)), failed(ours), f"{longest:.2f} s", failed(controls)]
+        shown.append([*names, *figures])
+    heads = ["server", "sign-in", "rows", "failed queries", "longest wait"]
+    return table([*heads, "failed, if the password is read once"], shown)
 
 
 def adapters_table(rows: list[Row]) -> str:
-    """Return the table of what this library's callers met."""
-    heads = ["server", "adapter", "rotation", "order", "queries", "failures", "longest wait"]
-    shown = [
-        [*cells(row), str(row["failures"]), f"{row['longest']:.2f} s", str(row["fetches"])]
-        for row in rows
-        if not row["control"]
-    ]
-    return table([*heads, "fetches per rotation, at most"], shown)
+    """Return a table for each server: what this library's callers met."""
+    heads = ["adapter", "rotation", "queries", "failed", "longest wait", "fetches"]
+    blocks: list[str] = []
+    for server, found in groupby(rows, key=lambda row: row["server"]):
+        shown = [
+            [
+                row["adapter"],
+                rotation(row),
+                f"{row['queries']:,}",
+                str(row["failures"]),
+                f"{row['longest']:.2f} s",
+                str(row["fetches"]),
+            ]
+            for row in found
+            if not row["control"]
+        ]
+        blocks.append(f"### {server}\n\n{table(heads, shown)}\n")
+    return "\n".join(blocks)
 
 
 def controls_table(rows: list[Row]) -> str:
     """Return the table of what callers met whose password was read once."""
-    heads = ["server", "driver", "rotation", "order", "queries", "failures"]
-    shown = [[*cells(row), str(row["failures"])] for row in rows if row["control"]]
+    heads = ["server", "driver", "rotation", "queries", "failed"]
+    shown = [
+        [row["server"], row["adapter"], rotation(row), str(row["queries"]), str(row["failures"])]
+        for row in rows
+        if row["control"]
+    ]
     return table(heads, shown)
 
 
@@ -68,6 +112,7 @@ def page(results: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in about["packages"].items())
     measured = f"{machine.summary(about)}\nWith {versions}."
     text = PAGE.read_text(encoding="utf-8")
+    text = written(text, "summary", summary_table(results["rows"]), by=SCRIPT)
     text = written(text, "adapters", adapters_table(results["rows"]), by=SCRIPT)
     text = written(text, "controls", controls_table(results["rows"]), by=SCRIPT)
     return written(text, "machine", measured, by=SCRIPT)

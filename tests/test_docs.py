@@ -52,7 +52,7 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = {str(page.relative_to(DOCS)): page for page in sorted(DOCS.rglob("*.md"))}
 # What reads on, from the README: all of it is in a checkout, and not all in an sdist.
-LINKING = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")] + [*PAGES.values()]
+LINKING = [*sorted(ROOT.glob("*.md")), *PAGES.values()]
 
 # Pages whose blocks aren't the parts of one program, and the tests that run them.
 ELSEWHERE = {
@@ -70,12 +70,12 @@ FIXTURES = {
     "how-to/databases.md": ["postgres_secret"],
     "how-to/iam.md": ["iam_servers"],
     "how-to/local-agent.md": ["local_agent"],
-    "how-to/logging.md": ["loggers"],
     "how-to/mysql.md": ["mysql_secret"],
     "how-to/redis.md": ["redis_secret"],
     "how-to/roles.md": ["partner_secret"],
     "how-to/rotation-push.md": ["rotation_queue"],
     "how-to/settings.md": ["token_secret"],
+    "reference/logging.md": ["loggers"],
 }
 
 DATABASE = {"username": "app", "password": "mock_password", "host": "db.example", "port": 5432}
@@ -241,8 +241,8 @@ def test_elsewhere(name: str) -> None:
 
 def test_index() -> None:
     """The index leads to each page."""
-    linked = {target for target, _ in links(PAGES["README.md"])}
-    assert linked >= PAGES.keys() - {"README.md"}
+    linked = {target for target, _ in links(PAGES["index.md"])}
+    assert linked >= PAGES.keys() - {"index.md"}
 
 
 @is_checkout

@@ -21,7 +21,9 @@ INSTALLED_FROM: str | None = REPOSITORY
 
 # An sdist has some of these only. What it has must be true there, too.
 WHERE = ("*.md", "docs/**/*.md", "examples/**/*.py", "src/**/*.py")
-PATHS = [path for pattern in WHERE for path in ROOT.glob(pattern)]
+# This page installs what a release has put on the package index, and isn't for users.
+RELEASING = ROOT / "RELEASING.md"
+PATHS = [path for pattern in WHERE for path in ROOT.glob(pattern) if path != RELEASING]
 TEXTS = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in PATHS}
 
 # Up to the end of the line, or of the code in a sentence.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 import tomllib
@@ -42,15 +41,6 @@ def test_python_blocks(block: Block, capsys: pytest.CaptureFixture[str]) -> None
 
 
 @pytest.mark.usefixtures("secrets")
-@pytest.mark.parametrize("block", blocks_of(PAGE, "diff"), ids=str)
-def test_migration(block: Block) -> None:
-    """What the migration leaves, runs and gives the secret's parsed JSON."""
-    with runner("readme") as (module, run):
-        run(block.left())
-        assert module.credentials == DATABASE
-
-
-@pytest.mark.usefixtures("secrets")
 def test_fastapi_block() -> None:
     """The app of the FastAPI section answers through its lifespan."""
     (block,) = (block for block in blocks_of(PAGE, "python") if "FastAPI(" in block.text)
@@ -60,20 +50,52 @@ def test_fastapi_block() -> None:
             assert client.get("/database").json() == {"host": "db.example", "username": "app"}
 
 
-def test_error_table() -> None:
-    """The table of errors tells of each one truly whether it is transient."""
-    rows = re.findall(r"^\| (`\w+Error`.*?) \|.*\| (yes|no) \|$", README, re.MULTILINE)
-    listed = {name: word == "yes" for names, word in rows for name in re.findall(r"\w+", names)}
-    assert listed == {name: getattr(aiocredentials, name).transient for name in listed}
-    errors = {name for name in aiocredentials.__all__ if name.endswith("Error")}
-    assert errors - set(listed) == {"CredentialsError"}
+def row_of(results: str, what: str, against: str) -> dict[str, Any]:
+    """Return a row of the benchmarks by what it measures and what it is compared with."""
+    rows = json.loads((ROOT / "benchmarks" / results).read_text())["rows"]
+    (found,) = (row for row in rows if (row["what"], row["against"]) == (what, against))
+    return found
 
 
-def test_cache_table() -> None:
-    """The table of the cache gives each of the policy's defaults."""
-    section = README[README.index("## The cache") : README.index("## Errors")]
-    said = {name: float(number) for name, number in re.findall(r"`(\w+)=([\d.]+)`", section)}
-    assert said == dataclasses.asdict(aiocredentials.CachePolicy())
+def test_promises() -> None:
+    """Each number of the promises is one that a session of nox has measured, or a default of the code."""
+    policy = aiocredentials.CachePolicy()
+    herd = row_of("results.json", "calls for these 10,000", "Powertools")
+    read = row_of("results.json", "`retrieve_secret_string()`, 7 keys, flat", "`json.loads` of the text")
+    stall = row_of("results.json", "worst stall, first session of a process", "aioboto3")
+    hanging = row_of("results.json", "each read past the TTL, refresh hanging", "a hit")
+    tests = json.loads((ROOT / "benchmarks" / "rotation_results.json").read_text())["rows"]
+    rotations = [row for row in tests if not row["control"]]
+    failures = sum(row["failures"] for row in rotations)
+    queries = sum(row["queries"] for row in rotations)
+    (amounts,) = re.findall(r"--mutations (\d+)", (ROOT / "tests" / "fuzz.py").read_text())
+
+    promises = README[README.index("## What you get") : README.index("```python")]
+    for number in (
+        f"[{herd['ours']:g} call]",
+        f"[{read['ours'] * 1e6:.2f} µs]",
+        f"would take {read['theirs'] * 1e6:.1f} µs",
+        f"for {stall['ours'] * 1e3:.0f} ms; with plain aioboto3 it is [{stall['theirs'] * 1e3:.0f} ms]",
+        f"waits {policy.patience:g} s and each later one [{hanging['ours'] * 1e6:.2f} µs]",
+        f"in {len(rotations)} tests",
+        f"[{failures} of {queries:,}]",
+        f"{int(amounts):,} damaged answers",
+    ):
+        assert number in promises
+    assert policy.max_stale == 3600  # "until it is an hour old"
+
+
+def test_costs() -> None:
+    """The price of the calls is that of the simulated fleet, and the memory that of the benchmarks."""
+    fleet = json.loads((ROOT / "benchmarks" / "fleet_results.json").read_text())["running"]
+    (small,) = (row for row in fleet if (row["processes"], row["secrets"]) == (10, 1))
+    assert f"${small['calls price'] / 10:.2f} per month, and" in README
+    assert f"${small['secrets price']:.2f} per month for each secret" in README
+    assert round(10 / small["mean"] / 60) == 4  # "about every four minutes"
+    secret = row_of("results.json", "a cached secret, of 10,000", "async-lru")
+    assert f"each cached secret {secret['ours'] / 1024:.1f} KiB" in README
+    pool = row_of("results.json", "an idle pool, its modules included", "aioboto3")
+    assert f"takes {pool['ours'] / 2**20:.0f} MiB of memory" in README
 
 
 def test_status() -> None:
@@ -83,8 +105,8 @@ def test_status() -> None:
     pythons = re.findall(r"Python :: (3\.\d+)$", classifiers, re.MULTILINE)
     assert project["requires-python"] == f">={pythons[0]}"
     assert "3 - Alpha" in classifiers
-    assert f"- **Version {project['version']}, alpha.**\n" in README
-    assert f"- **Tested on Python {pythons[0]} to {pythons[-1]}.**\n" in README
+    assert f"\n- Version {project['version']} is an alpha: " in README
+    assert f"\n- It is tested on Python {pythons[0]} to {pythons[-1]}, " in README
     (extras,) = re.findall(r"^The extras are (.+)\.$", README, re.MULTILINE)
     assert re.findall(r"`(.+?)`", extras) == sorted(project["optional-dependencies"])
 
@@ -99,14 +121,6 @@ def test_commands() -> None:
     ]
     assert demo == f"{everything} -s demo"
     assert "def demo(session" in (ROOT / "noxfile.py").read_text()
-
-
-def test_demo_output() -> None:
-    """The calls whose times the README shows are the demo's."""
-    calls = re.findall(r"^ +[\d.]+ ms  (.+)$", README, re.MULTILINE)
-    quickstart = (ROOT / "examples" / "quickstart.py").read_text()
-    assert calls
-    assert [call for call in calls if call not in quickstart] == []
 
 
 @pytest.mark.skipif(not (ROOT / ".ci").exists(), reason="only a checkout has it")

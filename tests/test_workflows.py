@@ -252,19 +252,76 @@ def test_gate(results: list[str], passes: bool, tmp_path: Path) -> None:  # noqa
     assert ended.stdout.split() == [word for name in needs for word in (f"{name}:", needs[name]["result"])]
 
 
+VERSION = "1.2.3"
+RELEASE = {
+    "pyproject.toml": f'[project]\nversion = "{VERSION}"\nurls.Source = "https://git.here/aiocredentials"\n',
+    "src/aiocredentials/__init__.py": f'"""Text."""\n\n__version__: str = "{VERSION}"\n',
+    "README.md": f"# aiocredentials\n\nVersion {VERSION} is an alpha.\n",
+    "CHANGELOG.md": f"# Changelog\n\n## [Unreleased]\n\n## [{VERSION}] - 2026-12-31\n",
+}
+
+
+def check_release(folder: Path, tag: str, name: str = "", old: str = "", new: str = "") -> tuple[int, str]:
+    """Run the workflow's check of a tag in a release of which one file was changed."""
+    for file, text in RELEASE.items():
+        path = folder / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text.replace(old, new) if file == name else text, encoding="utf-8")
+
+    (folder / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci" / "check_release.py", folder / ".ci")
+    text = script("release.yml", "build", "The tag may be released")
+    ended = run_script(text, folder, GITHUB_REF_NAME=tag, GITHUB_ACTIONS="true")
+    assert ended.stderr == ""
+    return ended.returncode, ended.stdout
+
+
+@needs_bash
+@pytest.mark.parametrize("tag", ["v1.2.4", "1.2.3", "v1.2.3rc1", "v*"])
+def test_tag(tag: str, tmp_path: Path) -> None:
+    """A release whose tag isn't `v` and the version of pyproject.toml fails, and names both."""
+    status, printed = check_release(tmp_path, tag)
+    assert status == 1
+    assert printed == f"::error::pyproject.toml has version 1.2.3, the tag is {tag}\n"
+
+
+@needs_bash
+def test_release(tmp_path: Path) -> None:
+    """A tag may be released if all places have its version, the changelog its date, and the address is real."""
+    assert check_release(tmp_path, "v1.2.3") == (0, "v1.2.3 may be released\n")
+
+
 @needs_bash
 @pytest.mark.parametrize(
-    ("tag", "passes"),
-    [("v1.2.3", True), ("v1.2.4", False), ("1.2.3", False), ("v1.2.3rc1", False), ("v*", False)],
+    ("name", "old", "new", "problem"),
+    [
+        ("src/aiocredentials/__init__.py", VERSION, "1.2.30", "src/aiocredentials/__init__.py has no '__version__"),
+        ("README.md", VERSION, "1.2", "README.md has no 'Version 1.2.3 is '"),
+        ("CHANGELOG.md", "2026-12-31", "soon", "CHANGELOG.md has no heading such as '## [1.2.3] - "),
+        ("CHANGELOG.md", VERSION, "1.2.4", "CHANGELOG.md has no heading such as '## [1.2.3] - "),
+        (
+            "pyproject.toml",
+            "git.here",
+            "git.example.org",
+            "the address of the repository is a placeholder: https://git.",
+        ),
+    ],
 )
-def test_tag(tag: str, passes: bool, tmp_path: Path) -> None:  # noqa: FBT001 (a parameter of the test)
-    """A release whose tag isn't `v` and the version of pyproject.toml fails, and names both."""
-    (tmp_path / "pyproject.toml").write_text('[project]\nversion = "1.2.3"\n', encoding="utf-8")
-    text = script("release.yml", "build", "The tag is the version")
-    ended = run_script(text, tmp_path, GITHUB_REF_NAME=tag)
-    assert (ended.returncode == 0) is passes, ended.stderr
-    if not passes:
-        assert f"version 1.2.3, the tag is {tag}" in ended.stdout
+def test_what_keeps_a_release_back(name: str, old: str, new: str, problem: str, tmp_path: Path) -> None:
+    """A release with another version in one place, an undated changelog or a placeholder fails, and says why."""
+    status, printed = check_release(tmp_path, "v1.2.3", name, old, new)
+    assert status == 1
+    (line,) = printed.splitlines()
+    assert line.startswith(f"::error::{problem}")
+
+
+def test_release_knows_the_files() -> None:
+    """The files of this repository have the words that the check of a release looks for."""
+    version = PYPROJECT["project"]["version"]
+    command = [sys.executable, ROOT / ".ci" / "check_release.py", f"v{version}"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert " has version " not in ended.stdout
+    assert " has no '" not in ended.stdout
 
 
 def test_dependabot() -> None:

@@ -23,8 +23,8 @@ variable "processes" {
 }
 
 locals {
-  # Secrets Manager sends the first kind of event by itself, for each secret. The other two kinds
-  # need a trail of CloudTrail in the account. Without one, that rule never matches.
+  # Secrets Manager sends the first kind of event for each secret. The other two kinds need a trail
+  # of CloudTrail in the account. Without one, that rule never matches.
   patterns = {
     label_updated = {
       source        = ["aws.secretsmanager"]
@@ -53,7 +53,7 @@ resource "aws_cloudwatch_event_target" "topic" {
   arn      = aws_sns_topic.rotations.arn
 }
 
-# A rule has five targets at most. A topic delivers to any number of queues.
+# A rule has at most five targets, and a topic delivers to any number of queues.
 resource "aws_sns_topic" "rotations" {
   name = "${var.name}-rotations"
 }
@@ -79,7 +79,7 @@ data "aws_iam_policy_document" "topic" {
   }
 }
 
-# Messages that no process has understood or handled.
+# Messages that a process has received ten times without handling them.
 resource "aws_sqs_queue" "dead_letters" {
   name                      = "${var.name}-dead-letters"
   sqs_managed_sse_enabled   = true
@@ -88,7 +88,7 @@ resource "aws_sqs_queue" "dead_letters" {
 
 resource "aws_cloudwatch_metric_alarm" "dead_letters" {
   alarm_name          = "${var.name}-dead-letters"
-  alarm_description   = "A process doesn't understand its rotation events, or can't refresh secrets."
+  alarm_description   = "A process rejects messages in its rotation queue, or can't refresh secrets."
   namespace           = "AWS/SQS"
   metric_name         = "ApproximateNumberOfMessagesVisible"
   dimensions          = { QueueName = aws_sqs_queue.dead_letters.name }
@@ -104,7 +104,7 @@ resource "aws_sqs_queue" "rotations" {
   for_each                = var.processes
   name                    = "${var.name}-rotations-${each.key}"
   sqs_managed_sse_enabled = true
-  # An event that is older than this helps nobody: the TTL has refreshed the value.
+  # Older events aren't needed, because the TTL has refreshed the value by then.
   message_retention_seconds  = 3600
   visibility_timeout_seconds = 60
   redrive_policy = jsonencode({

@@ -44,7 +44,7 @@ def test_table() -> None:
     assert bridges.bridge_table(gathered).splitlines()[2:] == [
         "| `await`, in a coroutine | 250 ns | 1 | - | 1.2 ms | about 1 s |",
         "| the bridge of this page | 100 µs | 400 | 10 ms | 1.2 ms | about 1 s |",
-        "| the same in a forked child, after `preload()` | 100 µs | 400 | - | 1.2 ms | 4.8 ms |",
+        "| the bridge in a forked child, after `preload()` | 100 µs | 400 | - | 1.2 ms | 4.8 ms |",
     ]
     assert "| `celery --pool threads` | the bridge | 100 µs | about 1 s |" in bridges.process_table(gathered)
     assert bridges.first_reads({"awaited": {"first": 0.234}}) == {"awaited": "about 200 ms"}

@@ -116,26 +116,75 @@ def test_ratios(ratio: float | None, text: str) -> None:
     assert as_ratio(ratio) == text
 
 
+def skipped(what: str, why: str) -> dict[str, Any]:
+    """Return the record of a row whose peer isn't there."""
+    names = {"section": "Other", "what": what, "against": "b", "unit": "s", "counts": "time"}
+    return {**names, "reach": None, "limit": None, "skip": why}
+
+
 def test_table() -> None:
-    """The table has each row below its section, with its figures, its reach and whether it is met."""
-    from table import as_markdown, as_text
+    """The table for a terminal has each row below its section, with its figures, its reach and whether it is met."""
+    from table import as_text, cells
 
     records = [
         record_of([0.5], [1.0], reach=0.88),
         record_of([0.5], [1.0], limit=0.1) | {"section": "Other"},
-        {"section": "Other", "what": "a", "against": "b", "unit": "s", "reach": None, "limit": None, "skip": "why"},
+        skipped("a", "why"),
     ]
-    markdown = as_markdown(records)
     counts = "CPU of the whole process, minimum of 11 processes"
-    assert f"| ours | 500 ms | theirs | 1.00 s | 0.50 | ≤ 0.88 | yes | {counts} |" in markdown
-    assert f"| ours | 500 ms | theirs | 1.00 s | 0.50 | ≤ 100 ms | no | {counts} |" in markdown
-    assert "| a |  | b |  |  |  |  | skip: why |" in markdown
-    assert markdown.count("\n### ") == 1
-    assert markdown.startswith("### Section\n")
-
+    assert [cells(record) for record in records] == [
+        ("ours", "500 ms", "theirs", "1.00 s", "0.50", "≤ 0.88", "yes", counts),
+        ("ours", "500 ms", "theirs", "1.00 s", "0.50", "≤ 100 ms", "no", counts),
+        ("a", "", "b", "", "", "", "", "skip: why"),
+    ]
     text = as_text(records)
     assert [line for line in text.splitlines() if line.isupper()] == ["SECTION", "OTHER"]
     assert "skip: why" in text
+
+
+def test_tables_of_the_page() -> None:
+    """The page has our figure once, those that it is compared with below it, and what is counted above the table."""
+    from page_tables import as_markdown, goals
+
+    records = [
+        record_of([0.5], [1.0], reach=0.88),
+        record_of([0.5], [2.0], limit=0.1) | {"against": "others"},
+        skipped("a", "why"),
+    ]
+    assert (
+        as_markdown(records)
+        == """\
+### Section
+
+CPU of the whole process, minimum of 11 processes:
+
+| compared with | figure | ratio |
+| --- | ---: | ---: |
+| **ours** | **500 ms** |  |
+| theirs | 1.00 s | 0.50 |
+| others | 2.00 s | 0.25 |
+
+### Other
+
+Time:
+
+| compared with | figure | ratio |
+| --- | ---: | ---: |
+| **a** | **-** |  |
+| b | skip: why |  |
+"""
+    )
+    rows = goals(records).splitlines()[2:]
+    assert rows == ["| ours | theirs | 0.50 | ≤ 0.88 | yes |", "| ours | others | 500 ms | ≤ 100 ms | no |"]
+
+
+def test_summary() -> None:
+    """The first table of the page has a row for each figure that matters, beside the plain clients."""
+    from page_tables import SUMMARY, summary
+
+    records = [record_of([0.5], [1.0]) | {"what": what, "against": "boto3"} for what in SUMMARY]
+    rows = summary(records).splitlines()[2:]
+    assert rows == [f"| {words} | 500 ms | no cache | 1.00 s |" for words in SUMMARY.values()]
 
 
 def test_versions_of_what_is_measured() -> None:

@@ -24,13 +24,12 @@ def results() -> dict[str, Any]:
 
 
 @is_checkout
-def test_pages_show_the_results() -> None:
-    """The table, the machine and the versions on the pages are those of results.json."""
+def test_page_shows_the_results() -> None:
+    """The tables, the machine and the versions on the page are those of results.json."""
     import page
 
-    for path, text in page.pages(results()).items():
-        same = path.read_text(encoding="utf-8") == text
-        assert same, f"{path.name} shows other results: run `python benchmarks/page.py`"
+    same = PAGE.read_text(encoding="utf-8") == page.page(results())
+    assert same, "benchmarks.md shows other results: run `python benchmarks/page.py`"
 
 
 @is_checkout
@@ -116,11 +115,10 @@ def test_plots_show_the_rows() -> None:
 
 
 @is_checkout
-def test_pages_show_the_plots() -> None:
-    """Each plot is committed for both kinds of page, and the README and the docs page show both by `picture`."""
+def test_page_shows_the_plots() -> None:
+    """Each plot is committed for light and for dark pages, and the page shows both by `picture`."""
     shown = {path.name for path in IMAGES.glob("benchmarks*.svg")}
-    for page in (ROOT / "README.md", PAGE):
-        pictures = re.findall(r"<picture>(.+?)</picture>", page.read_text(encoding="utf-8"), re.DOTALL)
-        found = {Path(name).name for picture in pictures for name in re.findall(r'(?:src|srcset)="(.+?)"', picture)}
-        assert found == shown
-        assert all("prefers-color-scheme: dark" in picture for picture in pictures)
+    pictures = re.findall(r"<picture>(.+?)</picture>", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    found = {Path(name).name for picture in pictures for name in re.findall(r'(?:src|srcset)="(.+?)"', picture)}
+    assert found == shown
+    assert all("prefers-color-scheme: dark" in picture for picture in pictures)

@@ -185,7 +185,7 @@ async def test_in_its_own_loop(files: Callable[..., Any], stub_secrets: StubSecr
     async def read() -> Any:  # noqa: ANN401
         return bridge.run(bridge.database.get(), timeout=1)
 
-    with pytest.raises(RuntimeError, match="use await in the place of run"):
+    with pytest.raises(RuntimeError, match=r"use await instead of run\(\)"):
         await in_thread(lambda: bridge.run(read()))
 
 
