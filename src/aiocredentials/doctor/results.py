@@ -18,7 +18,10 @@ Permission: TypeAlias = Literal["allowed", "denied", "unknown"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Our identity in AWS, and the source of the credentials. None means unknown."""
+    """The identity of this process in AWS, and the source of its credentials.
+
+    None means unknown.
+    """
 
     account: str | None = None
     arn: str | None = None
@@ -98,7 +101,10 @@ class Endpoint:
     tls: bool | None
     """Whether certificate and host name are valid; False without encryption, None if unknown."""
     failure: str | None
-    """The step that failed: "dns", "refused", "timeout", "tls", "proxy" or "no answer"."""
+    """The step that failed: "ca bundle", "dns", "refused", "timeout", "tls", "proxy", "no answer".
+
+    "ca bundle" is a file of certificates that can't be loaded: no connection was tried.
+    """
     problem: str | None
     """Why the secrets of this region got no answer, and what to do."""
 
@@ -151,7 +157,7 @@ class Report:
     endpoints: tuple[Endpoint, ...]
     secrets: tuple[SecretReport, ...]
     problem: str | None
-    """Why nothing could be asked at all."""
+    """Why AWS couldn't be asked for anything; None if it was asked."""
 
     @property
     def exit_code(self) -> int:
