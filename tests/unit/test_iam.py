@@ -221,7 +221,7 @@ class TestArguments:
     @pytest.mark.parametrize(
         ("arguments", "error", "match"),
         [
-            ({"host": "postgres://app:hunter2@db.example"}, ValueError, "isn't the name of a host alone"),
+            ({"host": "postgres://app:hunter2@db.example"}, ValueError, "isn't just the name of a host"),
             ({"host": "db.example:5432"}, ValueError, "without scheme, user, port and path"),
             ({"host": "/var/run/postgresql"}, ValueError, "Unix-domain socket has no host"),
             ({"host": ""}, ValueError, "host is empty"),

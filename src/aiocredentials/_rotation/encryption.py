@@ -1,7 +1,7 @@
-"""Whether connections are encrypted: an IAM token is a password that crosses the network in clear.
+"""Whether connections are encrypted: an IAM token is sent as clear text.
 
 A manager that has the attribute `needs_encryption` demands it. Each function returns nothing if the
-driver can't send a password before the connection is encrypted, whatever the server says.
+driver can't send a password before the connection is encrypted, whatever the server answers.
 Otherwise it raises a `ValueError` that says which option to give.
 """
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     Options: TypeAlias = Mapping[str, Any]
 
-_WHY = "An IAM token is a password in clear, so the connection must be encrypted: "
+_WHY = "An IAM token is sent as a password in clear text, so the connection must be encrypted: "
 _ON_SOCKETS = (
     "leave the Unix-domain socket out of the options, because drivers never encrypt those, "
     "and give the host name of the server. An empty host in a list may be a socket, too."

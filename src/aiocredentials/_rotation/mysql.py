@@ -37,7 +37,7 @@ def as_sent(password: str) -> str:
 
 
 def reject_login_in_file(options: Mapping[str, Any]) -> None:
-    """Reject a user or a password in the option file that a driver is told to read.
+    """Reject a user or a password in the option file that a driver reads.
 
     aiomysql prefers the file to its arguments, so a password in the file would replace the secret's
     silently. Both drivers read the file for each connection, in the event loop. This reads it once
@@ -62,9 +62,9 @@ def reject_login_in_file(options: Mapping[str, Any]) -> None:
 
 
 async def quit_connection(connection: Any) -> None:  # noqa: ANN401 (of either driver)
-    """Tell the server that a connection ends, and close it, also if the server doesn't answer.
+    """Announce the end of a connection to the server, and close it, also without an answer.
 
-    A server logs a warning for each connection that is closed without that.
+    A server logs a warning for each connection that is closed without this.
     """
     # asyncmy waits for the end of the socket by itself. With TLS, that takes a round trip.
     writer = getattr(connection, "_writer", None)

@@ -149,12 +149,12 @@ class Waits:
 
         Otherwise, and if the caller is cancelled, `get()` is cancelled, and the caller doesn't wait
         for its end: psycopg, for instance, needs seconds to give up a query to a silent server. For
-        this reason it runs in a task of its own.
+        this reason it runs in its own task.
 
         Args:
             get: Makes or acquires a connection.
             give_back: Closes or releases a connection that comes too late.
-            wait: What the caller waits for, if others note it. Otherwise `get` notes it.
+            wait: The record of the caller's progress, if other code fills it. Otherwise `get` does.
 
         Raises:
             Exception: The error of `get`, or the one for the end of the time.

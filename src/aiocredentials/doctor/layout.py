@@ -96,7 +96,7 @@ class Layout:
         return lines
 
     def wrapped(self, text: str, indent: int = 0) -> list[str]:
-        """Break a text between its words, so that each line fits to the right of the indent."""
+        """Break a text between its words, so each line fits to the right of the indent."""
         if self.width is None:
             return [text]
 

@@ -15,12 +15,12 @@ T = TypeVar("T")
 
 _NO_POOL = (
     "This request's state has no credentials pool: give the app "
-    "lifespan=credentials_lifespan(...), and see that it runs. "
-    "TestClient runs it in a block only: `with TestClient(app) as client:`. "
-    "Starlette doesn't run the lifespan of a mounted app: give it to the app that is outermost."
+    "lifespan=credentials_lifespan(...), and check that it runs. "
+    "TestClient runs it only in a block: `with TestClient(app) as client:`. "
+    "Starlette doesn't run the lifespan of a mounted app: give it to the outermost app."
 )
 _NOT_HASHABLE = (
-    "decode can't be hashed, and each request looks its manager up by it: give a function, "
+    "decode can't be hashed, but each request finds its manager by it: give a function, "
     "or give the object's class a __hash__, as dataclass(frozen=True) does."
 )
 

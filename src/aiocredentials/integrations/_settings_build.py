@@ -334,7 +334,7 @@ def _error_of(
 
     if not names:
         return SecretFormatError(
-            f"{what} No secret has a part in it; the input is left out here on purpose."
+            f"{what} No secret is involved; the input is left out here on purpose."
         )
     secret_name = names.pop() if len(names) == 1 else None
     return make_error(SecretFormatError, what, secret_name=secret_name)

@@ -119,7 +119,7 @@ def credentials_lifespan(
         settings = _checked(settings)
     elif settings:
         names = ", ".join(settings)
-        raise ValueError(f"pool= has settings of its own: give {names} to the pool instead.")
+        raise ValueError(f"pool= has its own settings: give {names} to the pool instead.")
     watch: _Watch | None = None
     if rotation_queue is not None:
         watch = _queue_watcher(rotation_queue, rotation_spread)
@@ -178,7 +178,8 @@ def _merged(app_state: AppState, state: CredentialsState) -> CredentialsState:
     if clash:
         names = ", ".join(sorted(clash))
         raise RuntimeError(
-            f"The app's own lifespan yields {names}, which is ours: take another name."
+            f"The app's own lifespan yields {names}, which credentials_lifespan uses: "
+            "choose another name."
         )
     return cast("CredentialsState", {**app_state, **state})
 
@@ -220,7 +221,8 @@ def readiness(
     """
     if not secrets:
         raise TypeError(
-            'readiness() looks at no secret: name each, as in readiness(database="prod/database").'
+            "readiness() has no secret to check: name each, as in "
+            'readiness(database="prod/database").'
         )
     checks = [_ReadinessCheck(keyword, source) for keyword, source in secrets.items()]
 

@@ -54,7 +54,7 @@ def forget_before_snapshots() -> bool:
 
     Returns:
         Whether the hooks are registered. They aren't where AWS's package `snapshot_restore_py` is
-        missing: outside of Lambda's managed Python runtimes, where nobody makes such snapshots.
+        missing: outside of Lambda's managed Python runtimes, where there are no such snapshots.
     """
     global _is_registered  # noqa: PLW0603 (a process has the hooks, or it hasn't)
     with loading:
@@ -72,7 +72,7 @@ def forget_before_snapshots() -> bool:
 
 def _before_snapshot() -> None:
     forget_all()
-    # Some objects that nobody uses any more refer to each other, so only the collector frees them.
+    # Some unused objects refer to each other, so only the garbage collector frees them.
     gc.collect()
 
 

@@ -44,7 +44,7 @@ class MotoServer:
     Use it in a `with` block, or call `start()` and `stop()`. It listens on a free port of the
     loopback interface. It ends with this process, however this process ends.
 
-    It runs in a process of its own, because the answers of moto's in-process mock (`mock_aws`)
+    It runs in its own process, because the answers of moto's in-process mock (`mock_aws`)
     can't be awaited. Under that mock, each call fails with an `InvalidParameterError` that names
     the mock.
 
@@ -83,7 +83,7 @@ class MotoServer:
         _check_installed()
         with contextlib.ExitStack() as stack:
             # The child writes its errors to a file. A pipe would block the child once it is full,
-            # because nobody reads it while the server runs.
+            # because it isn't read while the server runs.
             errors = stack.enter_context(tempfile.TemporaryFile())
             process = stack.enter_context(_child(errors))
             # This runs before the exit of Popen, which waits. The child has nothing to save.
