@@ -187,7 +187,7 @@ class TestToken:
         """A version that another manager has returned is refused, as is a subclass without a form."""
         async with CredentialsPool(session=FakeSecretsManager({"name": "value"})) as pool:
             other = await pool.manager("name").secret()
-            with pytest.raises(TypeError, match=r"secret is a Secret: give what the method secret"):
+            with pytest.raises(TypeError, match=r"secret is a Secret: give the return value of secret"):
                 database(pool).decoded(other)
             with pytest.raises(NotImplementedError):
                 TokenManager.decoded(database(pool), other)

@@ -19,7 +19,7 @@ from aiocredentials.errors import (
     shown,
 )
 
-# The agent looks through these in the same order, and so does Lambda's extension with the second.
+# The agent reads these in the same order, and so does Lambda's extension with the second.
 VARIABLES = ("AWS_TOKEN", "AWS_SESSION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN")
 DEFAULT_FILE = "/var/run/awssmatoken"
 """The agent's service writes a new token into this file whenever it starts."""
@@ -59,8 +59,8 @@ class Token:
     def forget(self) -> None:
         """Drop the token that was found, so no snapshot of the process has it.
 
-        A token that was given as text stays: it belongs to the caller's configuration, and nothing
-        else has it.
+        A token that was passed as text stays: it belongs to the caller's configuration, and can't
+        be found again.
         """
         self._found = None
 

@@ -94,7 +94,7 @@ def noted_in(wait: Wait) -> Generator[None]:
 def noted_check(
     check: Callable[[ConnectionT], Awaitable[object]] | None,
 ) -> Callable[[ConnectionT], Awaitable[None]] | None:
-    """Return a pool's check of a connection that notes for the caller that it waits for it."""
+    """Return a pool's check of a connection that also notes what the caller waits for."""
     if check is None:
         return None
 
@@ -242,7 +242,7 @@ class Waits:
             raise
 
     def _cut_off(self, task: asyncio.Task[R], give_back: Callable[[R], Awaitable[object]]) -> None:
-        """Cancel an attempt, and give its connection back if it succeeds all the same."""
+        """Cancel an attempt, and release its connection if it succeeds nevertheless."""
         task.cancel()
         ending = asyncio.create_task(_end(task, give_back))
         self._cut[ending] = task

@@ -89,7 +89,7 @@ def main() -> int:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Do what the arguments say, print the report to standard output, and return the exit code.
+    """Run the command, print the report to standard output, and return the exit code.
 
     Raises:
         SystemExit: For `--help` and `--version`, and for wrong arguments.

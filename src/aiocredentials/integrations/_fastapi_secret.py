@@ -148,8 +148,27 @@ def secret(
 ) -> SecretDependency[Any]:
     """Return a dependency on one secret: `Depends(secret("prod/database", decode))`.
 
-    Assign it to a name, as in `database = secret(...)`. Then tests can replace it with
-    `app.dependency_overrides[database]`.
+    The value is cached in the pool of `credentials_lifespan`. Assign the dependency to a name, as
+    in `database = secret(...)`. Then tests can replace it with
+    `app.dependency_overrides[database]`. Requests need secretsmanager:GetSecretValue.
+
+    Example:
+        ```python
+        from typing import Annotated
+
+        from fastapi import Depends, FastAPI
+
+        from aiocredentials import DatabaseCredentials
+        from aiocredentials.integrations.fastapi import credentials_lifespan, secret
+
+        app = FastAPI(lifespan=credentials_lifespan(region_name="eu-west-1"))
+        database = secret("prod/database", DatabaseCredentials.from_json)
+
+
+        @app.get("/")
+        async def read(credentials: Annotated[DatabaseCredentials, Depends(database)]) -> str:
+            return credentials.username
+        ```
 
     Args:
         secret_name: The name or ARN of the secret.
@@ -161,7 +180,7 @@ def secret(
 
     Raises:
         TypeError: An argument has a wrong type, or `decode` can't be hashed.
-        ValueError: An argument can't work.
+        ValueError: An argument is empty or malformed.
     """
     return SecretDependency(
         secret_name,

@@ -143,7 +143,7 @@ class RotatingPool(_DriversPool):
             raise ValueError("maxsize is 0: give the number of connections that the pool may have.")
         self._connector = connector
         self._waits = waits
-        # aiomysql's pool has no maximum if it is given as 0.
+        # For aiomysql's pool, 0 means no maximum.
         self._slots = asyncio.Semaphore(self.maxsize or sys.maxsize)
         self._outdated: set[Connection] = set()
         """The connections in use that are older than the last renewal."""
@@ -244,7 +244,7 @@ class RotatingPool(_DriversPool):
         return connection
 
     def release(self, conn: Connection) -> Awaitable[None]:
-        """Return a connection to the pool, as the driver's method, and let the next caller in."""
+        """Return a connection to the pool, and wake the next caller."""
         is_outdated = conn in self._outdated
         self._outdated.discard(conn)
         released = super().release(conn)
@@ -255,7 +255,7 @@ class RotatingPool(_DriversPool):
         return released
 
     def close(self) -> None:
-        """Give out no more connections, and end the attempts to connect.
+        """Lend no more connections, and end the attempts to connect.
 
         Each of them may need the whole budget, and closing doesn't wait for that.
         """

@@ -51,7 +51,7 @@ def build(
     *,
     environment_wins: bool,
 ) -> S | CredentialsError:
-    """Return the settings, or the error that says why they can't be built.
+    """Return the settings, or the error that explains why they can't be built.
 
     `results` are the fetched secrets, and the results of the managers that the caller gave.
     """

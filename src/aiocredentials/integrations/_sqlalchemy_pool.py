@@ -46,7 +46,7 @@ def waits_limited(engine: AsyncEngine, waits: Waits) -> Generator[None]:
     """Limit how long an engine's callers wait while the block lasts, if there is a limit.
 
     The engine may have any class of pool. So its pool gets a class that is derived from its own. A
-    pool that takes its place, as after `dispose()`, has the class of the one before it.
+    pool that replaces it, as after `dispose()`, has the class of the one before it.
     """
     if waits.seconds is None:
         yield

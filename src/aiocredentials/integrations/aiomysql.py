@@ -108,10 +108,10 @@ async def create_pool(
     fetched between the first connection and the end of the block. Leaving the block waits until all
     connections are released; if it is cancelled meanwhile, it closes them.
 
-    Unlike in aiomysql's own pool, no caller waits for another one's login, and a caller that is
-    cancelled, a connection that is released closed or in a transaction, and a login that fails each
-    let the next caller in. `minsize` connections are made at the beginning, and later ones when a
-    caller needs them.
+    Unlike in aiomysql's own pool, no caller waits for another caller's login. The next caller
+    proceeds also if a caller is cancelled, if a login fails, and if a connection is released that
+    is closed or in a transaction. `minsize` connections are made at the beginning, and more when
+    callers need them.
 
     Behind a full pool, the waits of callers add up, so `budget` doesn't limit what one of them
     waits; `max_wait` does. It is for callers of an open pool, such as requests, and doesn't limit

@@ -34,7 +34,7 @@ class SeededVersion:
     """The id of the version; None for a secret that has no value yet."""
 
 
-# What all names of regions look like.
+# The form of all names of regions.
 _REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-[0-9]+")
 
 
