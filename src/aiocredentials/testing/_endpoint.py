@@ -41,11 +41,14 @@ class SecretsEndpoint:
 
     Example:
         ```python
+        import os
+
         from aiocredentials.testing import MotoServer, SecretsEndpoint
 
 
         async def main() -> None:
             with MotoServer() as server:
+                os.environ.update(server.environment())
                 endpoint = SecretsEndpoint(server.url)
                 endpoint.set("prod/database", {"username": "app", "password": "made up"})
                 async with endpoint.pool() as pool:

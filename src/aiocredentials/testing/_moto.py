@@ -50,9 +50,12 @@ class MotoServer:
 
     Example:
         ```python
+        import os
+
         from aiocredentials.testing import MotoServer, SecretsEndpoint
 
         with MotoServer() as server:
+            os.environ.update(server.environment())
             endpoint = SecretsEndpoint(server.url)
             endpoint.set("prod/database", {"username": "app", "password": "made up"})
         ```
