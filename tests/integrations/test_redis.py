@@ -111,7 +111,7 @@ async def test_cluster(rotating_redis: RotatingSecrets, cluster_server: RedisSer
             for node in client.get_nodes():
                 await node.disconnect()
             assert await client.get("key") == b"value"
-    with pytest.raises(ValueError, match="The client has a password already"):
+    with pytest.raises(ValueError, match="The client already has a password"):
         use_credentials(RedisCluster(**at, password="p"), secret.manager)
 
 

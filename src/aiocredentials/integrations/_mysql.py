@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 else:
     _DriversPool = object
 
-# What the class below uses of the drivers' pools, and no user should.
+# The private parts of the drivers' pools that the class below uses.
 _PRIVATE = ("_acquire", "_acquiring", "_closed", "_closing", "_free", "_loop", "_recycle", "_used")
 _CLOSED = "The pool is closed: its callers get no more connections."
 
@@ -122,12 +122,12 @@ class Connector:
 
 
 class RotatingPool(_DriversPool):
-    """A pool that connects by a `Connector`, and replaces the connections that are older than that.
+    """A pool that connects by a `Connector`, and replaces connections after each renewal.
 
-    A driver's adapter derives from this class and from the driver's own. That one keeps the idle
-    connections and those in use; this one changes how its callers wait for a connection:
+    A driver's adapter derives from this class and from the driver's own. The driver's class keeps
+    the idle connections and those in use; this class changes how callers wait for a connection:
 
-    * The driver's pool holds a lock while it connects, so a caller that could have an idle
+    * The driver's pool holds a lock while it connects, so a caller that could get an idle
       connection waits for a login of another caller. Here no caller waits for another one's login.
     * aiomysql's pool wakes no caller that waits when a connection is returned that is closed or in
       a transaction, or when connecting fails. Here each caller has a slot of a semaphore, and the

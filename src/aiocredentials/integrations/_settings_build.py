@@ -1,4 +1,4 @@
-"""Part of `pydantic_settings`: settings are built of fetched values.
+"""Part of `pydantic_settings`: building the settings from fetched values.
 
 The functions here handle values, and so they return their errors. A raised error would show their
 variables in its traceback.
@@ -261,7 +261,7 @@ def _index_for(
 
 
 class _Problem(NamedTuple):
-    """A reason why settings can't be built, its place, and the secrets that have a part in it."""
+    """A reason why settings can't be built, its place, and the secrets that are involved."""
 
     place: str
     what: str
@@ -294,7 +294,7 @@ def _validation_problems(
     words = set(words_of(schema))
     for loc, what in problems_of(error):
         steps = loc or ("all",)
-        # The first step is a field or a variable. No secret has a part in its name.
+        # The first step is a field or a variable. No secret is part of its name.
         known_words = {*words, str(steps[0])}
         place = place_of(steps, known_words)
         involved = [target for target in targets if _is_involved(target, loc)]

@@ -50,7 +50,7 @@ def targets_of(
 ) -> list[Target]:
     """Find each field, and make a manager for each secret.
 
-    Raises `ValueError` or `TypeError` for a field or a source of a value that can't work.
+    Raises `ValueError` or `TypeError` for a field or a source that can't be used.
     """
     managers: dict[str, AnyManager] = {}
     targets: list[Target] = []

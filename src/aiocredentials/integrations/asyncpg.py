@@ -1,4 +1,4 @@
-"""asyncpg: connections that have the current user and password, also while these change."""
+"""asyncpg: connections with the current user and password of a secret, also during rotations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""psycopg: a pool whose connections have the current user and password, also while these change."""
+"""psycopg: connections with the current user and password of a secret, also during rotations."""
 
 from __future__ import annotations
 

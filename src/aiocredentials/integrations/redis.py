@@ -1,8 +1,8 @@
-"""Redis and Valkey, by redis-py: connections that have the secret's current credentials.
+"""Redis and Valkey, by redis-py: connections with the current credentials of a secret.
 
 `use_credentials` makes a client connect through rotations. `RotatingCredentialProvider` is for
-clients that other code makes and that only accept a `credential_provider=`. It can do less, because
-redis-py doesn't report a refusal to a provider.
+clients that other code makes and that only accept a `credential_provider=`. A provider can do less,
+because redis-py doesn't report a refusal to it.
 """
 
 from __future__ import annotations

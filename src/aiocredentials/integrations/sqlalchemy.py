@@ -1,7 +1,7 @@
-"""SQLAlchemy: an async engine whose connections have the current user and password.
+"""SQLAlchemy: async engines that connect with the current user and password of a secret.
 
-They have them also while these change. `create_async_engine` makes the engine. `use_credentials` is
-for an engine that other code makes, for example when a module is imported.
+They do so also during rotations. `create_async_engine` makes the engine. `use_credentials` is for
+an engine that other code makes, for example when a module is imported.
 """
 
 from __future__ import annotations
