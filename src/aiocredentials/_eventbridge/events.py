@@ -1,7 +1,7 @@
 """Reading messages: the facts about a secret in an event of EventBridge.
 
-`read` is a pure function of a message's body. The body may hold anything: SQS delivers what others
-have sent. No field is used before its type was checked, and nothing here raises.
+`read` is a pure function of a message's body. The body may hold anything: SQS delivers whatever is
+sent. No field is used before its type was checked, and nothing here raises.
 
 Three forms are known. A rule that sends to a queue puts the event itself into the body, and so does
 a topic of SNS with raw delivery. Without raw delivery, a topic wraps the event as a string.

@@ -112,7 +112,7 @@ class TokenManager(Generic[C]):
     async def get(self) -> C:
         """Return credentials with a new token.
 
-        Use them at once: the token is valid for 15 minutes at most. Raises what `secret` raises.
+        Use them at once: the token is valid for 15 minutes at most. Raises the errors of `secret`.
         """
         return self.decoded(await self.secret())
 

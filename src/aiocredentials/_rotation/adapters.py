@@ -1,4 +1,4 @@
-"""What the adapters for databases share: credentials, options of a driver, renewal and closing.
+"""Code that the adapters for databases share: credentials, driver options, renewal, closing.
 
 Each rule is here once: which credentials an adapter accepts, that it rejects a login that the
 caller passes beside the manager, and that it closes completely although its caller is cancelled.
@@ -39,7 +39,7 @@ def _accept(_: Options) -> None:
 
 
 class Driver(NamedTuple):
-    """How a driver names the server, and what is special about its connections."""
+    """How a driver names the server, and the peculiarities of its connections."""
 
     database: str
     """The option for the name of the database."""

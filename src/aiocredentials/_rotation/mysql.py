@@ -1,4 +1,4 @@
-"""What is special about the drivers aiomysql and asyncmy: passwords, option files, TLS, closing."""
+"""Peculiarities of the drivers aiomysql and asyncmy: passwords, option files, TLS, closing."""
 
 from __future__ import annotations
 
@@ -79,9 +79,10 @@ async def quit_connection(connection: Any) -> None:  # noqa: ANN401 (of either d
 
 
 def connect_of_aiomysql(module: Any, options: Mapping[str, Any]) -> Any:  # noqa: ANN401 (its types)
-    """Return what connects as `aiomysql.connect` does, never in clear if the options have `ssl`.
+    """Return a function like `aiomysql.connect` that always encrypts if the options have `ssl`.
 
-    aiomysql continues in clear if the server, or someone in between, offers no TLS; asyncmy fails.
+    aiomysql continues in clear text if the server, or an attacker in between, offers no TLS;
+    asyncmy fails.
 
     Raises:
         RuntimeError: The version of aiomysql is unknown.

@@ -63,7 +63,7 @@ class Wait:
             self._waits.reason = words_of(error, secret)
 
     def note_advice(self, advice: str) -> None:
-        """Add to what was noted last what to do about a refusal."""
+        """Add the advice for a refusal to the last note."""
         if self._waits is not None:
             self._waits.reason = with_advice(self._waits.reason, advice)
 

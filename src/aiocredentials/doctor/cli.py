@@ -61,7 +61,7 @@ _AMBIGUOUS = re.compile(r"(ambiguous option: [^\s=]+)=.*(?= could match )", re.D
 _IGNORED = re.compile(r"(ignored explicit argument) .*", re.DOTALL)
 _REACH_AWS = ("aioboto3", "aiobotocore", "botocore")
 _INTERRUPTED = 130
-# What a write to a pipe raises if its reader has closed it; the second is Windows's.
+# The errors of a write to a pipe that its reader has closed; the second is Windows's.
 _READER_LEFT = {errno.EPIPE, errno.EINVAL}
 _FRAME_SECONDS = 0.1
 # To the start of the line, and erase it.

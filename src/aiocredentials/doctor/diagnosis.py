@@ -102,7 +102,7 @@ async def diagnose(
             wrong type.
         ValueError: One of these is empty or malformed. Every other failure is part of the report.
     """
-    # A pool refuses what it can't use.
+    # The pool rejects arguments that it can't use.
     CredentialsPool(region_name, endpoint_url=endpoint_url, replica_regions=replica_regions)
     searched = regions if search else ()
     try:

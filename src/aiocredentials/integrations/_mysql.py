@@ -1,4 +1,4 @@
-"""What the adapters for aiomysql and asyncmy share: how they connect, and their pool.
+"""Code that the adapters for aiomysql and asyncmy share: how they connect, and their pool.
 
 No driver is imported here. asyncmy's pool is a copy of aiomysql's, so one class changes both.
 """
@@ -160,7 +160,7 @@ class RotatingPool(_DriversPool):
             raise _unknown_version("pool", names)
 
     def _check_connection(self, connection: Connection) -> None:
-        """Check that a new connection has what the choice of an idle one reads, or close it.
+        """Check that a new connection has the attributes by which idle ones are chosen, or close it.
 
         An error there would lose a connection that nothing holds any longer.
         """

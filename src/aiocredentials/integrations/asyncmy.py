@@ -34,8 +34,8 @@ async def connect(
 ) -> asyncmy.Connection:
     """Return a connection with the secret's user and password, as `asyncmy.connect` does.
 
-    The caller closes it. Host, port and database are those of `options`. If these don't name one of
-    the three, it is the secret's. An option that is None counts as left out.
+    The caller closes it. Host, port and database come from `options`, and otherwise from the
+    secret. An option that is None counts as left out.
 
     If the server refuses user and password, as it may during a rotation, the secret is fetched
     again, and the versions with other staging labels are tried. Needs
@@ -65,14 +65,14 @@ async def connect(
         max_wait: The longest time until the connection is made, in seconds or as a `timedelta`:
             fetches, attempts to connect and the search in all. None for no limit of this kind.
         stages: The other staging labels to try after a refusal; `()` for none.
-        options: Those of `asyncmy.connect`, without user and password.
+        options: The other arguments of `asyncmy.connect`, except user and password.
 
     Raises:
         TimeoutError: `max_wait` is over. A note has the last error of an attempt to connect.
-        ValueError: There are a user or a password in `options`, or in the file that
-            `read_default_file` names; or no host is named by the secret, nor by the caller as
-            `host`, `unix_socket` or `read_default_file`. Otherwise asyncmy would connect to this
-            machine. Or `budget` or `max_wait` isn't positive.
+        ValueError: A user or a password is in `options`, or in the file that `read_default_file`
+            names. Or no host is named, neither by the secret nor by `host`, `unix_socket` or
+            `read_default_file`: asyncmy would connect to this machine. Or the options don't ensure
+            the encryption that IAM tokens need. Or `budget` or `max_wait` isn't positive.
         TypeError: `budget` or `max_wait` isn't a duration, `stages` is one string, or the manager's
             `decode` doesn't return `DatabaseCredentials`.
         CredentialsError: The secret is unavailable.
@@ -141,7 +141,7 @@ async def create_pool(
             `timedelta`: for a free connection of the pool, for the secret, for the server and for
             the search in all. None for no limit of this kind.
         stages: The other staging labels to try after a refusal; `()` for none.
-        options: Those of `asyncmy.connect`, without user and password.
+        options: The other arguments of `asyncmy.connect`, except user and password.
 
     Raises:
         TimeoutError: `acquire()` raises it when `max_wait` is over. Its message names what the

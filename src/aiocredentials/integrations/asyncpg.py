@@ -52,8 +52,8 @@ async def connect(
 ) -> Connection:
     """Return a connection with the secret's user and password, as `asyncpg.connect` does.
 
-    The caller closes it. Host, port and database are those of `options` and `dsn`. If they don't
-    name one of the three, it is the secret's. An option that is None counts as left out.
+    The caller closes it. Host, port and database come from `options` and `dsn`, and otherwise from
+    the secret. An option that is None counts as left out.
 
     If the server refuses user and password, as it may during a rotation, the secret is fetched
     again, and the versions with other staging labels are tried. Needs
@@ -82,13 +82,14 @@ async def connect(
         max_wait: The longest time until the connection is made, in seconds or as a `timedelta`:
             fetches, attempts to connect and the search in all. None for no limit of this kind.
         stages: The other staging labels to try after a refusal; `()` for none.
-        options: Those of `asyncpg.connect`, without user and password.
+        options: The other arguments of `asyncpg.connect`, except user and password.
 
     Raises:
         TimeoutError: `max_wait` is over. A note has the last error of an attempt to connect.
-        ValueError: There are a user or a password in `options` or `dsn`; or no host is named by the
-            secret, by the caller, or by the environment as `PGHOST`. Otherwise asyncpg would
-            connect to this machine. Or `budget` or `max_wait` isn't positive.
+        ValueError: A user or a password is in `options` or `dsn`. Or no host is named, neither by
+            the secret nor by the caller nor by the environment variable `PGHOST`: asyncpg would
+            connect to this machine. Or the options don't ensure the encryption that IAM tokens
+            need. Or `budget` or `max_wait` isn't positive.
         TypeError: `budget` or `max_wait` isn't a duration, `stages` is one string, or the manager's
             `decode` doesn't return `DatabaseCredentials`.
         CredentialsError: The secret is unavailable.
@@ -174,7 +175,7 @@ async def create_pool(
             the search in all. None for no limit of this kind. With a `timeout` of `acquire()`, the
             shorter of the two holds.
         stages: The other staging labels to try after a refusal; `()` for none.
-        options: Those of `asyncpg.create_pool`, without `connect`, user and password.
+        options: The other arguments of `asyncpg.create_pool`, except `connect`, user and password.
 
     Raises:
         TimeoutError: The pool's methods raise it when `max_wait` is over. Its message names what

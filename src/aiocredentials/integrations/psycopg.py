@@ -47,8 +47,8 @@ async def connect(
 ) -> Connection:
     """Return a connection with the secret's user and password, as `connection_class.connect` does.
 
-    The caller closes it. Host, port and database are those of `options` and `conninfo`. If they
-    don't name one of the three, it is the secret's. An option that is None counts as left out.
+    The caller closes it. Host, port and database come from `options` and `conninfo`, and otherwise
+    from the secret. An option that is None counts as left out.
 
     If the server refuses user and password, as it may during a rotation, the secret is fetched
     again, and the versions with other staging labels are tried. Needs
@@ -78,15 +78,15 @@ async def connect(
             fetches, attempts to connect and the search in all. None for no limit of this kind.
         stages: The other staging labels to try after a refusal; `()` for none.
         connection_class: psycopg's class of connections, or your own.
-        options: Those of `connection_class.connect`, without user and password.
+        options: The other arguments of `connection_class.connect`, except user and password.
 
     Raises:
         psycopg.errors.ConnectionTimeout: `max_wait` is over. A note has the last error of an
             attempt to connect.
-        ValueError: There are a user or a password in `options` or `conninfo`; or no host is named
-            by the secret, by the caller, or by the environment as `PGHOST`, `PGHOSTADDR` or
-            `PGSERVICE`. Otherwise libpq would connect to this machine. Or `budget` or `max_wait`
-            isn't positive.
+        ValueError: A user or a password is in `options` or `conninfo`. Or no host is named, neither
+            by the secret nor by the caller nor by the environment variables `PGHOST`, `PGHOSTADDR`
+            and `PGSERVICE`: libpq would connect to this machine. Or the options don't ensure the
+            encryption that IAM tokens need. Or `budget` or `max_wait` isn't positive.
         TypeError: `budget` or `max_wait` isn't a duration, `stages` is one string, or the manager's
             `decode` doesn't return `DatabaseCredentials`.
         CredentialsError: The secret is unavailable.
@@ -170,7 +170,8 @@ async def create_pool(
         stages: The other staging labels to try after a refusal; `()` for none.
         connection_class: psycopg's class of connections, or your own.
         kwargs: The options of each connection, without user and password; or a callable.
-        options: Those of the pool. The block opens and closes it, so `open=True` has no effect.
+        options: The other arguments of `AsyncConnectionPool`. The block opens and closes the pool,
+            so `open=True` has no effect.
 
     Raises:
         ValueError: There are a user, a password or `open=False` in the arguments; or one of the

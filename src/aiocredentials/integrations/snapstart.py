@@ -33,7 +33,7 @@ def forget_before_snapshots() -> bool:
 
     Before a snapshot, and once more after a restore, everything is forgotten that pools and
     managers have fetched: see `aiocredentials.forget_all`. So the first read after a restore
-    fetches. The second time is for what other hooks or threads fetch after the first one.
+    fetches. The second time drops the values that other hooks or threads fetch after the first one.
 
     After a restore, Python's `random` is seeded again as well, because all copies of a snapshot
     have it in the same state: botocore would make all of them retry at the same moments.

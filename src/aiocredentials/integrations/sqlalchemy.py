@@ -109,14 +109,17 @@ async def create_async_engine(
             SQLAlchemy's `pool_timeout`, which is 30 seconds by default, the shorter of the two
             holds.
         stages: The other staging labels to try after a refusal; `()` for none.
-        options: Those of SQLAlchemy's `create_async_engine`, without `creator` and `async_creator`.
-            Listeners to SQLAlchemy's event `do_connect` aren't called.
+        options: The other arguments of SQLAlchemy's `create_async_engine`, except `creator` and
+            `async_creator`. Listeners to SQLAlchemy's event `do_connect` aren't called.
 
     Raises:
-        ValueError: There are a user or a password in the URL or in `connect_args`, another driver,
-            or `creator` or `async_creator`. Connecting raises it if no host is named by the secret,
-            by the URL, or by the environment as `PGHOST` (for psycopg also `PGHOSTADDR` and
-            `PGSERVICE`; for MySQL no variable). Otherwise the driver would connect to this machine.
+        ValueError: The URL or `connect_args` has a user or a password, the URL names another
+            driver, or `creator` or `async_creator` is passed. Connecting raises it if no host is
+            named, neither by the secret nor by the URL nor by the environment variable `PGHOST`
+            (for psycopg also `PGHOSTADDR` and `PGSERVICE`; for MySQL none): the driver would
+            connect to this machine. Or the options don't ensure the encryption that IAM tokens
+            need. Or `budget` or `max_wait` isn't positive.
+        TypeError: `budget` or `max_wait` isn't a duration, or `stages` is one string.
         sqlalchemy.exc.TimeoutError: The engine's methods raise it when `max_wait` is over. Its
             message names what the caller waited for, and a note has the last error of an attempt to
             connect.
@@ -156,11 +159,11 @@ async def use_credentials(
     `IamDatabaseCredentials`; a staging label for which that is denied is skipped.
 
     The engine may be made before there are an event loop and a pool, for example when a module is
-    imported. In the block it does what an engine of `create_async_engine` does, through rotations
-    as well. At the end of the block its connections are closed, and it connects again as it did
-    before. So each start of an app can enter a block with the same engine, also in another event
-    loop. Outside of a block, the driver connects without a password. A connection that was made
-    before the block is replaced when it is next checked out.
+    imported. In the block it works like an engine of `create_async_engine`, also during rotations.
+    At the end of the block its connections are closed, and it connects again as it did before. So
+    each start of an app can enter a block with the same engine, also in another event loop. Outside
+    of a block, the driver connects without a password. A connection that was made before the block
+    is replaced when it is next checked out.
 
     Listeners to SQLAlchemy's event `do_connect` that the engine has already are called first. They
     may change options. One that returns a connection makes the library's own unnecessary, so an
