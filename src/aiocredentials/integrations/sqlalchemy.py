@@ -118,8 +118,9 @@ async def create_async_engine(
             named, neither by the secret nor by the URL nor by the environment variable `PGHOST`
             (for psycopg also `PGHOSTADDR` and `PGSERVICE`; for MySQL none): the driver would
             connect to this machine. Or the options don't ensure the encryption that IAM tokens
-            need. Or `budget` or `max_wait` isn't positive.
-        TypeError: `budget` or `max_wait` isn't a duration, or `stages` is one string.
+            need, or `budget` or `max_wait` isn't positive.
+        TypeError: `max_wait` isn't a duration. Connecting raises it if `budget` isn't a duration,
+            or if `stages` is one string.
         sqlalchemy.exc.TimeoutError: The engine's methods raise it when `max_wait` is over. Its
             message names what the caller waited for, and a note has the last error of an attempt to
             connect.
