@@ -160,7 +160,7 @@ class RotatingPool(_DriversPool):
             raise _unknown_version("pool", names)
 
     def _check_connection(self, connection: Connection) -> None:
-        """Check that a new connection has the attributes that `_idle_connection` reads, or close it.
+        """Check that a new connection has the attributes that are read later, or close it.
 
         An error there would lose a connection that nothing holds any longer.
         """
