@@ -83,7 +83,7 @@ class TokenManager(Generic[C]):
     """
 
     needs_encryption = True
-    """The adapters refuse connections without encryption, because a token is sent as clear text."""
+    """The adapters refuse connections without encryption, because a token is sent as plain text."""
     naming = Naming("", "the token signed with access key", "the tokens of each access key")
     """How logs and errors name the tokens."""
     advice_if_refused = ""

@@ -81,7 +81,7 @@ async def quit_connection(connection: Any) -> None:  # noqa: ANN401 (of either d
 def connect_of_aiomysql(module: Any, options: Mapping[str, Any]) -> Any:  # noqa: ANN401 (its types)
     """Return a function like `aiomysql.connect` that always encrypts if the options have `ssl`.
 
-    aiomysql continues in clear text if the server, or an attacker in between, offers no TLS;
+    aiomysql continues in plain text if the server, or an attacker in between, offers no TLS;
     asyncmy fails.
 
     Raises:

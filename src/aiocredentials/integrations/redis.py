@@ -40,9 +40,9 @@ __all__ = ["RotatingCredentialProvider", "UserAndPassword", "use_credentials"]
 
 _SYNC = "This provider is for asyncio: give it to a client of redis.asyncio, such as its Redis."
 _UNSEEN = (
-    "An IAM token is sent as a password in clear text, and a provider can't see whether its client "
-    "encrypts its connections: call use_credentials, which can; or give the client ssl=True, and "
-    "the provider encrypted=True."
+    "An IAM token is a password that is sent as plain text, and a provider can't see whether its "
+    "client encrypts its connections: call use_credentials, which can; or give the client "
+    "ssl=True, and the provider encrypted=True."
 )
 _LOGIN = ("username", "password", "credential_provider")
 
