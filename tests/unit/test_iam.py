@@ -187,7 +187,7 @@ class TestToken:
         """A version that another manager has returned is refused, as is a subclass without a form."""
         async with CredentialsPool(session=FakeSecretsManager({"name": "value"})) as pool:
             other = await pool.manager("name").secret()
-            with pytest.raises(TypeError, match=r"secret is a Secret: give what the method secret"):
+            with pytest.raises(TypeError, match=r"secret is a Secret: give the return value of secret"):
                 database(pool).decoded(other)
             with pytest.raises(NotImplementedError):
                 TokenManager.decoded(database(pool), other)
@@ -221,7 +221,7 @@ class TestArguments:
     @pytest.mark.parametrize(
         ("arguments", "error", "match"),
         [
-            ({"host": "postgres://app:hunter2@db.example"}, ValueError, "isn't the name of a host alone"),
+            ({"host": "postgres://app:hunter2@db.example"}, ValueError, "isn't just the name of a host"),
             ({"host": "db.example:5432"}, ValueError, "without scheme, user, port and path"),
             ({"host": "/var/run/postgresql"}, ValueError, "Unix-domain socket has no host"),
             ({"host": ""}, ValueError, "host is empty"),
