@@ -81,7 +81,7 @@ class AsyncCredentialsManager(ManagerState[T]):
         endpoint_url: The endpoint of Secrets Manager, instead of the region's own.
         config: An `aiobotocore.config.AioConfig`.
         timeout: The limit for one whole fetch (loading AWS credentials, connecting, retrying,
-            reading), in seconds or as a `timedelta`.
+            reading), in seconds or as a `timedelta`; 10 seconds by default.
         policy: How long a value is served from memory. None means no cache: each call is a fetch.
             The default is the pool's policy, or `CachePolicy()` without a pool. With a session per
             call, nothing is refreshed in the background.

@@ -59,9 +59,9 @@ class CredentialsPool:
         ```
 
     Args:
-        region_name: The primary region: that of all secrets that name no other one. Without it, the
-            first of these that names one: the config, the session, `AWS_DEFAULT_REGION`,
-            `AWS_REGION`, the profile; otherwise us-east-1.
+        region_name: The primary region: the region of all secrets that name no other region.
+            Without it, the first of these that names one: the config, the session,
+            `AWS_DEFAULT_REGION`, `AWS_REGION`, the profile; otherwise us-east-1.
         replica_regions: Regions with replicas of these secrets. If the primary region fails, they
             are asked in this order, within the same `timeout`. `Secret.region` names the region
             that answered.
@@ -71,8 +71,9 @@ class CredentialsPool:
             region, so it excludes `replica_regions`.
         config: An `aiobotocore.config.AioConfig`.
         timeout: The limit for one whole fetch (loading AWS credentials, connecting, retrying,
-            reading), in seconds or as a `timedelta`.
-        policy: How long a value is served from memory. None means no cache: each call is a fetch.
+            reading), in seconds or as a `timedelta`; 10 seconds by default.
+        policy: How long a value is served from memory; `CachePolicy()` by default. None means no
+            cache: each call is a fetch.
         max_secrets: How many secrets are cached at most. The least recently used one is dropped
             first; among very many secrets, one of the least recently used.
         prefetch: Names or ARNs of secrets that are fetched when the pool opens.

@@ -82,7 +82,7 @@ class LocalAgent:
         allow_remote: Whether the agent may be on another host.
 
     Raises:
-        TypeError: An argument has another type.
+        TypeError: An argument has the wrong type.
         ValueError: `url` isn't a URL, or names another host while `allow_remote` is False; `token`
             can't be sent in a header; `role_arn` isn't the ARN of a role; or `connections` is less
             than 1.

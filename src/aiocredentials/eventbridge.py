@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["rotation_queue_watched"]
 
-# Seconds. With it, 2,000 processes make 1,000 calls per second: a tenth of AWS's quota.
-_SPREAD = 2.0
-
 _LONGEST_SPREAD = 300.0
 
 
@@ -41,10 +38,10 @@ def rotation_queue_watched(
     pool: CredentialsPool,
     queue_url: str,
     *,
-    spread: float | timedelta = _SPREAD,
+    spread: float | timedelta = 2.0,
     session: aioboto3.Session | AioSession | None = None,
 ) -> AbstractAsyncContextManager[None]:
-    """Read a queue of events as long as the block lasts, and refresh the cached secrets they name.
+    """Read a queue of events as long as the block lasts, and refresh the secrets that they name.
 
     Use it in `async with`. It adds to the TTL, and doesn't replace it. No failure of the queue, its
     messages or the network is raised, and no read waits for it or fails because of it. Failures are
@@ -71,7 +68,8 @@ def rotation_queue_watched(
 
         async def main() -> None:
             async with CredentialsPool("eu-west-1") as pool, rotation_queue_watched(pool, QUEUE):
-                print(await pool.manager("prod/database").get())
+                credentials = await pool.manager("prod/database").get()
+                print(credentials["username"])
 
         asyncio.run(main())
         ```
@@ -93,6 +91,7 @@ def rotation_queue_watched(
         RuntimeError: The block begins a second time. Each call returns a block for one use.
     """
     _check_pool(pool)
+    # By default, 2,000 processes make 1,000 calls per second: a tenth of AWS's quota.
     longest_delay = seconds(spread, "spread", zero=True)
     if longest_delay > _LONGEST_SPREAD:
         raise ValueError(

@@ -59,7 +59,6 @@ Made: TypeAlias = tuple[R] | None
 logger = logging.getLogger("aiocredentials")
 
 OTHER_STAGES = ("AWSPENDING", "AWSPREVIOUS")
-"""The staging labels that `connect_through_rotation` tries after AWSCURRENT, in this order."""
 
 _ADVICE = "Compare its user and password with the server's."
 
