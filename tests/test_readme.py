@@ -107,7 +107,7 @@ def test_status() -> None:
     assert "3 - Alpha" in classifiers
     assert f"\nVersion {project['version']} is an alpha: " in README
     assert f"\nIt is tested on Python {pythons[0]} to {pythons[-1]}, " in README
-    (extras,) = re.findall(r"^The extras are (.+)\.$", README, re.MULTILINE)
+    (extras,) = re.findall(r"^The extras are (.+): list ", README, re.MULTILINE)
     assert re.findall(r"`(.+?)`", extras) == sorted(project["optional-dependencies"])
 
 
