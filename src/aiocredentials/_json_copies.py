@@ -51,11 +51,11 @@ class _NestedCopy:
         return copy
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError("The parsed JSON of a secret can't be pickled.")
+        raise TypeError("The parsed JSON of a secret can't be pickled, because it holds the value.")
 
     def __getstate__(self) -> NoReturn:
         """Refuse, because some serializers call this alone."""
-        raise TypeError("The parsed JSON of a secret can't be pickled.")
+        raise TypeError("The parsed JSON of a secret can't be pickled, because it holds the value.")
 
 
 def parse(text: str) -> tuple[Any, Copy | None]:

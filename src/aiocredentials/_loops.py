@@ -56,7 +56,7 @@ def running_loop() -> Loop:
     except RuntimeError:
         message = (
             "No asyncio event loop is running here: "
-            "await this inside of asyncio.run(...), or in a coroutine."
+            "await this in a coroutine that asyncio.run(...) runs."
         )
     raise RuntimeError(message)
 

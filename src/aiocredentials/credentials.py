@@ -272,7 +272,7 @@ class DatabaseCredentials(MaskedCredentials[_DatabaseFields]):
 
     def _no_host_unless(self, advice: str) -> str:
         """Return that message, with the advice for the caller."""
-        reason = self._other_names or "those that RDS manages for master users never do"
+        reason = self._other_names or "secrets that RDS manages for master users never do"
         return f"The secret names no host; {reason}: {advice}."
 
 

@@ -191,7 +191,7 @@ class CredentialSourceError(AuthenticationError):
     asked = False
     advice = (
         "Check that the source of the AWS credentials can be reached. Run python -m "
-        "aiocredentials doctor NAME: it shows which one this process uses."
+        "aiocredentials doctor NAME: it shows which source this process uses."
     )
 
 

@@ -364,10 +364,10 @@ def test_dsn_of_a_managed_secret() -> None:
 
 
 NO_HOST = {
-    "nothing": ({}, "The secret names no host; those that RDS manages for master users never do: give host=."),
+    "nothing": ({}, "The secret names no host; secrets that RDS manages for master users never do: give host=."),
     "other keys": (
         {"masterarn": CANARY, CANARY: CANARY},
-        "The secret names no host; those that RDS manages for master users never do: give host=.",
+        "The secret names no host; secrets that RDS manages for master users never do: give host=.",
     ),
     "another name": ({"Host-Name": HOST}, "The secret names no host; it has 'Host-Name', not 'host': give host=."),
     "two other names": (
