@@ -173,6 +173,7 @@ TESTS = {
     "_pool.py": ["test_events.py", "test_pool_life.py"],
     "_opening.py": ["test_pool_life.py"],
     "_aws/tls.py": ["../server/test_snapshots.py"],
+    "integrations/_sqlalchemy_pool.py": ["../integrations/test_sqlalchemy_engines.py"],
     "integrations/sqlalchemy.py": [
         "../integrations/test_sqlalchemy_engines.py",
         "test_encryption.py",

@@ -76,10 +76,10 @@ def test_promises() -> None:
         f"[{read['ours'] * 1e6:.2f} µs]",
         f"would take {read['theirs'] * 1e6:.1f} µs",
         f"for {stall['ours'] * 1e3:.0f} ms; with plain aioboto3 it is [{stall['theirs'] * 1e3:.0f} ms]",
-        f"waits {policy.patience:g} s and each later one [{hanging['ours'] * 1e6:.2f} µs]",
+        f"at most {policy.patience:g} s, and usually takes [{hanging['ours'] * 1e6:.2f} µs]",
         f"in {len(rotations)} tests",
         f"[{failures} of {queries:,}]",
-        f"{int(amounts):,} damaged answers",
+        f"{int(amounts):,} answers that a test damaged",
     ):
         assert number in promises
     assert policy.max_stale == 3600  # "until it is an hour old"
@@ -89,8 +89,8 @@ def test_costs() -> None:
     """The price of the calls is that of the simulated fleet, and the memory that of the benchmarks."""
     fleet = json.loads((ROOT / "benchmarks" / "fleet_results.json").read_text())["running"]
     (small,) = (row for row in fleet if (row["processes"], row["secrets"]) == (10, 1))
-    assert f"${small['calls price'] / 10:.2f} per month, and" in README
-    assert f"${small['secrets price']:.2f} per month for each secret" in README
+    assert f"AWS charges ${small['calls price'] / 10:.2f} per month" in README
+    assert f"its ${small['secrets price']:.2f} per month for the secret" in README
     assert round(10 / small["mean"] / 60) == 4  # "about every four minutes"
     secret = row_of("results.json", "a cached secret, of 10,000", "async-lru")
     assert f"each cached secret {secret['ours'] / 1024:.1f} KiB" in README
@@ -105,9 +105,9 @@ def test_status() -> None:
     pythons = re.findall(r"Python :: (3\.\d+)$", classifiers, re.MULTILINE)
     assert project["requires-python"] == f">={pythons[0]}"
     assert "3 - Alpha" in classifiers
-    assert f"\n- Version {project['version']} is an alpha: " in README
-    assert f"\n- It is tested on Python {pythons[0]} to {pythons[-1]}, " in README
-    (extras,) = re.findall(r"^The extras are (.+)\.$", README, re.MULTILINE)
+    assert f"\nVersion {project['version']} is an alpha: " in README
+    assert f"\nIt is tested on Python {pythons[0]} to {pythons[-1]}, " in README
+    (extras,) = re.findall(r"^The extras are (.+): list ", README, re.MULTILINE)
     assert re.findall(r"`(.+?)`", extras) == sorted(project["optional-dependencies"])
 
 

@@ -163,8 +163,8 @@ def how_it_works(theme: Theme) -> Drawing:
 
     drawing.arrow("M478 148 H514")
     drawing.box(522, 116, 96, 64)
-    drawing.text(570, 143, "one flight", bold=True, anchor="middle")
-    drawing.text(570, 163, "shared call", anchor="middle", colour=theme.quiet, size=13)
+    drawing.text(570, 143, "one call", bold=True, anchor="middle")
+    drawing.text(570, 163, "for all tasks", anchor="middle", colour=theme.quiet, size=13)
     drawing.arrow("M618 148 H646")
     drawing.box(654, 98, 96, 100)
     drawing.text(702, 134, "AWS", bold=True, anchor="middle")

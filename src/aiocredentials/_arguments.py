@@ -1,4 +1,4 @@
-"""Checks of arguments. Each error names the argument and says what to give instead."""
+"""Checks of arguments. Each error names the argument and what to give instead."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def check_identifier(argument: str, identifier: str) -> None:
     is_long = len(region) > _LONGEST_SHOWN
     excerpt = f"{region[:_LONGEST_SHOWN]}..." if is_long else region
     raise ValueError(
-        f"{argument} is an ARN with the region {excerpt!r}, which can't be one: "
+        f"{argument} is an ARN with the region {excerpt!r}, which isn't the name of a region: "
         "give the ARN as AWS shows it."
     )
 
@@ -103,7 +103,7 @@ def seconds(
     is_positive = duration > 0
     if not is_finite or not (is_positive or is_accepted_zero):
         limit = "0 or more" if zero else "more than 0"
-        raise ValueError(f"{name} is {duration}: give {limit} seconds, and not for ever.")
+        raise ValueError(f"{name} is {duration}: give {limit} seconds, as a finite number.")
     return float(duration)
 
 
@@ -138,5 +138,5 @@ def share_of_one(
 
 
 def _is_number(value: object) -> bool:
-    """Return whether a value is a number. A bool is an int to Python, and none to us."""
+    """Return whether a value is a number. A bool isn't one, although Python calls it an int."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -62,7 +62,7 @@ async def reader_at_last(
     request: SecretRequest,
     policy: CachePolicy,
 ) -> Reader[Secret]:
-    """Return a reader; as long as the region can't be found, look again.
+    """Return a reader. As long as the region can't be found, try again.
 
     Raises `PoolClosedError` when the pool is closed.
     """
@@ -86,7 +86,7 @@ async def reader_at_last(
 
 
 class _NewVersions:
-    """The versions that came in and that one iterator hasn't yielded yet.
+    """The versions that were fetched, and that one iterator hasn't yielded yet.
 
     It watches the cache, which calls it in any thread.
     """
@@ -122,8 +122,8 @@ class _NewVersions:
     def forgotten(self) -> None:
         """Drop the versions that wait, and let the iterator read at once.
 
-        What is fetched next is then compared with the version before them, so the current one of
-        them isn't missed.
+        The version that is fetched next is compared with the version before them, so the current
+        one isn't missed.
         """
         if self._waiting:
             self._last = self._taken
@@ -132,14 +132,14 @@ class _NewVersions:
 
     def invalidated(self) -> None:
         """Let the iterator read at once."""
-        # Its loop may have been closed while the iterator was left behind.
+        # Its loop may have been closed although the iterator hasn't ended.
         call_in(self._loop, self._wake.set)
 
     def failed(self) -> None:
         """Let the iterator read at once if it was waiting for the end of this fetch.
 
-        An iterator whose own read has failed waits for its time, because otherwise iterators would
-        wake each other without end.
+        An iterator whose own read has failed waits until its pause is over, because otherwise
+        iterators would wake each other without end.
         """
         if self._for_failures:
             self.invalidated()

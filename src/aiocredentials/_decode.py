@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_GIVE_ONE = "binary=True says what decode takes: give one, such as decode=bytes."
+_GIVE_ONE = "binary=True needs decode, which then gets bytes: give one, such as decode=bytes."
 
 
 class Decoder(Generic[T]):
@@ -46,8 +46,8 @@ class Decoder(Generic[T]):
         if not _is_plain_function(decode):
             argument = "bytes" if is_binary else "text"
             raise TypeError(
-                "decode isn't a plain function: give one that makes an object of the secret's "
-                f"{argument}, without await."
+                "decode isn't a plain function: give one that isn't async, and that makes an "
+                f"object of the secret's {argument}."
             )
         self._decode = cast("Callable[[str | bytes], T]", decode)
         self._is_binary = is_binary
@@ -56,7 +56,7 @@ class Decoder(Generic[T]):
         """Return the result of `decode` for one version of a secret.
 
         Raises:
-            SecretFormatError: `decode` raised an error, or returned something to await.
+            SecretFormatError: `decode` raised an error, or returned an awaitable.
         """
         try:
             made = self._result_for(secret)
@@ -68,7 +68,7 @@ class Decoder(Generic[T]):
         else:
             if not _is_awaitable_result(made):
                 return made
-            failure = self._failure("returned something to await: give a function without await")
+            failure = self._failure("returned an awaitable: give a function that isn't async")
             # The repr of a future shows its result.
             del made
 
@@ -118,7 +118,7 @@ class Decoder(Generic[T]):
 
 
 class Decoded(Generic[T]):
-    """What `decode` returned for one version.
+    """The object that `decode` returned for one version.
 
     The value may be a plain dict, so it needs a wrapper: `vars()` of a manager must not show it.
     """
@@ -133,11 +133,11 @@ class Decoded(Generic[T]):
         return f"<Decoded {self.version[1]!r}>"
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError("What decode made of a secret can't be pickled.")
+        raise TypeError("The result of decode can't be pickled, because it may hold a secret.")
 
     def __getstate__(self) -> NoReturn:
         """Refuse, because some serializers call this alone."""
-        raise TypeError("What decode made of a secret can't be pickled.")
+        raise TypeError("The result of decode can't be pickled, because it may hold a secret.")
 
 
 def decoder_of(
@@ -206,7 +206,7 @@ def _is_plain_function(decode: object) -> bool:
 
 
 def is_async(function: object) -> bool:
-    """Return whether a call of this returns an awaitable, as far as can be known before."""
+    """Return whether a call of this function returns an awaitable, as far as its type shows."""
     function = _innermost(function)
     # The __call__ of an object may be an async function.
     call = getattr(type(function), "__call__", None)  # noqa: B004 (it doesn't ask "callable?")
@@ -218,9 +218,9 @@ def _is_async_function(function: object) -> bool:
 
 
 def _is_awaitable_result(made: object) -> bool:
-    """Return whether a decoder returned something to await, and close or cancel it then.
+    """Return whether a decoder returned an awaitable, and close or cancel it in that case.
 
-    Some clients, such as redis-py's, can be awaited and are a result all the same.
+    Some clients, such as redis-py's, can be awaited, but are a proper result.
     """
     if isinstance(made, Coroutine):
         # Without this, Python warns that the coroutine was never awaited.

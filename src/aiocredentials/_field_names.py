@@ -1,4 +1,4 @@
-"""Tell keys of JSON that are names of fields from keys that may be tokens."""
+"""Distinguish JSON keys that are names of fields from JSON keys that may be tokens."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Read credentials as secrets write them: AWS's JSON for databases, and several formats for Redis.
 
 Secrets of other shapes are read by `_shapes`. The functions here hold the value of a secret. So
-none of them raises an error, because its traceback would have the value: each returns what it
-found, or a sentence that says what is wrong.
+none of them raises an error, because its traceback would have the value: each returns the fields
+that it found, or a sentence about the mistake.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Data: TypeAlias = Mapping[str, object]
     Fields: TypeAlias = dict[str, Any]
     HostAndPort: TypeAlias = tuple[str, int | None]
-    # A sentence says why nothing was found.
+    # A sentence explains why nothing was found.
     Reading: TypeAlias = "Found | str"
 
 _LOGIN_KEYS = ("username", "password")
@@ -151,7 +151,7 @@ def _separate_port(fields: Fields, keys: Mapping[str, str]) -> str | None:
     address = host_and_port(fields["host"])
     if address is None:
         return (
-            f"The secret's {host_key!r} is no host: keep a name, an IP address or the path of a "
+            f"The secret's {host_key!r} isn't a host: store a name, an IP address or the path of a "
             f"socket in it, and the port as {port_key!r}."
         )
     host, port = address
@@ -159,7 +159,7 @@ def _separate_port(fields: Fields, keys: Mapping[str, str]) -> str | None:
     if port is None:
         return None
     if port != fields.setdefault("port", port):
-        return f"The secret's {host_key!r} ends in a port that isn't its {port_key!r}."
+        return f"The secret's {host_key!r} ends in a port that differs from its {port_key!r}."
     return None
 
 
@@ -224,7 +224,7 @@ def read_redis_text(text: str | bytes) -> Reading:
     try:
         data = json.loads(token)
     except (ValueError, RecursionError):
-        return "The secret begins like a JSON object, and isn't one."
+        return "The secret begins like a JSON object, but isn't valid JSON."
     return read_redis(data)
 
 
@@ -255,17 +255,17 @@ def wrong_in_redis(fields: Fields, keys: Mapping[str, str]) -> str | None:
         if unicode_of(value) is None:
             return f"The secret's {key!r} isn't {_A_TEXT}."
         if field == "password" and is_url(value):
-            return f"The secret's {key!r} is a URL: keep the password alone in it."
+            return f"The secret's {key!r} is a URL: store only the password in it."
     return None
 
 
 def _wrong_in_token(text: str) -> str | None:
-    """Say why a text that isn't an object isn't a token either; None if it may be a token."""
+    """Return why a text that isn't an object isn't a token either; None if it may be a token."""
     if is_url(text):
-        return "The secret is a URL: RedisCredentials.from_url reads user and password in it."
+        return "The secret is a URL: RedisCredentials.from_url reads the user and the password."
     lines = text.splitlines()
     if len(lines) > 1:
-        return "The secret has several lines, and a token has one."
+        return "The secret has several lines, but a token has only one."
     try:
         data = json.loads(text)
     except (ValueError, RecursionError):
@@ -275,7 +275,7 @@ def _wrong_in_token(text: str) -> str | None:
     is_number = type(data) in {int, float}
     if is_number:
         return None
-    return "The secret is JSON, but not an object: keep the token without quotes or brackets."
+    return "The secret is JSON, but not an object: store the token without quotes or brackets."
 
 
 # Both
@@ -310,7 +310,7 @@ def filled(data: Data, keys: Collection[str]) -> Fields:
 
 
 def missing_keys(keys: str, data: Data, other_names: str = "") -> str:
-    """Say which keys are missing, and which ones are there."""
+    """Return a sentence that names the keys that are missing, and those that are there."""
     sentence = f"The secret has no {keys}, or an empty one"
     if other_names:
         sentence = f"{sentence}; {other_names}"
@@ -336,7 +336,7 @@ def _keys_in(data: Data) -> str:
 
 
 def _other_names(data: Data, absent: Collection[str]) -> str:
-    """Say which keys look like those that are absent."""
+    """Return, as part of a sentence, the keys that resemble the ones that are absent."""
     similar: dict[str | None, str] = {}
     for other in data:
         if other not in _DATABASE_KEYS:

@@ -82,7 +82,7 @@ def held_version(store: SecretStore, key: SecretRequest) -> Secret | None:
 
 
 def lifetime_of(secret: Secret) -> Lifetime:
-    """Return how long a value was fresh when it was fetched, whichever policy that came from."""
+    """Return how long a value was fresh when it was fetched, under whichever policy."""
     return Lifetime(secret._ttl, secret._jitter_share)  # noqa: SLF001 (ours to read)
 
 
@@ -93,8 +93,8 @@ async def renew(
 ) -> Exception | None:
     """Fetch again what is cached under a key, and return the error if that fails.
 
-    A failure costs no reader the value that is cached: it is served as long as it would be without
-    this call. Needs secretsmanager:GetSecretValue.
+    If the fetch fails, the cached value is still served, as long as it would be without this call.
+    Needs secretsmanager:GetSecretValue.
 
     Args:
         store: The store of the pool.

@@ -1,8 +1,8 @@
-"""JSON that is parsed once and handed out as copies, so no caller's change reaches another caller.
+"""JSON that is parsed once and returned as copies, so no caller's change reaches another caller.
 
 Texts are immutable, so a copy shares them: copying a flat object takes a small part of the time
 that parsing takes. Where copying isn't clearly faster, or the parsed value would take much memory,
-`parse` offers no copies, and the text is parsed each time.
+`parse` returns no function for copies, and the text is parsed each time.
 """
 
 # ruff: noqa: ANN401 (JSON has no better type)
@@ -42,7 +42,7 @@ class _NestedCopy:
     def __init__(self, copy: Copy, inner: list[tuple[Any, Copy]]) -> None:
         self._copy = copy
         self._inner = inner
-        """The place of each container in it, and what copies that."""
+        """The place of each inner container, and the function that copies it."""
 
     def __call__(self) -> Any:
         copy = self._copy()
@@ -51,18 +51,19 @@ class _NestedCopy:
         return copy
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError("The parsed JSON of a secret can't be pickled.")
+        raise TypeError("The parsed JSON of a secret can't be pickled, because it holds the value.")
 
     def __getstate__(self) -> NoReturn:
         """Refuse, because some serializers call this alone."""
-        raise TypeError("The parsed JSON of a secret can't be pickled.")
+        raise TypeError("The parsed JSON of a secret can't be pickled, because it holds the value.")
 
 
 def parse(text: str) -> tuple[Any, Copy | None]:
     """Parse JSON; return the value, and a function that returns copies of it.
 
     The function is None if the text is to be parsed each time. Otherwise the value belongs to the
-    function: nobody may change it. Raises `ValueError` or `RecursionError` if the text isn't JSON.
+    function, and must not be changed. Raises `ValueError` or `RecursionError` if the text isn't
+    JSON.
     """
     value = json.loads(text)
     if len(text) > LONGEST_KEPT:

@@ -1,4 +1,4 @@
-"""Calls the listeners of a pool. Their errors are logged, and nobody else notices them.
+"""Calls the listeners of a pool. Their errors are logged, and reach no caller.
 
 The events are in `events`, which a process imports only if it has a listener.
 """
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 logger = logging.getLogger("aiocredentials")
 
 
-def tell(listener: Callable[[Any], object] | None, event: object) -> None:
+def report_event(listener: Callable[[Any], object] | None, event: object) -> None:
     """Call a listener. Its errors are logged; `KeyboardInterrupt` and `SystemExit` are raised."""
     if listener is not None:
         name = type(event).__name__
         _call_and_log_errors(listener, event, name)
 
 
-def tell_opened(listener: object, pool: object) -> None:
-    """Call `pool_opened` of a listener that has it, in the same way as `tell`."""
+def report_opened(listener: object, pool: object) -> None:
+    """Call `pool_opened` of a listener that has it, in the same way as `report_event`."""
     _call_method(listener, "pool_opened", pool)
 
 
-def tell_closed(listener: object, pool: object) -> None:
-    """Call `pool_closed` of a listener that has it, in the same way as `tell`."""
+def report_closed(listener: object, pool: object) -> None:
+    """Call `pool_closed` of a listener that has it, in the same way as `report_event`."""
     _call_method(listener, "pool_closed", pool)
 
 

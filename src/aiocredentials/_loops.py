@@ -39,7 +39,7 @@ middle of a change.
 """
 
 FORK_SECONDS = 10.0
-"""How long a fork waits for a thread that loads modules: 20 times as long as that takes."""
+"""How long a fork waits for a thread that loads modules: 20 times as long as loading takes."""
 
 _LOOK_SECONDS = 0.1
 """How often closing checks whether a loop has ended, because an ended loop reports nothing."""
@@ -56,7 +56,7 @@ def running_loop() -> Loop:
     except RuntimeError:
         message = (
             "No asyncio event loop is running here: "
-            "await this inside of asyncio.run(...), or in a coroutine."
+            "await this in a coroutine that asyncio.run(...) runs."
         )
     raise RuntimeError(message)
 
@@ -111,7 +111,7 @@ class PerLoop(Generic[S]):
             self._abandon(state)
 
     def forked(self) -> None:
-        """Start anew in a forked child."""
+        """Start without any state in a forked child."""
         _inherited.append(self._states)
         self._states = {}
 
@@ -134,9 +134,9 @@ def starts_anew(thing: Forkable) -> None:
 
 
 forgetting: list[Callable[[], object]] = []
-"""What a pool calls when it forgets everything.
+"""The functions that a pool calls when it forgets everything.
 
-Modules that keep secrets, and that a fetch doesn't need, add a function that drops these.
+Modules that keep secrets, and that a fetch doesn't need, add a function that drops these secrets.
 """
 
 
@@ -149,7 +149,7 @@ class LoadingLock:
     """Held by a thread that imports modules, reads models or builds a TLS context; a fork waits.
 
     In a child that is forked in the middle of an import, modules are locked by a thread that
-    doesn't exist there. If the lock isn't free in time, the fork continues all the same, because
+    doesn't exist there. If the lock isn't free in time, the fork continues without it, because
     the forking thread may itself hold something that the loading thread waits for.
     """
 
@@ -208,21 +208,21 @@ at_fork(
     after_in_parent=loading.after_in_parent,
     after_in_child=loading.after_in_child,
 )
-# This is registered last, and so runs last: the lock is held until everything has started anew.
+# This is registered last, and so runs last: the lock is held until the parent's state is dropped.
 at_fork(after_in_child=bookkeeping.release)
 
 
 def is_cancelled() -> bool:
     """Return whether the running task itself was cancelled. A CancelledError doesn't prove it.
 
-    A client may have tasks of its own, and a task that awaits one of them gets its CancelledError.
+    A client may have its own tasks, and a task that awaits one of them gets its CancelledError.
     """
     me = asyncio.current_task()
     return me is None or me.cancelling() > 0
 
 
 def cancelled_inside() -> CredentialsError:
-    """Return the error for a client's own CancelledError, when nobody cancelled the call."""
+    """Return the error for a client's own CancelledError, if the call itself wasn't cancelled."""
     what = "The call was cancelled from inside the client."
     return make_error(EndpointUnreachableError, what)
 
@@ -275,7 +275,7 @@ def call_in(
     function: Callable[..., object],
     *arguments: object,
 ) -> None:
-    """Call a function in its loop, of whichever thread that is, when the loop runs next."""
+    """Call a function in its loop when the loop runs next. Any thread may run that loop."""
     # A loop that has just been closed raises RuntimeError.
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(function, *arguments)
@@ -305,8 +305,9 @@ async def close_in_each_loop(
 ) -> int:
     """Close each state in its own loop, and wait for that.
 
-    A loop of another thread may be blocked, deaf to cancellation, stopped, or about to end. A loop
-    that ends meanwhile counts as closed. If the caller is cancelled, this is raised at the end.
+    A loop of another thread may be blocked, ignore its cancellation, be stopped, or be about to
+    end. A loop that ends meanwhile counts as closed. If the caller is cancelled, the cancellation
+    is raised at the end.
 
     Args:
         states: The loops, each with its state.

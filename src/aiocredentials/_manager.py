@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast, overload
 
 from aiocredentials._arguments import check_name, seconds
 from aiocredentials._aws.pooled import PooledSession
 from aiocredentials._aws.requests import request_for, role_for
-from aiocredentials._aws.session import SessionPerCall
 from aiocredentials._aws.settings import ClientSettings
 from aiocredentials._cache.policy import DEFAULT_POLICY, INHERITED_POLICY, CachePolicy, check_policy
 from aiocredentials._changes import changes, reader_at_last
-from aiocredentials._decode import Decoded, Decoder, decoder_of
-from aiocredentials._store import NoReader, PooledStore, SecretStore
+from aiocredentials._decode import decoder_of
+from aiocredentials._manager_state import ManagerState
+from aiocredentials._store import PooledStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -25,10 +25,8 @@ if TYPE_CHECKING:
     from aiobotocore.session import AioSession
 
     from aiocredentials._aws.settings import CustomSession
-    from aiocredentials._cache import Lease, Reader
     from aiocredentials._pool import CredentialsPool
     from aiocredentials._secret import Secret, SecretDescription
-    from aiocredentials._store import UncachedReader
 
 T = TypeVar("T")
 
@@ -36,16 +34,17 @@ DEFAULT_TIMEOUT = 10.0
 _DEFAULT_SETTINGS = ClientSettings()
 
 
-class AsyncCredentialsManager(Generic[T]):
+class AsyncCredentialsManager(ManagerState[T]):
     """The view of one secret in AWS Secrets Manager, for asyncio.
 
     Without a pool, each fetch opens an aioboto3 session and closes it: there is nothing to open and
     nothing to close. With `pool=`, or inside `async with manager:`, fetches share a client.
+    Making a manager makes no call.
 
-    Retries are those of `config`, else of the session's own config, else of AWS_MAX_ATTEMPTS and
-    AWS_RETRY_MODE, else of the profile. If none of these is set, they are botocore's standard mode
-    and three attempts in all. If AWS doesn't accept the credentials any more, they are loaded
-    again, and the call is made once more, inside its `timeout`.
+    The first of these that is set decides about retries: `config`, the session's own config,
+    AWS_MAX_ATTEMPTS and AWS_RETRY_MODE, the profile. By default they are botocore's standard mode
+    and three attempts in all. If AWS no longer accepts the credentials, they are loaded again, and
+    the call is made once more, within its `timeout`.
 
     Example:
         ```python
@@ -63,31 +62,35 @@ class AsyncCredentialsManager(Generic[T]):
 
     Args:
         secret_name: A name, a full ARN or a partial ARN.
-        region_name: The region. Without it: the ARN's, the config's, the pool's, the session's,
-            `AWS_DEFAULT_REGION`, `AWS_REGION`, the profile's, or us-east-1.
-        pool: The pool whose clients and cache are shared. The pool has the session, endpoint_url,
-            config, timeout and redact_wire_logs then.
-        decode: Makes an object of the secret's text; `get()` calls it once per version.
-        binary: Gives `decode` the secret's bytes; a text is encoded as UTF-8. It needs `decode`.
+        region_name: The region. Without it, the first of these that names one: the ARN, the config,
+            the pool, the session, `AWS_DEFAULT_REGION`, `AWS_REGION`, the profile; otherwise
+            us-east-1.
+        pool: The pool whose clients and cache are used. Its session, endpoint_url, config, timeout
+            and redact_wire_logs are used as well, so these can't be given here.
+        decode: Makes an object of the secret's text. `get()` returns the object, and calls `decode`
+            once per version.
+        binary: Whether `decode` gets the secret's bytes instead of its text. The text of a secret
+            is encoded as UTF-8. It needs `decode`.
         version_stage: The staging label of the version.
-        role_arn: The role that the secret is read through, instead of the pool's. It is assumed by
-            the AWS credentials of the process, which need sts:AssumeRole, once per hour.
+        role_arn: The role through which the secret is read, instead of the pool's. The AWS
+            credentials of the process assume it once per hour, and need sts:AssumeRole.
         external_id: The id that the role's trust policy names. It is never shown.
-        role_session_name: The name in CloudTrail; by default it has the host and the process.
+        role_session_name: The name of the role's session in CloudTrail. By default it contains the
+            host and the process.
         session: An `aioboto3.Session`, an aiobotocore `AioSession` or a `CustomSession`.
         endpoint_url: The endpoint of Secrets Manager, instead of the region's own.
         config: An `aiobotocore.config.AioConfig`.
-        timeout: For one whole fetch (loading AWS credentials, connecting, retrying, reading), in
-            seconds or as a `timedelta`.
+        timeout: The limit for one whole fetch (loading AWS credentials, connecting, retrying,
+            reading), in seconds or as a `timedelta`; 10 seconds by default.
         policy: How long a value is served from memory. None means no cache: each call is a fetch.
             The default is the pool's policy, or `CachePolicy()` without a pool. With a session per
             call, nothing is refreshed in the background.
-        redact_wire_logs: False leaves values and tokens in what botocore logs of our calls at
-            level DEBUG.
+        redact_wire_logs: Whether values and tokens are removed from the lines that botocore logs
+            about this library's calls at level DEBUG.
 
     Raises:
-        TypeError: If an argument has the wrong type.
-        ValueError: If an argument can't work, or is a setting that the pool has.
+        TypeError: An argument has the wrong type.
+        ValueError: An argument can't work, or is a setting that the pool has.
     """
 
     @overload
@@ -197,26 +200,26 @@ class AsyncCredentialsManager(Generic[T]):
         else:
             if self._settings != _DEFAULT_SETTINGS or self._timeout != DEFAULT_TIMEOUT:
                 raise ValueError(
-                    "pool= has a session, endpoint_url, config, timeout and redact_wire_logs "
-                    "of its own: give these to the pool instead."
+                    "With pool=, the pool's session, endpoint_url, config, timeout and "
+                    "redact_wire_logs are used: give these to the pool instead."
                 )
             self._read_from(pool._store)
 
-    def _store_per_call(self) -> SecretStore:
-        return SecretStore(SessionPerCall(self._settings), self._timeout, pooled=False)
-
-    def _read_from(self, store: SecretStore, unread: NoReader | None = None) -> None:
-        """Use this store from now on, and forget what was read from another one."""
-        self._store = store
-        self._reader: Reader[Secret] | UncachedReader | NoReader = unread or store.unread()
-        self._decoded: Decoded[T] | None = None
-        self._hit: tuple[Lease[Secret], Callable[[], float], Decoded[T]] | None = None
-
     async def retrieve_secret_string(self) -> Any:  # noqa: ANN401 (JSON has no better type)
-        """Return the secret's JSON, parsed: a new object per call.
+        """Return the secret's JSON, parsed. Each call returns a new object.
 
-        Raises a `CredentialsError`; `SecretFormatError` if the secret isn't JSON. Needs
-        secretsmanager:GetSecretValue, and kms:Decrypt if the secret has a KMS key of your own.
+        A fresh value is returned from memory, without a call to AWS. Otherwise the call needs
+        secretsmanager:GetSecretValue, and kms:Decrypt if the secret has a customer managed KMS key.
+
+        Example:
+            ```python
+            credentials = await manager.retrieve_secret_string()
+            password = credentials["password"]
+            ```
+
+        Raises:
+            SecretFormatError: The secret isn't JSON.
+            CredentialsError: The secret is unavailable. The subclass names the reason.
         """
         secret = self._reader.served()
         if secret is None:
@@ -224,15 +227,27 @@ class AsyncCredentialsManager(Generic[T]):
         return secret.json()
 
     async def get(self) -> T:
-        """Return what `decode` makes of the secret: one object for all callers, per version.
+        """Return the object that `decode` makes of the secret.
 
-        Without `decode` it is the parsed JSON, as `retrieve_secret_string` returns it. Raises a
-        `CredentialsError`; `SecretFormatError` if `decode` raises. Needs
-        secretsmanager:GetSecretValue.
+        All callers of this manager get the same object, until there is a new version. Without
+        `decode`, return the parsed JSON, as `retrieve_secret_string` does: a new object per call. A
+        fresh value is returned from memory, without a call to AWS. Otherwise the call needs
+        secretsmanager:GetSecretValue, and kms:Decrypt if the secret has a customer managed KMS key.
+
+        Example:
+            ```python
+            database = pool.manager("prod/database", decode=DatabaseCredentials.from_json)
+            credentials = await database.get()
+            password = credentials.password
+            ```
+
+        Raises:
+            SecretFormatError: `decode` raised an error, or the secret isn't JSON.
+            CredentialsError: The secret is unavailable. The subclass names the reason.
         """
         hit = self._hit
         if hit is not None:
-            # What Reader.served does, written out: a call would cost as much as all of it.
+            # The steps of Reader.served, written out: a call would cost as much as all of them.
             lease, clock, decoded = hit
             if (now := clock()) < lease.until:
                 lease.used = now
@@ -246,24 +261,16 @@ class AsyncCredentialsManager(Generic[T]):
             return parsed
         return self._decoded_once(self._decode, secret)
 
-    def _decoded_once(self, decode: Decoder[T], secret: Secret) -> T:
-        """Return what `decode` makes of a version, and let the next hits have it directly."""
-        version = (secret.arn, secret.version_id)
-        decoded = self._decoded
-        if decoded is None or decoded.version != version:
-            decoded = Decoded(version, decode(secret))
-            self._decoded = decoded
-        # Read once, because another thread may give the reader the lease of another version.
-        lease = self._reader.lease
-        if lease is not None and lease.value is secret:
-            self._hit = (lease, self._store.cache.clock, decoded)
-        return decoded.value
-
     def decoded(self, secret: Secret) -> T:
-        """Return what `decode` makes of this version, or its parsed JSON without `decode`.
+        """Return the object that `decode` makes of this version; without `decode`, its parsed JSON.
 
-        It is for code that must know the version as well. `secret` is a return value of `secret()`,
-        `refresh()` or `changes()`. Raises `SecretFormatError` if `decode` raises.
+        It is for code that needs the version as well. It makes no call.
+
+        Args:
+            secret: A return value of `secret()`, `refresh()` or `changes()`.
+
+        Raises:
+            SecretFormatError: `decode` raised an error, or the secret isn't JSON.
         """
         return cast("T", secret.json()) if self._decode is None else self._decode(secret)
 
@@ -273,11 +280,19 @@ class AsyncCredentialsManager(Generic[T]):
         version_id: str | None = None,
         version_stage: str | None = None,
     ) -> Secret:
-        """Return the `Secret` with the manager's staging label.
+        """Return the `Secret`: the value with its version, its staging labels and its age.
 
-        `version_id` or `version_stage` ask for another version. Raises a `CredentialsError`;
-        `TypeError` or `ValueError` for an argument that can't work. Needs
-        secretsmanager:GetSecretValue.
+        Without arguments, it is the version with the manager's staging label. A fresh value is
+        returned from memory. Otherwise the call needs secretsmanager:GetSecretValue.
+
+        Args:
+            version_id: The id of another version.
+            version_stage: The staging label of another version, such as `"AWSPREVIOUS"`.
+
+        Raises:
+            CredentialsError: The secret is unavailable. The subclass names the reason.
+            TypeError: An argument isn't a string.
+            ValueError: An argument is empty.
         """
         if version_id is None and version_stage is None:
             secret = self._reader.served()
@@ -293,31 +308,41 @@ class AsyncCredentialsManager(Generic[T]):
         return await reader.get()
 
     async def describe(self) -> SecretDescription:
-        """Ask AWS about the secret's versions, rotation and deletion. It isn't cached.
+        """Ask AWS about the secret's versions, rotation and deletion. The answer isn't cached.
 
-        Raises a `CredentialsError`. Needs secretsmanager:DescribeSecret.
+        Needs secretsmanager:DescribeSecret.
+
+        Raises:
+            CredentialsError: AWS refuses the call, or doesn't answer. The subclass names the
+                reason.
         """
         return await self._store.gateway.describe(self._request)
 
     async def refresh(self) -> Secret:
-        """Return the result of a fetch that begins after this call; simultaneous callers share it.
+        """Fetch the secret and return it, also if the cached value is fresh.
 
-        However many callers ask at once, they cost two fetches at most, except with
-        `policy=None`. Raises a `CredentialsError`, also a transient one: a stale value isn't served
-        here. Needs secretsmanager:GetSecretValue.
+        The fetch begins after this call, and simultaneous callers share it: however many they are,
+        they cause two fetches at most, except with `policy=None`. Needs
+        secretsmanager:GetSecretValue.
+
+        Raises:
+            CredentialsError: The fetch failed. This includes transient errors, because this method
+                never returns a stale value.
         """
         reader = await self._own_reader()
         return await reader.refresh()
 
     def invalidate(self, *, if_version: str | None = None) -> None:
-        """Forget what is cached of the secret, or only the version with this id.
+        """Forget the cached values of the secret, so the next call fetches it.
 
-        The next call fetches. The invalidation holds for each identifier of the secret, each
-        staging label and each version id, and for all managers of the pool. With `if_version`, any
-        number of callers that failed with the same old version cause one fetch. Without a cache
-        (`policy=None`) nothing is forgotten. Makes no call, and raises nothing.
+        The invalidation holds for each identifier of the secret, each staging label and each
+        version id, and for all managers of the pool. The first fetch after it goes past the cache
+        of a local agent, too. Without a cache (`policy=None`) nothing is forgotten. It makes no
+        call, and raises nothing.
 
-        The first fetch after it goes past the cache of a local agent, too.
+        Args:
+            if_version: Forget only the version with this id. So any number of callers that failed
+                with the same old version cause one fetch.
         """
         if self._policy is None:
             self._store.note_invalidation()
@@ -330,19 +355,25 @@ class AsyncCredentialsManager(Generic[T]):
         """Yield each new version when it becomes the current one.
 
         The iterator refreshes the secret itself. The version that was known at the start isn't new.
-        A slow consumer misses no version that was fetched, and delays nobody. The iterator ends
-        only when the caller stops it or the pool is closed. An error doesn't end it, not even a
-        permanent one: it goes to the pool's listener, and once per kind to the log as a warning.
+        A slow consumer misses no version that was fetched, and delays no other caller. The iterator
+        ends only when the caller stops it or the pool is closed. An error doesn't end it, not even
+        a permanent one: the pool's listener receives each error, and the log one warning per kind.
 
         Needs secretsmanager:GetSecretValue.
 
+        Example:
+            ```python
+            async for secret in manager.changes():
+                print(f"the current version is {secret.version_id}")
+            ```
+
         Raises:
-            PoolClosedError: When the pool is closed.
-            RuntimeError: If `policy` is None.
+            PoolClosedError: The pool was closed.
+            RuntimeError: The manager has no cache, because its `policy` is None.
         """
         policy = self._policy
         if policy is None:
-            message = "changes() compares with what is cached: give the manager a policy."
+            message = "changes() needs a cache, not policy=None: give the manager a policy."
             raise RuntimeError(message)
         store = self._store
         reader = await reader_at_last(store, self._request, policy)
@@ -353,14 +384,15 @@ class AsyncCredentialsManager(Generic[T]):
                 del secret
 
     async def __aenter__(self) -> Self:
-        """Share clients for the length of the block.
+        """Share one client among the fetches inside the block, as a pool does.
 
-        Raises `RuntimeError` if the manager has a pool, or is entered already.
+        Raises:
+            RuntimeError: The manager came from a pool, or was entered already.
         """
         if self._pool is not None or self._own_store is not None:
             raise RuntimeError(
-                "This manager has a pool already: "
-                "enter it once, and not at all if it came from a CredentialsPool."
+                "This manager has a pool already: enter it only once, and don't enter it if it "
+                "came from a CredentialsPool."
             )
         store = PooledStore(PooledSession(self._settings), self._timeout)
         store.open()
@@ -374,47 +406,15 @@ class AsyncCredentialsManager(Generic[T]):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close the shared clients: later calls open a session each, as before."""
+        """Close the shared client. Each later fetch opens its own session, as before the block."""
         store = self._own_store
         self._own_store = None
         self._read_from(self._store_per_call())
         if store is not None:
             await store.aclose()
 
-    def __del__(self) -> None:
-        """Warn if the manager was entered and forgotten: nobody can close its sockets any more."""
-        # There is no such attribute if the constructor refused its arguments.
-        store = getattr(self, "_own_store", None)
-        if store is not None:
-            store.warn_if_open(self, "was entered and never left: use `async with`.")
-
-    def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, memo: object) -> Self:
-        return self
-
-    def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError(
-            "A manager can't be pickled, so that no value is written anywhere: "
-            "make one in each process, from the secret's name."
-        )
-
     def __repr__(self) -> str:
-        """Name the secret; the value isn't in it."""
+        """Name the secret, and leave its value out."""
         what = self._request.words()
         how = "pooled" if self._store.is_pooled else "a session per call"
         return f"<AsyncCredentialsManager {what}, {how}>"
-
-    async def _own_reader(self) -> Reader[Secret] | UncachedReader:
-        """Return the reader of the manager's own staging label, and keep it."""
-        known = self._reader
-        if not isinstance(known, NoReader):
-            return known
-        store = self._store
-        reader = await store.reader(self._request, self._policy, known)
-        if store is self._store:
-            # Otherwise the manager's own block was entered or left meanwhile.
-            self._reader = reader
-            store.add_reading(self)
-        return reader

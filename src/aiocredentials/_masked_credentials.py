@@ -97,7 +97,7 @@ class MaskedCredentials(Generic[F]):
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         class_name = type(self).__name__
-        raise TypeError(f"{class_name} can't be pickled, because it has a password.")
+        raise TypeError(f"{class_name} can't be pickled, because it holds a password.")
 
     # For pydantic. Only pydantic calls these methods, so its core is installed then.
 
@@ -153,7 +153,7 @@ class MaskedCredentials(Generic[F]):
         # Pydantic wants a literal. The sentence has no placeholders that an input could fill.
         sentence: Any = reading
         kind = PydanticCustomError(OUR_TYPE, sentence)
-        # An error of this class says itself what its input was: a mask.
+        # An error of this class defines the input that it shows: a mask.
         details: Any = {"type": kind, "input": "***"}
         raise ValidationError.from_exception_data(cls.__name__, [details])
 

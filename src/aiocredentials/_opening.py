@@ -8,7 +8,7 @@ from concurrent.futures import Future
 
 from aiocredentials._loops import running_loop
 
-# How often a caller that waits for an opening looks whether somebody still carries it out.
+# How often a caller that waits for an opening checks whether the other caller still carries it out.
 _LOOK_SECONDS = 0.1
 
 
@@ -27,7 +27,7 @@ class Opening:
 
     @property
     def is_abandoned(self) -> bool:
-        """Whether nobody will end it."""
+        """Whether no caller will end it."""
         if self._ended.done():
             return False
         return self._loop.is_closed() or self._process != os.getpid()

@@ -10,7 +10,7 @@ from aiocredentials._aws.requests import role_for
 from aiocredentials._aws.settings import ClientSettings
 from aiocredentials._cache.policy import DEFAULT_POLICY, INHERITED_POLICY, CachePolicy, check_policy
 from aiocredentials._decode import is_async
-from aiocredentials._listeners import tell_closed, tell_opened
+from aiocredentials._listeners import report_closed, report_opened
 from aiocredentials._loops import bookkeeping
 from aiocredentials._manager import DEFAULT_TIMEOUT, AsyncCredentialsManager
 from aiocredentials._opening import Opening
@@ -36,12 +36,12 @@ class CredentialsPool:
     """One aioboto3 session, its clients (one per region) and one cache, shared by many managers.
 
     Use it as `async with CredentialsPool() as pool:`, or call `open()` and `aclose()`. Opening
-    needs no network.
+    needs no network, unless there are secrets to `prefetch`.
 
-    Retries are those of `config`, else of the session's own config, else of AWS_MAX_ATTEMPTS and
-    AWS_RETRY_MODE, else of the profile. If none of these is set, they are botocore's standard mode
-    and three attempts in all. If AWS doesn't accept the credentials any more, they are loaded
-    again, and the call is made once more, inside its `timeout`.
+    The first of these that is set decides about retries: `config`, the session's own config,
+    AWS_MAX_ATTEMPTS and AWS_RETRY_MODE, the profile. By default they are botocore's standard mode
+    and three attempts in all. If AWS no longer accepts the credentials, they are loaded again, and
+    the call is made once more, within its `timeout`.
 
     Example:
         ```python
@@ -59,35 +59,40 @@ class CredentialsPool:
         ```
 
     Args:
-        region_name: The region of secrets that don't name their own: the primary region.
+        region_name: The primary region: the region of all secrets that name no other region.
+            Without it, the first of these that names one: the config, the session,
+            `AWS_DEFAULT_REGION`, `AWS_REGION`, the profile; otherwise us-east-1.
         replica_regions: Regions with replicas of these secrets. If the primary region fails, they
-            are asked in this order, inside the same `timeout`. `Secret.region` is the one that
-            answered.
-        session: An `aioboto3.Session`, an aiobotocore `AioSession` or a `CustomSession`.
+            are asked in this order, within the same `timeout`. `Secret.region` names the region
+            that answered.
+        session: An `aioboto3.Session`, an aiobotocore `AioSession` or a `CustomSession`. Without
+            it, a new aioboto3 session.
         endpoint_url: The endpoint of Secrets Manager, instead of the region's own. It is in one
             region, so it excludes `replica_regions`.
         config: An `aiobotocore.config.AioConfig`.
-        timeout: For one whole fetch (loading AWS credentials, connecting, retrying, reading), in
-            seconds or as a `timedelta`.
-        policy: How long a value is served from memory. None means no cache: each call is a fetch.
-        max_secrets: How many secrets are cached at most. The least recently used goes first; among
-            very many secrets, one of the least recently used.
+        timeout: The limit for one whole fetch (loading AWS credentials, connecting, retrying,
+            reading), in seconds or as a `timedelta`; 10 seconds by default.
+        policy: How long a value is served from memory; `CachePolicy()` by default. None means no
+            cache: each call is a fetch.
+        max_secrets: How many secrets are cached at most. The least recently used one is dropped
+            first; among very many secrets, one of the least recently used.
         prefetch: Names or ARNs of secrets that are fetched when the pool opens.
         listener: Called with each `aiocredentials.events.SecretEvent`, in the event loop. It must
             return at once.
-        redact_wire_logs: False leaves values and tokens in what botocore logs of our calls at
-            level DEBUG.
-        role_arn: The role that all secrets are read through, except those of managers that name
-            their own. It is assumed by the AWS credentials of the process, which need
-            sts:AssumeRole, once per hour and event loop.
+        redact_wire_logs: Whether values and tokens are removed from the lines that botocore logs
+            about this library's calls at level DEBUG.
+        role_arn: The role through which all secrets are read, except those of managers that name
+            another role. The AWS credentials of the process assume it once per hour and event loop,
+            and need sts:AssumeRole.
         external_id: The id that the role's trust policy names. It is never shown.
-        role_session_name: The name in CloudTrail; by default it has the host and the process.
+        role_session_name: The name of the role's session in CloudTrail. By default it contains the
+            host and the process.
         clock: For tests: returns the time in seconds by which ages are counted, as
             `aiocredentials.testing.FakeClock` does.
 
     Raises:
-        TypeError: If an argument has the wrong type.
-        ValueError: If an argument can't work, or if `max_secrets` isn't a whole number.
+        TypeError: An argument has the wrong type.
+        ValueError: An argument can't work.
     """
 
     def __init__(
@@ -204,25 +209,26 @@ class CredentialsPool:
 
         Args:
             secret_name: A name, a full ARN or a partial ARN.
-            region_name: The region; without it the ARN's, or the default region of the pool.
-            decode: Makes an object of the secret's text; `get()` calls it once per version.
-            binary: Gives `decode` the secret's bytes. It needs `decode`.
+            region_name: The region. Without it, the ARN's; otherwise the pool's default region.
+            decode: Makes an object of the secret's text. `get()` returns the object, and calls
+                `decode` once per version.
+            binary: Whether `decode` gets the secret's bytes instead of its text. It needs `decode`.
             version_stage: The staging label of the version.
-            role_arn: The role that this secret is read through, instead of the pool's. It is
-                assumed by the AWS credentials of the process, not by the pool's role.
+            role_arn: The role through which this secret is read, instead of the pool's. The AWS
+                credentials of the process assume it, not those of the pool's role.
             external_id: The id that the role's trust policy names.
-            role_session_name: The name in CloudTrail.
-            policy: How long a value is served from memory; without it, the pool's policy.
+            role_session_name: The name of the role's session in CloudTrail.
+            policy: How long a value is served from memory. Without it, the pool's policy.
 
         Raises:
-            TypeError: If an argument has the wrong type.
-            ValueError: If an argument can't work.
+            TypeError: An argument has the wrong type.
+            ValueError: An argument can't work.
         """
         return AsyncCredentialsManager(
             secret_name,
             region_name,
             pool=self,
-            # One of the constructor's overloads accepts these two. Only the caller knows which.
+            # One of the constructor's overloads accepts these two. Which one depends on the caller.
             decode=cast("Callable[[str], Any]", decode),
             binary=cast("Literal[False]", binary),
             version_stage=version_stage,
@@ -237,7 +243,7 @@ class CredentialsPool:
 
         If the caller is cancelled, the calls continue in the background. Needs
         secretsmanager:BatchGetSecretValue and secretsmanager:GetSecretValue; without the first
-        permission, each secret is fetched singly.
+        permission, each secret is fetched by its own call.
 
         AWS allows 100 batches per second, for all clients of an account and region together. A
         batch that is throttled is replaced by single calls, one after the other, with random
@@ -249,21 +255,18 @@ class CredentialsPool:
             secret_names: Names or ARNs.
 
         Raises:
-            ExceptionGroup: Of a `CredentialsError` per secret that failed, with its `secret_name`;
-                the other secrets are cached all the same.
-            PoolClosedError: If the pool isn't open, or is closed meanwhile. It is in no group.
-            TypeError: If a name isn't a string.
-            ValueError: If a name can't be one, or the pool's `policy` is None.
+            ExceptionGroup: Some secrets couldn't be fetched. It has a `CredentialsError` for each
+                of them, with its `secret_name`. The other secrets are cached.
+            PoolClosedError: The pool isn't open, or was closed meanwhile. It is in no group.
+            TypeError: A name isn't a string.
+            ValueError: A name can't be one, or the pool's `policy` is None.
         """
         policy = self._check_prefetch(secret_names)
         await prefetch_secrets(self._store, secret_names, policy, self._role)
 
     def _check_prefetch(self, secret_names: Iterable[str]) -> CachePolicy:
         if self._policy is None:
-            raise ValueError(
-                "policy=None keeps nothing, so there is nothing to prefetch for: "
-                "give the pool a policy."
-            )
+            raise ValueError("Prefetching needs a cache, not policy=None: give the pool a policy.")
         what_to_do = "give the secret's name or ARN, as AWS shows it"
         for name in secret_names:
             check_name("A name to prefetch", name or "", what_to_do)
@@ -271,23 +274,23 @@ class CredentialsPool:
         return self._policy
 
     def stats(self) -> CacheStats:
-        """Return the counts of hits, misses, stale reads, fetches, failures and entries."""
+        """Return the counts of hits, misses, stale reads, fetches, failures and entries so far."""
         return self._store.stats()
 
     def forget(self) -> None:
-        """Forget all that was fetched, so that nothing secret is in a snapshot of this process.
+        """Forget everything that was fetched, so a snapshot of this process contains no secret.
 
-        Dropped are all values, also parsed and decoded ones that managers hold; remembered errors;
-        the clients with their AWS credentials and signing keys; the default region. Fetches under
-        way are cancelled: their callers get the value of a new fetch. Later calls fetch anew. What
-        `changes()` compares with is kept: the version's id. The tokens that local agents had from
-        files or the environment, and the versions that databases accepted, are dropped for all
-        pools of the process.
+        It drops all values, also the parsed and decoded ones that managers hold; remembered errors;
+        the clients with their AWS credentials and signing keys; and the default region. Fetches
+        under way are cancelled, and their callers get the value of a new fetch. Later calls fetch
+        again. The id of the last version is kept, because `changes()` compares with it. The tokens
+        that local agents read from files or the environment, and the versions that databases
+        accepted, are dropped for all pools of the process.
 
         It makes no call and needs no event loop. Sockets are closed when their loop runs next. A
         call of `describe()`, or of a manager with `policy=None`, that is under way keeps its client
-        until it ends. What your code holds stays, and so does a `session=` of your own. Python
-        overwrites no memory: `docs/how-to/lambda.md` says what that means.
+        until it ends. Objects that your code holds stay, and so does your own `session=`. Python
+        doesn't overwrite memory: `docs/how-to/lambda.md` explains what follows from that.
         """
         self._store.forget_everything()
 
@@ -295,8 +298,8 @@ class CredentialsPool:
         """Open the pool, and fetch the secrets of `prefetch=`. Another call waits until it is open.
 
         Raises:
-            PoolClosedError: If the pool was closed, which is final.
-            ExceptionGroup: If prefetching fails; the pool is closed then.
+            PoolClosedError: The pool was closed, which is final.
+            ExceptionGroup: Secrets of `prefetch=` couldn't be fetched, so the pool was closed.
         """
         opening, is_ours = self._begin_opening()
         while not is_ours:
@@ -323,7 +326,7 @@ class CredentialsPool:
             # Raises if the pool was closed meanwhile.
             self._store.open()
             self._is_announced = True
-        tell_opened(self._listener, self)
+        report_opened(self._listener, self)
 
     def _begin_opening(self) -> tuple[Opening, bool]:
         """Return the opening under way, and whether this caller carries it out."""
@@ -336,24 +339,28 @@ class CredentialsPool:
             return self._opening, True
 
     async def aclose(self) -> None:
-        """Cancel what is in flight and close all clients; calling it again does nothing.
+        """Cancel the fetches under way and close all clients. Calling it again does nothing.
 
-        Calls in flight, and all later ones, raise `PoolClosedError`. A cancelled caller waits for
-        the end. An event loop of another thread that doesn't close its clients within three seconds
-        is left alone, with a warning in the log.
+        Calls under way, and all later ones, raise `PoolClosedError`. A cancelled caller waits for
+        the end. If an event loop of another thread doesn't close its clients within three seconds,
+        they are left open, and the log has a warning.
         """
         try:
             await self._store.aclose()
         finally:
             if self._is_announced:
                 self._is_announced = False
-                tell_closed(self._listener, self)
+                report_closed(self._listener, self)
 
     async def __aenter__(self) -> Self:
-        """Open the pool. Raises `RuntimeError` if it is entered already, and what `open` raises."""
+        """Open the pool, as `open` does.
+
+        Raises:
+            RuntimeError: The pool was entered already.
+        """
         if self._entered and not self._session.closed:
             raise RuntimeError(
-                "This pool is entered already: enter it once, and share it inside of that block."
+                "This pool was entered already: enter it only once, and share it in that block."
             )
         # Set before the first await, so a second task can't enter the pool while it opens.
         self._entered = True
@@ -366,11 +373,11 @@ class CredentialsPool:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close the pool."""
+        """Close the pool, as `aclose` does."""
         await self.aclose()
 
     def __repr__(self) -> str:
-        """Return the state and the regions, and nothing of what is cached."""
+        """Return the state and the regions, and no cached value."""
         # There is no such attribute if the constructor refused its arguments.
         session = getattr(self, "_session", None)
         state = "not made" if session is None else repr(session)
@@ -379,12 +386,11 @@ class CredentialsPool:
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         """Refuse to be pickled. Raises `TypeError`."""
         raise TypeError(
-            "A pool can't be pickled, so that no value is written anywhere: "
-            "make one in each process."
+            "A pool can't be pickled, because it may hold secrets: make one in each process."
         )
 
     def __del__(self) -> None:
-        """Warn if the pool was forgotten: nobody can close its sockets any more."""
+        """Warn if the pool was forgotten, because its sockets stay open."""
         # There is no such attribute if the constructor refused its arguments.
         store = getattr(self, "_store", None)
         if store is not None:
@@ -394,5 +400,5 @@ class CredentialsPool:
 def _check_listener(listener: object) -> None:
     if listener is not None and (not callable(listener) or is_async(listener)):
         raise TypeError(
-            "listener isn't a plain function: give one that takes an event, without await."
+            "listener isn't a plain function: give one that accepts an event and isn't async."
         )

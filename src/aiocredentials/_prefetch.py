@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     Outcome: TypeAlias = Secret | CredentialsError
 
-# BatchGetSecretValue takes no more (API reference, SecretIdList).
+# BatchGetSecretValue accepts no more (API reference, SecretIdList).
 BATCH = 20
 # Its quota is 100 per second, for all clients of the account and region.
 BATCHES_AT_ONCE = 5
@@ -48,12 +48,12 @@ _NAMES_PER_TURN = 200
 # For how long secrets whose fetch was throttled are fetched again, in multiples of the `timeout` of
 # one call. By default 10,000 processes that start at once, with 20 secrets each, need all of it.
 _TIMEOUTS_FOR_THROTTLED = 2
-# A call comes after a random pause of up to this many seconds, if the call before it was throttled.
+# A call begins after a random pause of up to this many seconds, if the call before was throttled.
 # The pause doubles each time, up to the second number.
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 4.0
 
-# How emulators answer an action that they don't have.
+# How emulators answer an action that they don't support.
 _NOT_IMPLEMENTED = {"501", "NotImplemented", "UnknownOperationException"}
 _ABOUT_THE_SERVICE = (
     AuthenticationError,
@@ -144,7 +144,7 @@ class _Prefetch:
         return forgotten
 
     async def _let_others_run(self) -> None:
-        """Let other tasks run now and then."""
+        """Let other tasks run after every few hundred names."""
         self._handled += 1
         if self._handled % _NAMES_PER_TURN == 0:
             await asyncio.sleep(0)
@@ -220,7 +220,7 @@ class _Prefetch:
         for request in requests:
             flight = cache.flights.find(request)
             if flight is not None:
-                # It goes on even if all callers that wait for it leave.
+                # It continues even if all callers that wait for it leave.
                 flight.background = True
                 self._under_way.append(request)
             elif not is_fresh(self._rules, cache.entry(request), now):
@@ -294,7 +294,7 @@ class _Prefetch:
         A fleet that starts at once exceeds the quota of batches, and that of single gets is 100
         times as large. One call at a time keeps a fleet near that quota: 20 at once make four
         times as many calls for the same secrets, and fewer processes start in time (docs/fleet.md).
-        A secret whose call is throttled again comes after all others, so it delays none of them.
+        A secret whose call is throttled again is fetched after all others, so it delays none.
         """
         now = asyncio.get_running_loop().time
         end = now() + _TIMEOUTS_FOR_THROTTLED * self._store.gateway.timeout
@@ -326,7 +326,7 @@ class _Prefetch:
         *,
         past_caches: bool,
     ) -> Outcome:
-        """Return the batch's outcome for a request, or that of a call of its own.
+        """Return the batch's outcome for a request, or the outcome of a single call.
 
         A request gets its own call if the batch has no answer for it, or one that can't be used.
         """
@@ -362,9 +362,9 @@ async def _next_turn() -> asyncio.CancelledError | None:
 def _is_about_the_batch(error: CredentialsError) -> bool:
     """Return whether a batch may have failed because of one name, or of the batch action itself.
 
-    Then its secrets are fetched singly, all at once: the action needs a permission of its own, and
-    some emulators don't have it. A service that can't be reached or doesn't know our credentials
-    isn't asked 20 times more, and one that throttles is asked by one call at a time.
+    Then its secrets are fetched singly, all at once, because the action needs its own permission,
+    and some emulators don't support it. A service that is unreachable or doesn't accept our AWS
+    credentials isn't asked 20 times more, and one that throttles is asked by one call at a time.
     """
     if isinstance(error, InternalServiceError):
         return error.code in _NOT_IMPLEMENTED

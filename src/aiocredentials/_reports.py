@@ -6,7 +6,7 @@ import importlib
 import logging
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from aiocredentials._listeners import tell
+from aiocredentials._listeners import report_event
 from aiocredentials._loops import bookkeeping
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("aiocredentials")
 
-# After these reports, a secret whose refreshes failed is well again.
+# After these reports, a secret whose refreshes failed has recovered.
 _RECOVERED = ("fetched", "refreshed")
 
 # The reporter remembers this many failing secrets. With more, a warning may be logged once more.
@@ -38,8 +38,8 @@ class Reporter:
     def __init__(self, listener: Listener | None) -> None:
         self._listener = listener
         if listener is not None:
-            # Most pools have no listener, and then nobody needs the classes of the events. An
-            # import at the first event could be half done in a child that another thread forks.
+            # Most pools have no listener, and so don't need the classes of the events. An import at
+            # the first event could be half done in a child that another thread forks.
             importlib.import_module("aiocredentials.events")
         self._failing: dict[_Subject, set[type[CredentialsError]]] = {}
         """By secret, region and role: the kinds of error since the last success."""
@@ -60,7 +60,7 @@ class Reporter:
             self._log_recovery(report)
 
         if self._listener is not None:
-            tell(self._listener, report.event(word))
+            report_event(self._listener, report.event(word))
 
     def warn(
         self,
@@ -114,7 +114,7 @@ class Reporter:
 
             subject = _Report(request).subject()
             event = events.FailedOver(**subject, replica_region=replica_region, error=error)
-            tell(self._listener, event)
+            report_event(self._listener, event)
 
     def failed_back(self, request: SecretRequest) -> None:
         """Report that reads go to the primary region again."""
@@ -123,7 +123,7 @@ class Reporter:
             from aiocredentials import events  # noqa: PLC0415 (imported with the listener)
 
             subject = _Report(request).subject()
-            tell(self._listener, events.FailedBack(**subject))
+            report_event(self._listener, events.FailedBack(**subject))
 
     def _log_recovery(self, report: _Report) -> None:
         role = report.request.role
@@ -182,7 +182,7 @@ class _Report(NamedTuple):
         return {**self.subject(), "version_id": secret.version_id}
 
     def event(self, word: str) -> SecretEvent:
-        """Make the event for a listener, by the word that the cache has for its kind."""
+        """Make the event for a listener, by the cache's word for its kind."""
         # `Reporter` has imported it.
         from aiocredentials import events  # noqa: PLC0415
 

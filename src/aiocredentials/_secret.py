@@ -22,8 +22,7 @@ _NOT_TEXT = (
 _NOT_JSON = "The secret isn't JSON. For its text, give the manager decode=str, or call reveal()."
 _NOT_ENCODABLE = "The secret's text can't be encoded as UTF-8: it has a lone surrogate."
 _NOT_PICKLED = (
-    "A Secret can't be pickled, so that its value is never written anywhere: "
-    "fetch it where it is needed."
+    "A Secret can't be pickled, because that would write its value: fetch it where it is needed."
 )
 
 
@@ -49,6 +48,13 @@ class Secret:
     `manager.secret()` returns one. Only `reveal()`, `reveal_bytes()` and `json()` return the value.
     The repr shows the name, the version and a mask instead of the value. A secret can't be changed
     or pickled, and `copy.copy` and `copy.deepcopy` return the same object.
+
+    Example:
+        ```python
+        secret = await manager.secret()
+        print(secret.name, secret.version_id, secret.age)
+        fields = secret.json()
+        ```
     """
 
     __slots__ = (
@@ -129,7 +135,7 @@ class Secret:
         return self.age >= self._ttl
 
     def reveal(self) -> str:
-        """Return the value as text. The bytes of a binary secret are decoded as UTF-8.
+        """Return the value as text. A binary secret is decoded as UTF-8.
 
         Raises:
             SecretFormatError: The secret is binary and isn't UTF-8.
@@ -146,7 +152,7 @@ class Secret:
         raise self._format_error(_NOT_TEXT)
 
     def reveal_bytes(self) -> bytes:
-        """Return the value as bytes. The text of a secret is encoded as UTF-8.
+        """Return the value as bytes. A text secret is encoded as UTF-8.
 
         Raises:
             SecretFormatError: The text has a lone surrogate, which UTF-8 can't encode.
@@ -164,8 +170,8 @@ class Secret:
     def json(self) -> Any:  # noqa: ANN401 (JSON has no better type)
         """Return the value, parsed as JSON. Each call returns a new object.
 
-        The value is parsed once, and further calls return copies, where that is faster: not for
-        more than 16 KiB of text, nor for deeply nested values.
+        The value is parsed once, and later calls return copies, where copying is faster than
+        parsing: not for more than 16 KiB of text, and not for deeply nested values.
 
         Raises:
             SecretFormatError: The value isn't JSON, or its bytes aren't UTF-8.
@@ -193,8 +199,8 @@ class Secret:
         return make_error(SecretFormatError, what, secret_name=self.name, region_name=self.region)
 
     def __repr__(self) -> str:
-        # Anybody can choose a staging label. `repr` escapes characters that would add a line to
-        # a log or control a terminal.
+        # A staging label may be any text. `repr` escapes characters that would add a line to a log
+        # or control a terminal.
         words = [f"<Secret {self.name!r} version {self.version_id!r}"]
         if self.version_stages:
             words.append("/".join(repr(label)[1:-1] for label in self.version_stages))
@@ -223,7 +229,7 @@ class Secret:
 
 
 def put_arn(secret: Secret, arn: str) -> None:
-    """Give a secret that was just made another ARN: the one that it has in another region."""
+    """Replace the ARN of a secret that was just made by the one that it has in another region."""
     object.__setattr__(secret, "arn", arn)
 
 

@@ -120,7 +120,7 @@ class Reader(NamedTuple, Generic[OwnerT]):
         listed = ", ".join(arguments)
         return f"{self.owner.__qualname__}.reader({listed})"
 
-    # Pydantic calls these two if a reader stands beside the type of a field, in `Annotated`.
+    # Pydantic calls these two if a reader is part of the type of a field, in `Annotated`.
 
     def __get_pydantic_core_schema__(self, source: object, handler: object) -> dict[str, Any]:
         """Let it read the values of a field."""
@@ -149,7 +149,7 @@ class Reader(NamedTuple, Generic[OwnerT]):
     def read_data(self, data: Data) -> Reading:
         """Read the object in a secret's JSON, or another mapping with the same keys."""
         if self.url is True:
-            return "The whole secret should be a URL, and this is an object."
+            return "The whole secret should be a URL, but this is an object."
         inner = _object_under(data, self.under)
         if isinstance(inner, str):
             return inner
@@ -231,7 +231,7 @@ def _object_in(text: object) -> Data | None:
 def _object_under(data: Data, path: Names) -> Data | str:
     """Follow a path of keys; each object may be a string that has it as JSON.
 
-    The console of Secrets Manager writes such strings where somebody enters an object as a value.
+    The console of Secrets Manager writes such a string if an object is entered as a value.
     """
     for number, key in enumerate(path):
         place = _place(path[:number])
@@ -297,7 +297,8 @@ def reader_of(
     fixed_fields = tuple(_fixed_field(kind, name, value) for name, value in fixed.items())
     twice = [field for field in fixed if field in given]
     if twice:
-        raise ValueError(f"{twice[0]!r} is given twice: by a key and in fixed=.")
+        what = f"{twice[0]!r} is given twice, by a key and in fixed="
+        raise ValueError(f"{what}: leave one of them out.")
 
     if not url:
         defaults = {field: names for field, names in kind.keys if field not in fixed}
@@ -321,7 +322,7 @@ def _names(argument: str, given: GivenNames) -> Names:
         isinstance(name, str) and name for name in cast("Sequence[object]", names)
     )
     if not is_right or not names:
-        raise TypeError(f"{argument}= isn't a key of the secret's JSON, or a tuple of keys.")
+        raise TypeError(f"{argument}= is neither a key of the secret's JSON nor a tuple of keys.")
     return tuple(names)
 
 
@@ -338,7 +339,7 @@ def _fixed_field(kind: Kind, field: str, value: str | int) -> tuple[str, str | i
 
     text = unicode_of(value)
     if not text:
-        raise ValueError(f"{field!r} in fixed= isn't a text, or is empty.")
+        raise ValueError(f"{field!r} in fixed= isn't a string, or is empty.")
     address = host_and_port(text)
     if field == "host" and (address is None or address[1] is not None):
         raise ValueError("The host in fixed= isn't a host alone: give its port as 'port'.")

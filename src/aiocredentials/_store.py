@@ -44,7 +44,7 @@ _CLOCKS = ("CLOCK_BOOTTIME", "CLOCK_MONOTONIC_RAW")
 def suspend_aware_clock() -> Callable[[], float]:
     """Return a monotonic clock that counts the time that the machine was suspended.
 
-    So a value that was cached before a night's sleep is old in the morning. Python's own monotonic
+    So a value is old if it was cached before a laptop slept for a night. Python's own monotonic
     clock counts that time on Windows, but not on Linux and macOS.
     """
     clock_gettime: Callable[[int], float] | None = getattr(time, "clock_gettime", None)
@@ -60,31 +60,31 @@ CLOCK = suspend_aware_clock()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheStats:
-    """What the cache of a pool has done since the pool was opened. It holds numbers, no values."""
+    """The counts of a pool since it was opened, as `pool.stats()` returns them."""
 
     hits: int
-    """Reads served from memory, fresh."""
+    """Reads of a fresh value from memory."""
     misses: int
     """Reads that were answered by a fetch, and forced refreshes."""
     stale: int
-    """Reads served from memory past the TTL, because a refresh failed or hangs."""
+    """Reads of a stale value from memory, because a refresh failed or hangs."""
     fetches: int
-    """Secrets asked from AWS; a batch of 20 counts as 20."""
+    """Secrets that were requested from AWS. A batch of 20 counts as 20."""
     failures: int
     """Fetches that failed."""
     entries: int
-    """Secrets in memory now; each version or staging label that was asked counts."""
+    """Secrets in memory now. Each version or staging label that was asked counts."""
 
 
 class UncachedReader:
-    """Reads one secret without a cache: each call is a fetch. It is the reader of `policy=None`."""
+    """Reads one secret without a cache, for `policy=None`: each call is a fetch."""
 
     lease = None
 
-    def __init__(self, fetch: Fetch[Secret], invalidations: Invalidations, since: int = 0) -> None:
+    def __init__(self, fetch: Fetch[Secret], invalidations: Invalidations, noted: int = 0) -> None:
         self._fetch = fetch
         self._invalidations = invalidations
-        self.since = since
+        self.noted = noted
         """How many invalidations there had been when it last fetched, or its manager was made."""
 
     def served(self) -> None:
@@ -92,10 +92,10 @@ class UncachedReader:
 
     async def get(self) -> Secret:
         """Fetch the secret. Raises a `CredentialsError`."""
-        # Which secret an invalidation concerned isn't known here, so each one counts.
+        # This reader doesn't know which secret an invalidation concerned, so each one counts.
         count = self._invalidations.count
-        secret = await self._fetch(past_caches=count > self.since)
-        self.since = count
+        secret = await self._fetch(past_caches=count > self.noted)
+        self.noted = count
         return secret
 
     async def refresh(self) -> Secret:
@@ -108,8 +108,8 @@ class NoReader:
 
     lease = None
 
-    def __init__(self, since: int) -> None:
-        self.since = since
+    def __init__(self, noted: int) -> None:
+        self.noted = noted
         """How many invalidations there had been when the manager was made."""
 
     def served(self) -> None:
@@ -127,8 +127,8 @@ class Reading(Protocol):
 class SecretStore:
     """One gateway and one cache.
 
-    A pool has a `PooledStore`. Each manager without a pool has a store of its own, whose gateway
-    opens a session per call.
+    A pool has a `PooledStore`. Each manager without a pool has its own store, whose gateway opens a
+    session per call.
     """
 
     def __init__(
@@ -167,22 +167,22 @@ class SecretStore:
         policy: CachePolicy | None,
         known: object = None,
     ) -> Reader[Secret] | UncachedReader:
-        """Return a reader of what a request asks; `known` is the reader that its manager has.
+        """Return a reader for a request; `known` is the present reader of its manager.
 
         Raises a `CredentialsError` if the default region is meant and can't be found.
         """
         if policy is None:
             fetch = partial(self.gateway.get, request)
-            since = getattr(known, "since", 0)
-            return UncachedReader(fetch, self.cache.flights.invalidations, since)
+            noted = getattr(known, "noted", 0)
+            return UncachedReader(fetch, self.cache.flights.invalidations, noted)
         return self.located_reader(await self.located(request), policy)
 
     def unread(self) -> NoReader:
-        """Return what stands for the reader of a manager that is made now."""
+        """Return a stand-in for the reader of a manager that is made now."""
         return NoReader(self.cache.flights.invalidations.count)
 
     def located_reader(self, request: SecretRequest, policy: CachePolicy) -> Reader[Secret]:
-        """Return a reader of what a located request asks."""
+        """Return a reader for a located request."""
         return Reader(
             self.cache,
             request,
@@ -195,7 +195,7 @@ class SecretStore:
     async def located(self, request: SecretRequest) -> SecretRequest:
         """Return the request with its region, so all callers that ask there share one entry.
 
-        Without a pool there is one secret, and so one region: it needn't be known.
+        Without a pool there is only one secret, and so one region, which needn't be known.
         """
         if request.region is not None or not self.is_pooled:
             return request
@@ -205,9 +205,9 @@ class SecretStore:
         return request._replace(region=self._default)
 
     def invalidate(self, request: SecretRequest) -> None:
-        """Forget what is cached of a secret, by each identifier, staging label and version id.
+        """Forget the cached values of a secret, by each identifier, staging label and version id.
 
-        If the request's region isn't known yet, all regions are meant.
+        If the request's region isn't known yet, this holds for all regions.
         """
         key = self._located_if_known(request)
         keys = self._related(request, key)
@@ -227,7 +227,7 @@ class SecretStore:
             if value is not None and value.version_id == version_id:
                 stale.append(related)
         if key is not None and self.cache.entry(key) is None:
-            # It was evicted, perhaps. The next fetch must not bring this version from a cache.
+            # It may have been evicted. The next fetch must not return this version from a cache.
             stale.append(key)
         region_name = None if key is None else key.region_name
         self.cache.invalidate(*stale, marks=[(request.secret_name, region_name, version_id)])
@@ -341,14 +341,14 @@ class PooledStore(SecretStore):
             self.cache.flights.check_open()
 
     async def aclose(self) -> None:
-        """Cancel what is in flight, forget all values and close all clients."""
+        """Cancel the fetches under way, forget all values and close all clients."""
         try:
             await self.cache.aclose()
         finally:
             await self.session.aclose()
 
     def warn_if_open(self, owner: object, mistake: str) -> None:
-        """Issue a `ResourceWarning` for an owner that is gone, so nobody can close the sockets."""
+        """Issue a `ResourceWarning` for an owner that is gone while its sockets are open."""
         if self.session.holds_clients:
             warnings.warn(f"{owner!r} {mistake}", ResourceWarning, stacklevel=3, source=owner)
 
@@ -357,7 +357,7 @@ _living: WeakSet[SecretStore] = WeakSet()
 
 
 def clear_all() -> None:
-    """Forget what the stores of the process have fetched: for test fixtures, between two tests."""
+    """Forget what the stores of the process have fetched. Fixtures use it between two tests."""
     with bookkeeping:
         stores = list(_living)
     for store in stores:
@@ -367,19 +367,19 @@ def clear_all() -> None:
 def forget_all() -> None:
     """Forget all that the pools and managers of this process have fetched, as `pool.forget()` does.
 
-    It also reaches managers without a pool, and pools that other modules have made. It makes no
-    call, and works in any thread, with or without an event loop.
+    This includes managers without a pool, and pools that other modules have made. It makes no call,
+    raises nothing, and works in any thread, with or without an event loop.
     """
     with bookkeeping:
         stores = list(_living)
     for store in stores:
         store.forget_everything()
-    # There may be no pool any more, or not yet.
+    # There may be no pool at the moment.
     _forget_elsewhere()
 
 
 def _forget_elsewhere() -> None:
-    """Forget what other modules of this package have kept."""
+    """Forget the secrets that other modules of this package keep."""
     for forget in forgetting:
         forget()
 

@@ -1,7 +1,7 @@
 """Read the fields of credentials from a URL.
 
-A URL whose parts can't be told apart with certainty is refused, because a part of the password
-would be read as a host or a database, which are shown and connected to.
+An ambiguous URL is rejected, because a part of the password could be read as a host or a database,
+which are shown and connected to.
 
 As in `_formats`, the functions here hold the value of a secret, and raise no error.
 """
@@ -139,7 +139,7 @@ def _unencoded_in(match: re.Match[str]) -> str | None:
     if "#" in match[0]:
         return "with a '#': percent-encode it, as %23."
     if _CONTROL.search(match[0]):
-        return "with a line end or a control character: keep the URL alone in the secret."
+        return "with a line end or a control character: store only the URL in the secret."
     # Either the '/' or '?' belongs to user or password, or the '@' to database or options.
     if "@" in path + options:
         return (
@@ -183,8 +183,8 @@ def _one_address(part: str) -> HostAndPort | str:
     address = host_and_port(unquote(match["host"])) if match else None
     if match is None or not match["host"] or address is None or address[1] is not None:
         return (
-            "whose host isn't one: write a name, an IPv4 address, an IPv6 address in brackets, or "
-            "the path of a socket with '/' as %2F."
+            "whose host isn't valid: write a name, an IPv4 address, an IPv6 address in brackets, "
+            "or the path of a socket with '/' as %2F."
         )
     host = match["host"].removeprefix("[").removesuffix("]")
     if match["port"] is None:

@@ -100,7 +100,7 @@ def _scheme(login: Login, scheme: str | None) -> str:
     if scheme is None:
         engines = ", ".join(_ENGINES)
         raise ValueError(
-            f"The secret's engine isn't one of {engines}: give scheme='postgresql' or so."
+            f"The secret's engine isn't one of {engines}: give a scheme, such as 'postgresql'."
         )
     if not re.fullmatch(_SCHEME, scheme):
         raise ValueError(

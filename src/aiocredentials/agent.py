@@ -1,7 +1,7 @@
 """Secrets by way of AWS's local agent, or of Lambda's extension: one cache for a whole host.
 
-The agent is the AWS Secrets Manager Agent, since version 3 called Workload Credentials Provider.
-Import this module by its name: `from aiocredentials.agent import LocalAgent`.
+The agent is the AWS Secrets Manager Agent, which is called Workload Credentials Provider from
+version 3 on. Import this module by its name: `from aiocredentials.agent import LocalAgent`.
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ if TYPE_CHECKING:
 __all__ = ["LocalAgent"]
 
 _REGION_VARIABLES = ("AWS_REGION", "AWS_DEFAULT_REGION")
-# The agent's own check of a role (parse.rs). It isn't the pattern of `_aws.roles`, which accepts
-# what STS and IAM accept: the agent refuses some of that, in a plain text without the ARN.
+# The agent's own check of a role (parse.rs). The pattern of `_aws.roles` accepts every ARN that STS
+# and IAM accept. The agent refuses some of these, in a plain text without the ARN.
 _ROLE = re.compile(r"arn:[\w-]+:iam::[0-9]{12}:role/[\w+=,.@/-]+", re.ASCII)
 
 
 class LocalAgent:
-    """AWS's local agent, in place of a session of a pool or a manager.
+    """AWS's local agent, as the session of a pool or a manager.
 
     The agent fetches secrets with its own AWS credentials and caches them for all processes of a
     host. This process needs no AWS credentials, only the agent's token. `refresh()`, and the first
-    fetch after `invalidate()`, ask past the agent's cache: with `refreshNow=true`, which agents
-    know since version 1.1.
+    fetch after `invalidate()`, go past the agent's cache: they send `refreshNow=true`, which agents
+    accept from version 1.1 on.
 
-    The agent asks one region. An answer from another one than was asked is an
-    `InvalidParameterError`, so `Secret.region` is always the region in the ARN, and a pool's
-    `replica_regions` is of no use. It has no batches: `prefetch` asks singly, with `connections`
-    at once. It can't describe a secret.
+    The agent asks one region. If it answers from another region than was asked, the error is an
+    `InvalidParameterError`. So `Secret.region` is always the region in the ARN, and a pool's
+    `replica_regions` has no effect. The agent has no batches: `prefetch` makes one call per secret,
+    on `connections` connections. It can't describe a secret.
 
     The role of the agent needs `secretsmanager:GetSecretValue` and `secretsmanager:DescribeSecret`.
 
@@ -69,10 +69,11 @@ class LocalAgent:
 
     Args:
         url: The address of the agent.
-        token: The agent's token, `"file:///path"`, or the path of the file that has it. By default
-            AWS_TOKEN, AWS_SESSION_TOKEN or AWS_CONTAINER_AUTHORIZATION_TOKEN, each of which may be
-            such a reference, or the file `/var/run/awssmatoken`. A file is read in a thread, and
-            again when the agent refuses the token.
+        token: The agent's token, `"file:///path"`, or the path of the file that contains it. By
+            default it is the first of AWS_TOKEN, AWS_SESSION_TOKEN and
+            AWS_CONTAINER_AUTHORIZATION_TOKEN that is set, which may also be a `file://` reference;
+            otherwise the content of `/var/run/awssmatoken`. A file is read in a thread, and again
+            when the agent refuses the token.
         region_name: The region that the agent asks. By default AWS_REGION or AWS_DEFAULT_REGION, as
             for the agent itself.
         role_arn: A role that the agent assumes to fetch the secrets. It needs agent 2.1 or newer.
@@ -81,9 +82,9 @@ class LocalAgent:
         allow_remote: Whether the agent may be on another host.
 
     Raises:
-        TypeError: An argument has another type.
-        ValueError: `url` isn't a URL, or its host isn't this one and `allow_remote` is False. Or no
-            header can hold `token`, `role_arn` isn't the ARN of a role, or `connections` is less
+        TypeError: An argument has the wrong type.
+        ValueError: `url` isn't a URL, or names another host while `allow_remote` is False; `token`
+            can't be sent in a header; `role_arn` isn't the ARN of a role; or `connections` is less
             than 1.
     """
 
@@ -112,7 +113,8 @@ class LocalAgent:
     def region_name(self) -> str:
         """The region that the agent asks, as configured in this process.
 
-        Raises `InvalidRegionError` if neither the argument nor the environment says it.
+        Raises:
+            InvalidRegionError: Neither the argument nor the environment names a region.
         """
         if self._state.region_name is not None:
             return self._state.region_name
@@ -121,26 +123,26 @@ class LocalAgent:
             if region:
                 return region
         what = "The region of the local agent isn't known."
-        advice = "Give LocalAgent the region_name that the agent has, or set AWS_REGION."
+        advice = "Give LocalAgent the agent's region as region_name, or set AWS_REGION."
         raise make_error(InvalidRegionError, what, advice=advice)
 
     def secretsmanager_client(self, region_name: str) -> AbstractAsyncContextManager[AgentClient]:
-        """Make a client, as a `CustomSession` does: for a pool or a manager."""
+        """Make a client for a pool or a manager, as every `CustomSession` does."""
         return AgentClient(self._state, region_name)
 
     async def ping(self, timeout: float | timedelta = 2.0) -> None:  # noqa: ASYNC109 (as elsewhere)
-        """Ask the agent whether it is healthy, for a health check. It needs no token.
+        """Ask the agent whether it runs, for a health check. It needs no token.
 
-        The agent then runs; whether it can fetch a secret is another question. Lambda's extension
-        doesn't know this request.
+        An answer doesn't prove that the agent can fetch a secret. Lambda's extension doesn't
+        support this request.
 
         Args:
-            timeout: How long the agent may take, in seconds or as a timedelta.
+            timeout: How long the agent may take, in seconds or as a `timedelta`.
 
         Raises:
             EndpointUnreachableError: The agent doesn't answer.
-            MalformedResponseError: Something else answers.
-            InternalServiceError: The agent, or something in its place, fails.
+            MalformedResponseError: The answer isn't the agent's.
+            InternalServiceError: The answer has an HTTP status of 5xx.
         """
         limit = seconds(timeout, "timeout")
         failure: CredentialsError | None
@@ -149,7 +151,7 @@ class LocalAgent:
                 async with AgentClient(self._state, "") as client:
                     failure = await client.ping()
         except TimeoutError:
-            what = f"The local agent at {self._state.url} gave no answer within {limit:g} s."
+            what = f"The local agent at {self._state.url} didn't answer within {limit:g} s."
             failure = make_error(EndpointUnreachableError, what, advice="Is the agent running?")
         if failure is not None:
             raise failure
@@ -197,7 +199,7 @@ def _checked_url(url: object, *, allow_remote: object) -> str:
             "'http://localhost:2773', or pass allow_remote=True."
         )
     if not url.startswith("https:"):
-        what = f"{safe_url} isn't encrypted: secrets and the token cross the network in clear."
+        what = f"{safe_url} isn't encrypted: secrets and the token are sent as plain text."
         warnings.warn(f"{what} Use https.", UserWarning, stacklevel=3)
     return url.rstrip("/")
 
@@ -218,7 +220,7 @@ def _host_of(url: str) -> str | None:
 
 
 def _is_loopback(host: str) -> bool:
-    # `_aws.transport` has the same for a URL, but imports aiobotocore and aiohttp.
+    # `_aws.transport` has the same check for a URL, but imports aiobotocore and aiohttp.
     try:
         return ip_address(host).is_loopback
     except ValueError:

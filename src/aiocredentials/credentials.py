@@ -48,6 +48,21 @@ class DatabaseCredentials(MaskedCredentials[_DatabaseFields]):
 
     It can be a field of a pydantic model, which accepts an object, the JSON of a secret, or a
     mapping with its keys.
+
+    Example:
+        ```python
+        import asyncio
+
+        from aiocredentials import CredentialsPool, DatabaseCredentials
+
+        async def main() -> None:
+            async with CredentialsPool("eu-west-1") as pool:
+                database = pool.manager("prod/database", decode=DatabaseCredentials.from_json)
+                credentials = await database.get()
+                print(credentials.username, credentials.host, credentials.port)
+
+        asyncio.run(main())
+        ```
     """
 
     __slots__ = ()
@@ -87,7 +102,7 @@ class DatabaseCredentials(MaskedCredentials[_DatabaseFields]):
 
     @property
     def engine(self) -> str | None:
-        """The kind of database, by AWS's name for it, such as "postgres"."""
+        """AWS's name of the kind of database, such as "postgres"."""
         return self._values()["engine"]
 
     @property
@@ -109,15 +124,17 @@ class DatabaseCredentials(MaskedCredentials[_DatabaseFields]):
     def from_json(cls, text: str | bytes) -> Self:
         """Read a secret's text, or its bytes with `binary=True`, in AWS's format.
 
-        `username` and `password` must be there, and not empty; a secret that RDS manages for a
-        master user has no other keys. The others may be missing, null or empty: then they are None.
-        `port` is a whole number or a string of its digits, from 1 to 65535. A port at the end of
-        `host`, as in "db.example:5432", is read as `port`, and an IPv6 address loses its brackets.
+        The format is described in the Secrets Manager user guide, "JSON structure of AWS Secrets
+        Manager secrets". `username` and `password` must be there, and not empty; a secret that RDS
+        manages for a master user has no other keys. The others may be missing, null or empty: then
+        they are None. `port` is a whole number or a string of its digits, from 1 to 65535. A port
+        at the end of `host`, as in "db.example:5432", is read as `port`, and an IPv6 address loses
+        its brackets.
 
         Raises:
             SecretFormatError: A key is missing or wrong. The error names the key and shows no
                 value. If `username` or `password` is missing, it names the keys that are there,
-                if they look like names of fields. `as_dsn()` does so for `host`.
+                except keys that may be tokens.
         """
         reading = cls._format.read_text(text)
         # This frame is in the traceback of the error that may be raised below.
@@ -128,17 +145,17 @@ class DatabaseCredentials(MaskedCredentials[_DatabaseFields]):
     def from_url(cls, text: str | bytes) -> Self:
         """Read a secret whose whole text is a URL, such as `postgresql://app:p%40ss@host:5432/db`.
 
-        All parts are percent-decoded. In the password, '@' and ':' may stand as they are. The
-        scheme names the engine; a driver in it, as in `postgresql+asyncpg`, is dropped, and so is
-        `jdbc:` before it. User and password must be there; host, port and database may be missing.
-        Options aren't read, and a URL that has some is refused, because `sslmode=require` must not
-        get lost: give them to the driver, and read the secret by
-        `reader(url=True, ignore_options=True)`. A URL with several hosts is refused unless a reader
-        names one: `reader(url=True, fixed={"host": "db.example"})`.
+        All parts are percent-decoded. In the password, '@' and ':' need no encoding. The scheme
+        names the engine; a driver in it, as in `postgresql+asyncpg`, is dropped, and so is `jdbc:`
+        before it. User and password must be there; host, port and database may be missing.
+        Options aren't read, and a URL that has some is rejected, because `sslmode=require` must not
+        get lost: give them to the driver, and read the secret with
+        `reader(url=True, ignore_options=True)`. A URL with several hosts is rejected unless a
+        reader names one: `reader(url=True, fixed={"host": "db.example"})`.
 
         Raises:
-            SecretFormatError: The text isn't such a URL, or its parts can't be told apart because
-                a character isn't percent-encoded. The error names it, and shows no part of the URL.
+            SecretFormatError: The text isn't such a URL, or it is ambiguous because a character
+                isn't percent-encoded. The error names the character, and shows no part of the URL.
         """
         decode = cls.reader(url=True)
         secrets = [text]
@@ -161,12 +178,12 @@ class DatabaseCredentials(MaskedCredentials[_DatabaseFields]):
         fixed: Mapping[str, str | int] = _NOTHING_FIXED,
         ignore_options: bool = False,
     ) -> Callable[[str | bytes], Self]:
-        """Return a function that reads secrets of another shape, to be given as `decode=`.
+        """Return a function that reads secrets of another shape. Pass it as `decode=`.
 
         Keys are matched exactly. A field whose key isn't given has AWS's key, as in `from_json`;
         with `url=`, it is a part of the URL. Readers with the same arguments are equal, their repr
-        shows keys only, and they can be pickled. Beside the type of a field of a pydantic model, as
-        in `Annotated[DatabaseCredentials, reader]`, a reader reads the values of that field.
+        shows only keys, and they can be pickled. In `Annotated[DatabaseCredentials, reader]`, as
+        the type of a field of a pydantic model, a reader reads the values of that field.
 
         Example:
             ```python
@@ -176,24 +193,24 @@ class DatabaseCredentials(MaskedCredentials[_DatabaseFields]):
             ```
 
         Args:
-            username: The key for the user. For this and the next five, a tuple has several keys:
-                the first that is neither missing nor null nor empty is used.
+            username: The key for the user. This argument and the next five may also be tuples of
+                keys: the first key that is neither missing nor null nor empty is used.
             password: The key for the password.
-            engine: The key for the engine, by AWS's name for it.
+            engine: The key for the engine, whose value is AWS's name of it.
             host: The key for the host.
             port: The key for the port.
             dbname: The key for the name of the database.
-            url: The key of a URL, or several, or True if the whole secret is a URL. The URL is read
-                as by `from_url`. Keys that are given have priority over its parts.
+            url: The key of a URL, a tuple of keys, or True if the whole secret is a URL. The URL is
+                read as by `from_url`. Keys that are given have priority over its parts.
             under: The path to the object that has the keys: one key, or a tuple of keys from the
                 outside to the inside. An object may also be a string of JSON.
             fixed: Values for fields that the secret doesn't have, such as `{"host": "db.example"}`.
-                They have priority over a URL. There can be no password.
+                They have priority over a URL. A password isn't accepted.
             ignore_options: Whether the URL may have options, which are dropped. It needs `url=`.
 
         Raises:
-            ValueError: The arguments contradict each other, or a fixed value can't be right.
-            TypeError: A key isn't a text, or `fixed` isn't a mapping.
+            ValueError: The arguments contradict each other, or a fixed value isn't valid.
+            TypeError: A key isn't a string, or `fixed` isn't a mapping.
         """
         keys = {
             "username": username,
@@ -226,8 +243,8 @@ class DatabaseCredentials(MaskedCredentials[_DatabaseFields]):
     ) -> str:
         """Return a URL such as `postgresql://user:password@host:5432/dbname`.
 
-        It holds the password, so don't log it. All parts are percent-encoded, an IPv6 host is put
-        in brackets, and options can be added at the end: `+ "?sslmode=verify-full"`.
+        It contains the password, so don't log it. All parts are percent-encoded, an IPv6 host gets
+        brackets, and you can add options at the end: `+ "?sslmode=verify-full"`.
 
         Args:
             scheme: The part before `://`. Without it, the secret's engine decides: postgresql for
@@ -235,13 +252,13 @@ class DatabaseCredentials(MaskedCredentials[_DatabaseFields]):
                 mysql, mariadb, oracle, redshift and db2; Aurora's are postgresql and mysql.
                 InfluxDB has no URL with a login.
             host: Used instead of the secret's host.
-            port: Used instead of the secret's port. If neither is there, it is the usual port of
-                the engine.
+            port: Used instead of the secret's port. Without either, it is the usual port of the
+                engine.
             dbname: Used instead of the secret's database; "" for none.
 
         Raises:
-            ValueError: The scheme or the host is missing, or scheme, host or port can't be part of
-                a URL.
+            ValueError: The scheme or the host is missing, or scheme, host or port isn't valid in a
+                URL. If the host is missing, the error names the keys that look like one.
         """
         with loading:
             from aiocredentials import _urls  # noqa: PLC0415 (few programs need it)
@@ -254,8 +271,8 @@ class DatabaseCredentials(MaskedCredentials[_DatabaseFields]):
         return self._no_host_unless("give host=")
 
     def _no_host_unless(self, advice: str) -> str:
-        """Return that message, with what the caller should do."""
-        reason = self._other_names or "those that RDS manages for master users never do"
+        """Return that message, with the advice for the caller."""
+        reason = self._other_names or "secrets that RDS manages for master users never do"
         return f"The secret names no host; {reason}: {advice}."
 
 
@@ -299,9 +316,9 @@ class RedisCredentials(MaskedCredentials[_RedisFields]):
         without the spaces and line ends around it.
 
         Raises:
-            SecretFormatError: A key is missing or wrong, or the text can't be a token: a URL,
-                several lines, and JSON other than an object or a number. The error names the key
-                and shows no value.
+            SecretFormatError: A key is missing or wrong, or the text can't be a token because it is
+                a URL, has several lines, or is JSON other than an object or a number. The error
+                names the key and shows no value.
         """
         reading = cls._format.read_text(text)
         # This frame is in the traceback of the error that may be raised below.
@@ -334,23 +351,25 @@ class RedisCredentials(MaskedCredentials[_RedisFields]):
         under: Keys = (),
         fixed: Mapping[str, str] = _NOTHING_FIXED,
     ) -> Callable[[str | bytes], Self]:
-        """Return a function that reads secrets of another shape, to be given as `decode=`.
+        """Return a function that reads secrets of another shape. Pass it as `decode=`.
 
-        It is like `DatabaseCredentials.reader`.
+        Keys are matched exactly. Readers with the same arguments are equal, their repr shows only
+        keys, and they can be pickled. In `Annotated[RedisCredentials, reader]`, as the type of a
+        field of a pydantic model, a reader reads the values of that field.
 
         Args:
             username: The key for the user, or a tuple of keys; the default is `username`.
             password: The key for the password, or a tuple of keys; by default the first of
                 `password`, `token` and `auth_token`.
-            url: The key of a URL, or several, or True if the whole secret is a URL. The URL is read
-                as by `from_url`. Keys that are given have priority over its parts.
+            url: The key of a URL, a tuple of keys, or True if the whole secret is a URL. The URL is
+                read as by `from_url`. Keys that are given have priority over its parts.
             under: The path to the object that has the keys: one key, or a tuple of keys from the
                 outside to the inside. An object may also be a string of JSON.
-            fixed: The user that the secret doesn't have, as `{"username": "app"}`.
+            fixed: The user, if the secret doesn't have it: `{"username": "app"}`.
 
         Raises:
-            ValueError: The arguments contradict each other, or a fixed value can't be right.
-            TypeError: A key isn't a text, or `fixed` isn't a mapping.
+            ValueError: The arguments contradict each other, or a fixed value isn't valid.
+            TypeError: A key isn't a string, or `fixed` isn't a mapping.
         """
         with loading:
             from aiocredentials import _shapes  # noqa: PLC0415 (few programs need it)

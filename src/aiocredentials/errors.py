@@ -1,29 +1,31 @@
-"""All errors that this library raises. `_aws/mapping.py` makes them from foreign errors.
+"""The errors of this library: `CredentialsError` and its subclasses.
 
-    CredentialsError
-    ├── SecretNotFoundError
-    ├── SecretDecryptionError
-    ├── InvalidParameterError
-    ├── InvalidRequestError
-    │   └── SecretDeletedError
-    ├── InternalServiceError        transient
-    ├── ThrottledError              transient
-    ├── AccessDeniedError
-    ├── AuthenticationError         no AWS credentials, or AWS refused them
-    │   └── CredentialSourceError   transient: the source of the AWS credentials didn't answer
-    ├── InvalidRegionError
-    ├── EndpointUnreachableError    transient
-    ├── MalformedResponseError      transient
-    ├── SecretFormatError
-    ├── SecretExpiredError          transient
-    ├── PoolClosedError
-    └── AWSError                    AWS answered with a code that this library doesn't know
+```text
+CredentialsError
+├── SecretNotFoundError
+├── SecretDecryptionError
+├── InvalidParameterError
+├── InvalidRequestError
+│   └── SecretDeletedError
+├── InternalServiceError        transient
+├── ThrottledError              transient
+├── AccessDeniedError
+├── AuthenticationError         no AWS credentials, or AWS refused them
+│   └── CredentialSourceError   transient: the source of the AWS credentials didn't answer
+├── InvalidRegionError
+├── EndpointUnreachableError    transient
+├── MalformedResponseError      transient
+├── SecretFormatError
+├── SecretExpiredError          transient
+├── PoolClosedError
+└── AWSError                    AWS answered with a code that this library doesn't know
+```
 
 An error that AWS answered is a `botocore.exceptions.ClientError` as well, with its `.response`. No
-error here holds the value of a secret. No error here is chained to the error that it was made from
-either, because an error of botocore may hold a whole answer.
+error here holds the value of a secret, or is chained to the error that it was made from, because an
+error of botocore may hold a whole answer.
 
-The class says which service refused. In the last two of these cases, `asked` is False, because no
+The class shows which service refused. In the last two of these cases, `asked` is False, because no
 secret was asked for:
 
 * If AWS refused the request for the secret, the error is permanent.
@@ -53,20 +55,23 @@ shown = _foreign_text.shown
 
 
 class CredentialsError(Exception):
-    """The root of all errors of this library.
+    """The base class of all errors of this library.
+
+    The message names the cause; the secret, the region and where the region was configured, if
+    they are known; and what to do.
 
     Attributes:
-        transient: Whether the same call may succeed a little later, so that a stale value may be
-            served until then.
+        transient: Whether the same call may succeed a little later. Until then, a stale value may
+            be served.
         asked: False if Secrets Manager was never asked for the secret, because the AWS
             credentials, the region or a setting failed first.
-        advice: What to do. The message ends with it.
+        advice: The last part of the message: what to do.
         secret_name: The name or ARN of the secret; None if the error is about no secret.
         region_name: The region that was asked; None if it isn't known.
-        region_source: Where that region was configured.
-        role_arn: The ARN of the role by which the secret was read; None without a role.
+        region_source: Where that region was configured; None if that isn't known.
+        role_arn: The ARN of the role through which the secret was read; None without a role.
         code: The error code of AWS; None if AWS didn't answer.
-        request_id: The identifier that AWS gave the request; None if AWS didn't answer.
+        request_id: AWS's identifier of the request; None if AWS didn't answer.
     """
 
     transient: ClassVar[bool] = False
@@ -95,7 +100,7 @@ class CredentialsError(Exception):
         self._what: str | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Keep errors picklable and copyable; the method of ClientError would lose attributes."""
+        """Keep errors picklable and copyable. The method of ClientError would lose attributes."""
         public = next(cls for cls in type(self).__mro__ if cls not in _TWIN_CLASSES)
         return _rebuild, (public, self.args, self.__dict__)
 
@@ -112,11 +117,11 @@ class SecretNotFoundError(CredentialsError):
 class SecretDecryptionError(CredentialsError):
     """Secrets Manager can't decrypt the secret with its KMS key."""
 
-    advice = "See that the KMS key is there, enabled, and lets this identity do kms:Decrypt."
+    advice = "Check that the KMS key exists, is enabled, and allows this identity kms:Decrypt."
 
 
 class InvalidParameterError(CredentialsError):
-    """A parameter or a setting is not valid."""
+    """A parameter of the request, or a setting of the client, isn't valid."""
 
     advice = (
         "Correct the secret's name, version or staging label, or the setting that is named here."
@@ -124,9 +129,9 @@ class InvalidParameterError(CredentialsError):
 
 
 class InvalidRequestError(CredentialsError):
-    """The request isn't possible in the secret's present state."""
+    """The request isn't possible in the present state of the secret."""
 
-    advice = "Look at the secret's state: aws secretsmanager describe-secret."
+    advice = "Check the secret's state: aws secretsmanager describe-secret."
 
 
 class SecretDeletedError(InvalidRequestError):
@@ -139,7 +144,7 @@ class SecretDeletedError(InvalidRequestError):
 
 
 class InternalServiceError(CredentialsError):
-    """Secrets Manager, or a server in between, failed: it answered with a status of 5xx."""
+    """Secrets Manager, or a server before it, failed: it answered with an HTTP status of 5xx."""
 
     transient = True
     advice = "The fault is on the service's side: try again later."
@@ -157,12 +162,12 @@ class AccessDeniedError(CredentialsError):
 
     advice = (
         "Allow the identity secretsmanager:GetSecretValue on this secret, and kms:Decrypt on "
-        "its key where the key is your own; look at the secret's resource policy, too."
+        "its key if that is a customer managed key; check the secret's resource policy, too."
     )
 
 
 class AuthenticationError(CredentialsError):
-    """The AWS credentials are missing, set up wrongly, or refused by AWS.
+    """The AWS credentials are missing, configured wrongly, or refused by AWS.
 
     `asked` is True if Secrets Manager refused them. It is False if STS or SSO refused them, or if
     they couldn't be loaded.
@@ -186,12 +191,12 @@ class CredentialSourceError(AuthenticationError):
     asked = False
     advice = (
         "Check that the source of the AWS credentials can be reached. Run python -m "
-        "aiocredentials doctor NAME: it shows which one this process uses."
+        "aiocredentials doctor NAME: it shows which source this process uses."
     )
 
 
 class InvalidRegionError(CredentialsError):
-    """The name of the region is no region of AWS, or it is empty."""
+    """The name isn't the name of an AWS region, or it is empty."""
 
     asked = False
     advice = "Correct the region where it was set."
@@ -200,8 +205,8 @@ class InvalidRegionError(CredentialsError):
 class EndpointUnreachableError(CredentialsError):
     """No answer came from the endpoint.
 
-    The connection was refused or reset, or it timed out. The host may also be unknown to DNS, or
-    its TLS certificate not be trusted.
+    The connection was refused or reset, or it timed out; DNS doesn't know the host; or the TLS
+    certificate isn't trusted.
     """
 
     transient = True
@@ -216,27 +221,30 @@ class MalformedResponseError(CredentialsError):
 
     transient = True
     advice = (
-        "Something between here and Secrets Manager answers in its place: look at endpoint_url, "
-        "proxies, DNS."
+        "Something between this process and Secrets Manager answers in its place: check "
+        "endpoint_url, the proxies and DNS."
     )
 
 
 class SecretFormatError(CredentialsError):
     """The secret has another format than the caller expects.
 
-    It isn't JSON, it isn't text, or `decode` refused it.
+    It isn't JSON, it isn't text, or `decode` raised an error.
     """
 
     advice = (
-        "Compare the secret's format with what the code expects; its text is left out here on "
-        "purpose."
+        "Compare the secret's format with the format that the code expects; its text is left out "
+        "here on purpose."
     )
 
 
 class SecretExpiredError(CredentialsError):
-    """The cached value is too old to be served, and can't be refreshed; `reason` says why.
+    """The cached value is too old to be served, and can't be refreshed.
 
     It is older than `max_stale`, or older than the TTL after a permanent failure.
+
+    Attributes:
+        reason: The error of the refresh that failed.
     """
 
     transient = True
@@ -250,7 +258,7 @@ class PoolClosedError(CredentialsError):
 class AWSError(CredentialsError):
     """AWS answered with an error code that this library doesn't know."""
 
-    advice = "Look the code up in AWS's documentation."
+    advice = "Look up the error code in AWS's documentation."
 
 
 class TransportError(BotoCoreError):
@@ -309,12 +317,12 @@ def make_error(
     advice: str | None = None,
     **facts: str | None,
 ) -> CredentialsError:
-    """Make an error that AWS didn't answer.
+    """Make an error for a call that AWS didn't answer.
 
     Args:
         cls: The class of the error.
-        what: The first part of the message, which says what happened.
-        advice: What to do, if it differs from the class's own advice.
+        what: The first part of the message: what happened.
+        advice: The advice; None for the class's own advice.
         **facts: `secret_name`, `region_name`, `region_source` and `role_arn`.
     """
     return _completed(cls("", **facts), what, advice)
@@ -329,12 +337,12 @@ def make_answered_error(
     operation: str,
     **facts: str | None,
 ) -> CredentialsError:
-    """Make an error that AWS answered: it is a ClientError as well.
+    """Make an error for an answer of AWS: it is a ClientError as well.
 
     Args:
         cls: The class of the error. The error has the class's twin.
-        what: The first part of the message, which says what happened.
-        advice: What to do; None for the class's own advice.
+        what: The first part of the message: what happened.
+        advice: The advice; None for the class's own advice.
         response: The answer, as in a ClientError. It must not hold a value.
         operation: The name of AWS's operation.
         **facts: As for `make_error`, and `code` and `request_id`.
@@ -345,7 +353,7 @@ def make_answered_error(
 
 
 def for_caller(error: CredentialsError, **facts: str | None) -> CredentialsError:
-    """Return a copy of an error that several callers get, as the error of one caller.
+    """Return a copy of a shared error, as the error of one caller.
 
     `facts` are `secret_name`, `region_name`, `region_source` and `role_arn` of this caller; a fact
     that is None stays as it is. The copy has no traceback, so nothing grows with the number of

@@ -1,9 +1,9 @@
 """Rotation push: refresh what a pool has cached when AWS reports that a secret has changed.
 
-EventBridge gets an event from Secrets Manager when a staging label moves to a new version, at the
-end of each rotation for example. A rule sends these events to an SQS queue, which
-`rotation_queue_watched` reads. So a new version is in use seconds after a rotation, and not at the
-end of the TTL only.
+Secrets Manager sends an event to EventBridge when a staging label moves to a new version, for
+example at the end of each rotation. A rule sends these events to an SQS queue, which
+`rotation_queue_watched` reads. So a new version is in use seconds after a rotation, and not only at
+the end of the TTL.
 """
 
 from __future__ import annotations
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["rotation_queue_watched"]
 
-# Seconds. A fleet of 2,000 processes makes 1,000 calls per second then, a tenth of AWS's quota.
-_SPREAD = 2.0
-
 _LONGEST_SPREAD = 300.0
 
 
@@ -41,23 +38,24 @@ def rotation_queue_watched(
     pool: CredentialsPool,
     queue_url: str,
     *,
-    spread: float | timedelta = _SPREAD,
+    spread: float | timedelta = 2.0,
     session: aioboto3.Session | AioSession | None = None,
 ) -> AbstractAsyncContextManager[None]:
-    """Return a block in which a queue of events is read, and what the pool has cached is refreshed.
+    """Read a queue of events as long as the block lasts, and refresh the secrets that they name.
 
-    It is a hint on top of the TTL. No failure of the queue, its messages or the network is raised,
-    and no read waits for it or fails because of it. Failures are logged as a warning, once per kind
-    until the queue can be read again. The block begins at once, and ends within three seconds.
+    Use it in `async with`. It adds to the TTL, and doesn't replace it. No failure of the queue, its
+    messages or the network is raised, and no read waits for it or fails because of it. Failures are
+    logged as a warning, once per kind until the queue can be read again. The block begins at once,
+    and ends within three seconds.
 
     An event causes a fetch only if the pool holds another version of that secret under the staging
     label of the event. Messages that are understood are deleted. If a fetch fails with a transient
-    error, or brings a version from before the event, the message isn't deleted, and SQS delivers it
-    again half a minute later. Each process needs a queue of its own, because a message is delivered
-    to one reader only.
+    error, or returns a version from before the event, the message isn't deleted, and SQS delivers
+    it again half a minute later. Each process needs its own queue, because SQS delivers a message
+    to only one reader.
 
-    Needs sqs:ReceiveMessage and sqs:DeleteMessage on the queue, kms:Decrypt if the queue has a KMS
-    key of your own, and secretsmanager:GetSecretValue.
+    Needs sqs:ReceiveMessage and sqs:DeleteMessage on the queue, kms:Decrypt if the queue has a
+    customer managed KMS key, and secretsmanager:GetSecretValue.
 
     Example:
         ```python
@@ -70,33 +68,35 @@ def rotation_queue_watched(
 
         async def main() -> None:
             async with CredentialsPool("eu-west-1") as pool, rotation_queue_watched(pool, QUEUE):
-                print(await pool.manager("prod/database").get())
+                credentials = await pool.manager("prod/database").get()
+                print(credentials["username"])
 
         asyncio.run(main())
         ```
 
     Args:
-        pool: The pool. It must be open, and stays open as long as the block lasts.
+        pool: The pool. It must be open, and must stay open as long as the block lasts.
         queue_url: The URL of the queue. It names the region and the endpoint.
-        spread: Each fetch begins after a random delay of at most so many seconds (or a
-            `timedelta`), so a fleet doesn't fetch at once. From 0 to 300. The default of 2 suits up
-            to 2,000 processes; for more, give a second per 1,000 processes.
-        session: The session whose AWS credentials are used for the queue; without it, the pool's,
-            but without the pool's role. A `CustomSession` has none, so AWS's default chain is used
-            if the pool has one.
+        spread: The longest random delay before a fetch, in seconds or as a `timedelta`, from 0 to
+            300. It spreads the fetches of a fleet. The default of 2 suits up to 2,000 processes;
+            for more, give a second per 1,000 processes.
+        session: The session whose AWS credentials are used for the queue. Without it, the pool's
+            session is used, without the pool's role. If that is a `CustomSession`, which has no AWS
+            credentials, AWS's default chain is used.
 
     Raises:
-        TypeError: If an argument has the wrong type.
-        ValueError: If an argument can't work: `queue_url` is an ARN or a name, for example.
-        PoolClosedError: When the block begins, if the pool isn't open yet, or was closed.
-        RuntimeError: When the block begins for the second time: each call returns a block for once.
+        TypeError: An argument has the wrong type.
+        ValueError: An argument can't work: `queue_url` is an ARN or a name, for example.
+        PoolClosedError: The pool isn't open when the block begins.
+        RuntimeError: The block begins a second time. Each call returns a block for one use.
     """
     _check_pool(pool)
+    # By default, 2,000 processes make 1,000 calls per second: a tenth of AWS's quota.
     longest_delay = seconds(spread, "spread", zero=True)
     if longest_delay > _LONGEST_SPREAD:
         raise ValueError(
             f"spread is {longest_delay:g} seconds: give at most {_LONGEST_SPREAD:g}, "
-            "because a longer delay makes events useless beside a TTL of 300 s."
+            "because after a longer delay, a TTL of 300 s has ended already."
         )
     settings = settings_for_others(pool._session.settings, session)
     endpoint = endpoint_of(queue_at(queue_url), settings)

@@ -1,4 +1,4 @@
-"""The events that a pool reports to its listener. No event holds the value of a secret."""
+"""The events that a pool reports to its listener. No event contains the value of a secret."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from aiocredentials._listeners import tell, tell_closed, tell_opened
+from aiocredentials._listeners import report_closed, report_event, report_opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretEvent:
-    """The base of all events. Each is about one secret of a pool."""
+    """The base class of all events. Each event is about one secret of a pool."""
 
     secret_name: str
     """The secret's name. It is the identifier that was asked if no fetch has succeeded."""
@@ -67,7 +67,7 @@ class Rotated(SecretEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchFailed(SecretEvent):
-    """A secret that wasn't cached couldn't be fetched. The error is also raised to the callers."""
+    """A secret that wasn't cached couldn't be fetched. The callers get the error as well."""
 
     error: CredentialsError
     """The error, without the value of a secret."""
@@ -119,14 +119,14 @@ class Evicted(SecretEvent):
 class FailedOver(SecretEvent):
     """The primary region failed, and a replica region answered: reads go there from now on.
 
-    It is reported once per outage, with the secret whose read found it out; the name is empty if
-    that was a batch. `region_name` is the primary region.
+    It is reported once per outage, with the secret whose read found the outage; the name is empty
+    if that was a batch. `region_name` is the primary region.
     """
 
     replica_region: str
     """The region that answered."""
     error: CredentialsError
-    """How the primary region failed, without the value of a secret."""
+    """The error of the primary region, without the value of a secret."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,9 +141,9 @@ class Listener(Protocol):
     each of them once: after it has opened (and after its `prefetch`), and after it has closed. With
     them, `OpenTelemetryListener` knows the pools that it reports on.
 
-    If a listener raises an error, it is logged, and neither callers nor other listeners notice.
-    `KeyboardInterrupt` and `SystemExit` are raised again, in the event loop, after the callers have
-    their results.
+    If a listener raises an error, the error is logged, and has no effect on callers and other
+    listeners. `KeyboardInterrupt` and `SystemExit` are raised again, in the event loop, after the
+    callers have their results.
 
     Example:
         ```python
@@ -168,6 +168,9 @@ def fan_out(*listeners: Listener) -> Listener:
 
     The listeners are called in this order, also if one of them raises an error. `pool_opened` and
     `pool_closed` are passed on to the listeners that have these methods.
+
+    Args:
+        listeners: The listeners.
     """
     return _FanOut(listeners)
 
@@ -178,15 +181,15 @@ class _FanOut:
 
     def __call__(self, event: SecretEvent, /) -> None:
         """Pass an event on."""
-        self._call_each(tell, event)
+        self._call_each(report_event, event)
 
     def pool_opened(self, pool: object, /) -> None:
         """Report an opened pool to the listeners."""
-        self._call_each(tell_opened, pool)
+        self._call_each(report_opened, pool)
 
     def pool_closed(self, pool: object, /) -> None:
         """Report a closed pool to the listeners."""
-        self._call_each(tell_closed, pool)
+        self._call_each(report_closed, pool)
 
     def _call_each(
         self,

@@ -41,20 +41,21 @@ _PERMISSIONS = {"elasticache": "elasticache:Connect", "memorydb": "memorydb:Conn
 class IamDatabaseCredentials(TokenManager[DatabaseCredentials]):
     """IAM tokens for a database of RDS or Aurora: PostgreSQL, MySQL or MariaDB.
 
-    Give it to an adapter in place of a manager. Each connection gets a token of its own, made when
-    it is attempted: a token is valid for 15 minutes, and never for longer than the AWS credentials
-    that it was signed with. Open connections stay open when a token or AWS credentials end.
+    Pass it to an adapter in place of a manager. Each connection gets its own token, which is made
+    when the connection is attempted. A token is valid for 15 minutes, and never for longer than the
+    AWS credentials that signed it. Open connections stay open when a token or AWS credentials
+    expire.
 
-    A token crosses the network in clear, so the adapters refuse connections without TLS. AWS
-    recommends IAM for fewer than 200 new connections per second (Amazon RDS user guide, "IAM
-    database authentication").
+    A token isn't encrypted itself, so the adapters reject connections without TLS. AWS recommends
+    IAM for fewer than 200 new connections per second (Amazon RDS user guide, "IAM database
+    authentication").
 
     If the server refuses a token, the AWS credentials are loaded again. The identity needs
     `rds-db:connect` for this user on the resource of the database, and in the database the user
     needs the role `rds_iam` (PostgreSQL) or the plugin `AWSAuthenticationPlugin` (MySQL).
 
-    A pool with a session of your own making, such as `LocalAgent` or a fake, has no AWS
-    credentials. Then those of AWS's default chain sign: environment, profile, container, host.
+    A pool with a `CustomSession`, such as `LocalAgent` or a fake, has no AWS credentials. Then the
+    token is signed with those of AWS's default chain: environment, profile, container, host.
 
     Example:
         ```python
@@ -77,27 +78,27 @@ class IamDatabaseCredentials(TokenManager[DatabaseCredentials]):
 
     Args:
         pool: The pool whose AWS credentials sign. It must be open when connections are made.
-        host: The endpoint of the instance, cluster or proxy, as AWS shows it: the token is signed
-            for this name, so no other name of the same server works. An adapter's own `host=` is
-            the host to connect to, if that differs, as behind a tunnel.
+        host: The endpoint of the instance, cluster or proxy, as AWS shows it. The token is signed
+            for this name, so no other name of the same server works. If you connect to another
+            host, as through a tunnel, pass that one to the adapter as `host=`.
         port: The port of the endpoint.
         username: The user in the database.
         dbname: The database; without it, the adapter's or the driver's own default.
-        region_name: The region. Without it: the one in the host name, else the pool's.
-        role_arn: The role whose AWS credentials sign, instead of the pool's. It is assumed by the
-            AWS credentials of the process, which need sts:AssumeRole.
+        region_name: The region. Without it, the region in the host name; otherwise the pool's.
+        role_arn: The role whose AWS credentials sign, instead of the pool's. The AWS credentials of
+            the process assume it, and need sts:AssumeRole.
         external_id: The id that the role's trust policy names.
-        role_session_name: The name in CloudTrail.
+        role_session_name: The name of the role's session in CloudTrail.
 
     Raises:
-        TypeError: An argument has another type.
+        TypeError: An argument has the wrong type.
         ValueError: An argument can't work: `host` is a URL or has a port, for example.
     """
 
     advice_if_refused = (
-        "Check that the AWS identity may do rds-db:connect for this user; that the user has the "
-        "role rds_iam (PostgreSQL) or the plugin AWSAuthenticationPlugin (MySQL); that host and "
-        f"port are the endpoint as AWS shows it. {_CLOCK}"
+        "Check that the AWS identity is allowed rds-db:connect for this user; that the user has "
+        "the role rds_iam (PostgreSQL) or the plugin AWSAuthenticationPlugin (MySQL); that host "
+        f"and port are the endpoint as AWS shows it. {_CLOCK}"
     )
 
     def __init__(
@@ -133,7 +134,7 @@ class IamDatabaseCredentials(TokenManager[DatabaseCredentials]):
     def decoded(self, secret: Secret) -> DatabaseCredentials:
         """Return credentials with a new token, signed with the AWS credentials of this version.
 
-        Each call signs: use the token at once, for one connection.
+        Each call signs a new token: use it at once, for one connection.
 
         Raises:
             TypeError: `secret` isn't a return value of `secret()`.
@@ -154,14 +155,14 @@ class IamDatabaseCredentials(TokenManager[DatabaseCredentials]):
 class IamCacheCredentials(TokenManager[RedisCredentials]):
     """IAM tokens for a cache of ElastiCache, or for a cluster of MemoryDB, by redis-py.
 
-    Give it to `use_credentials` in place of a manager. Each connection gets a token of its own,
-    made when it is attempted: a token is valid for 15 minutes, and never for longer than the AWS
-    credentials that it was signed with.
+    Pass it to `use_credentials` in place of a manager. Each connection gets its own token, which is
+    made when the connection is attempted. A token is valid for 15 minutes, and never for longer
+    than the AWS credentials that signed it.
 
-    A token crosses the network in clear, so the client must use TLS (`ssl=True`). The server ends a
+    A token isn't encrypted itself, so the client must use TLS (`ssl=True`). The server ends a
     connection 12 hours after its last AUTH. With `reauthenticate=True`, `use_credentials` sends
-    AUTH on an open connection whenever the AWS credentials are new, which are renewed more often
-    than that if they are temporary.
+    AUTH on open connections whenever the AWS credentials were renewed. Temporary credentials are
+    renewed more often than every 12 hours.
 
     If the server refuses a token, the AWS credentials are loaded again. The identity needs
     `elasticache:Connect` or `memorydb:Connect` on both the cache and the user. The form of the
@@ -193,14 +194,14 @@ class IamCacheCredentials(TokenManager[RedisCredentials]):
         username: The user. In ElastiCache, its id and its name must be the same.
         service: `"elasticache"`, or `"memorydb"`.
         serverless: Whether it is a serverless cache of ElastiCache.
-        region_name: The region; without it, the pool's. A cache's host name doesn't have it.
-        role_arn: The role whose AWS credentials sign, instead of the pool's. It is assumed by the
-            AWS credentials of the process, which need sts:AssumeRole.
+        region_name: The region; without it, the pool's. The host name of a cache doesn't show it.
+        role_arn: The role whose AWS credentials sign, instead of the pool's. The AWS credentials of
+            the process assume it, and need sts:AssumeRole.
         external_id: The id that the role's trust policy names.
-        role_session_name: The name in CloudTrail.
+        role_session_name: The name of the role's session in CloudTrail.
 
     Raises:
-        TypeError: An argument has another type.
+        TypeError: An argument has the wrong type.
         ValueError: An argument can't work.
     """
 
@@ -225,9 +226,9 @@ class IamCacheCredentials(TokenManager[RedisCredentials]):
         self._username = username
         self._serverless = serverless
         self.advice_if_refused = (
-            f"Check that the AWS identity may do {_PERMISSIONS[service]} on the cache and on the "
-            "user; that the user's authentication mode is IAM; that cache_name and serverless= are "
-            f"right. {_CLOCK}"
+            f"Check that the AWS identity is allowed {_PERMISSIONS[service]} on the cache and on "
+            "the user; that the user's authentication mode is IAM; that cache_name and serverless= "
+            f"are right. {_CLOCK}"
         )
         super().__init__(
             pool,
@@ -240,7 +241,7 @@ class IamCacheCredentials(TokenManager[RedisCredentials]):
     def decoded(self, secret: Secret) -> RedisCredentials:
         """Return credentials with a new token, signed with the AWS credentials of this version.
 
-        Each call signs: use the token at once, for one connection.
+        Each call signs a new token: use it at once, for one connection.
 
         Raises:
             TypeError: `secret` isn't a return value of `secret()`.

@@ -119,12 +119,12 @@ def moto_secrets(
 ) -> Iterator[SecretsEndpoint]:
     """The server of moto, without any secrets.
 
-    During the test, the environment sends every AWS SDK to this server.
-
-    Needs the extra `testing`. The server starts once per run. Of the AWS settings in the
-    environment, only the region is kept, so the account and the profile of the developer have no
+    During the test, the environment directs every AWS SDK to this server. Of the other AWS settings
+    in the environment, only the region is kept, so the developer's account and profile have no
     effect on the test. Before and after the test, all managers and pools of the process forget the
     secrets that they have fetched.
+
+    It needs the extra `testing`. The server starts once per run.
     """
     server, endpoint = _aiocredentials_moto
     server.reset()

@@ -1,13 +1,13 @@
-"""Connect while a password is being rotated, and learn of each new version of a secret.
-
-`connect_through_rotation` first attempts to connect with the version that the server most likely
-accepts. If the server refuses its password, `_Connecting._retry_after_refusal` makes the further
-attempts.
+"""Connect while a password is being rotated, and react to each new version of a secret.
 
 No database library is imported here: a connection is the object that `connect` returns, and an
 authentication error is an error that `is_auth_error` recognizes. The adapters in
 `aiocredentials.integrations` are built on this module.
 """
+
+# `connect_through_rotation` first attempts to connect with the version that the server most likely
+# accepts. If the server refuses its password, `_Connecting._retry_after_refusal` makes the further
+# attempts.
 
 from __future__ import annotations
 
@@ -80,15 +80,15 @@ async def connect_through_rotation(
 
     If the server refuses the credentials, their version is invalidated and the secret is fetched
     again. If the server refuses the current version too, the versions with other staging labels are
-    tried: some rotations change the server before they move AWSCURRENT, others afterwards. Between
-    two rounds of attempts there is a pause, which ends at once when a new version is fetched. The
-    pause grows with the time for which the server has refused every version: about 20 logins in the
-    first minute, half of that in each later minute. One caller at a time searches, and the others
-    wait for its finding. So any number of connections that fail together cost one refresh per
-    version.
+    tried, because some rotations change the server before they move AWSCURRENT, others afterwards.
+    Between two rounds of attempts there is a pause, which ends at once when a new version is
+    fetched. The pause grows with the time for which the server has refused every version: about 20
+    logins in the first minute, half as many in each later minute. One caller at a time searches,
+    and the others wait for its result. So any number of connections that fail together cause one
+    refresh per version.
 
     User and password always come from the same version. The first refusal of a version is logged as
-    a warning, with the server's words.
+    a warning, with the server's answer.
 
     Example:
         ```python
@@ -117,19 +117,19 @@ async def connect_through_rotation(
         connect: Makes a connection from the credentials, or raises.
         budget: How long the search may take from the first refusal, in seconds or as a `timedelta`.
             An attempt that has begun is not interrupted.
-        is_auth_error: Returns whether an error of `connect` means that the server refused user or
-            password. Any other error is raised at once.
-        stages: The other staging labels to try; `()` for none.
+        is_auth_error: Returns whether an error of `connect` means that the server refused the user
+            or the password. Any other error is raised at once.
+        stages: The other staging labels to try; `()` for none. A label for which
+            secretsmanager:GetSecretValue isn't allowed is skipped.
 
     Returns:
         The result of `connect`.
 
     Raises:
-        Exception: The error of `connect`. If the budget is spent, it is the last refusal, with a
+        Exception: The error of `connect`. When the budget is spent, it is the last refusal, with a
             note that names the versions that were tried, and with another note if no newer version
             could be fetched meanwhile.
-        CredentialsError: The secret is unavailable. Needs secretsmanager:GetSecretValue; a staging
-            label for which that isn't allowed is skipped.
+        CredentialsError: The secret is unavailable. The call needs secretsmanager:GetSecretValue.
         TypeError: `budget` isn't a duration, or `stages` is one string.
         ValueError: `budget` isn't positive.
     """
@@ -199,8 +199,8 @@ class _Connecting(Generic[C, R]):
             secret = await self._budget.wait_for(likely_version)
             if secret is None and self._refusal is not None:
                 self._give_up()
-            # If the budget is spent before the first attempt, the current version is tried once, so
-            # that there is a refusal to raise.
+            # If the budget is spent before the first attempt, the current version is tried once,
+            # because there must be a refusal to raise.
             version = secret or cast("Secret", verdicts.current)
             made = await self._attempt(version)
             if made is not None:
@@ -215,7 +215,7 @@ class _Connecting(Generic[C, R]):
     async def _retry_after_refusal(self, version: Secret, findings: int) -> Made[R]:
         """Search for a version that the server accepts, one caller at a time.
 
-        Return None if another caller found something while this one tried or waited: then `run`
+        Return None if another caller found a version while this one tried or waited: then `run`
         begins again.
         """
         verdicts = self._verdicts
@@ -337,7 +337,7 @@ class _Connecting(Generic[C, R]):
         is_first = self._verdicts.refuse(secret, number)
         if is_first:
             logger.warning(
-                "%s: the server refused %s. It said: %s",
+                "%s: the server refused %s. It answered: %s",
                 subject_of(self._manager, secret),
                 version_of(self._manager, secret),
                 with_advice(words_of(error, secret), advice),
@@ -351,7 +351,7 @@ class _Connecting(Generic[C, R]):
         refusal.add_note(self._note())
         failure = self._versions.failure
         if failure:
-            # Then the advice in the first note may be beside the point.
+            # In this case, the advice in the first note may not help.
             refusal.add_note(f"The server may expect a newer version. None was fetched: {failure}")
         try:
             raise refusal

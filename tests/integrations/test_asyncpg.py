@@ -177,7 +177,7 @@ async def test_a_password_that_stays_wrong(place: Place, caplog: pytest.LogCaptu
             async with create_pool(manager, budget=0.2):
                 """Isn't reached."""
     assert "Compare its user and password with the server's" in caught.value.__notes__[0]
-    assert """It said: InvalidPasswordError: password authentication failed for user "app\"""" in caplog.text
+    assert """It answered: InvalidPasswordError: password authentication failed for user "app\"""" in caplog.text
     assert CANARY not in f"{caught.value!r} {caplog.text}"
     for frame, _ in traceback.walk_tb(caught.value.__traceback__):
         if "aiocredentials" in frame.f_code.co_filename:

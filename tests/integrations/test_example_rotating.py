@@ -31,6 +31,8 @@ def test_it_shows_the_difference() -> None:
     assert "fetches of the secret: 3" in run.stdout
     # Without logging set up, Python writes warnings there: the version that was refused in the window.
     (warning,) = run.stderr.splitlines()
-    assert re.match(r"Secret 'prod/database': the server refused version '[\w-]+' \(AWSCURRENT\)\. It said: ", warning)
+    assert re.match(
+        r"Secret 'prod/database': the server refused version '[\w-]+' \(AWSCURRENT\)\. It answered: ", warning
+    )
     assert "first-password" not in run.stdout + run.stderr
     assert len(run.stdout.splitlines()) < 16

@@ -395,7 +395,7 @@ async def failing(_: object) -> AsyncGenerator[None]:
 @pytest.mark.parametrize(
     ("own", "error"),
     [
-        (taking_our_name, "yields credentials_pool, which is ours: take another name"),
+        (taking_our_name, "yields credentials_pool, which credentials_lifespan uses: choose another name"),
         (failing, "no database"),
     ],
 )
@@ -457,7 +457,7 @@ async def test_a_pool_of_ones_own_stays_open() -> None:
         async with credentials_lifespan(pool=pool)(FastAPI()) as state:
             assert state["credentials_pool"] is pool
         assert (await pool.manager(NAME).get())["number"] == 1
-    with pytest.raises(ValueError, match="pool= has settings of its own: give region_name, timeout to the pool"):
+    with pytest.raises(ValueError, match="pool= has its own settings: give region_name, timeout to the pool"):
         credentials_lifespan(pool=pool, region_name="eu-west-1", timeout=1)
 
 

@@ -147,7 +147,7 @@ async def test_a_password_that_stays_wrong(
                 """Isn't reached."""
     assert is_auth_error(caught.value)
     assert "Compare its user and password with the server's" in caught.value.__notes__[0]
-    assert "It said: OperationalError: (1045, " in caplog.text
+    assert "It answered: OperationalError: (1045, " in caplog.text
     assert CANARY not in f"{caught.value!r} {caplog.text}"
     for frame, _ in traceback.walk_tb(caught.value.__traceback__):
         if "aiocredentials" in frame.f_code.co_filename:

@@ -111,7 +111,7 @@ async def test_cluster(rotating_redis: RotatingSecrets, cluster_server: RedisSer
             for node in client.get_nodes():
                 await node.disconnect()
             assert await client.get("key") == b"value"
-    with pytest.raises(ValueError, match="The client has a password already"):
+    with pytest.raises(ValueError, match="The client already has a password"):
         use_credentials(RedisCluster(**at, password="p"), secret.manager)
 
 
@@ -283,7 +283,7 @@ async def test_database_credentials_serve_too(rotating_redis: RotatingSecrets, r
 async def test_credentials_twice(options: dict[str, Any], what: str, rotating_redis: RotatingSecrets) -> None:
     """A client that has credentials of its own is refused: those would never rotate."""
     secret = await rotating_redis.create()
-    with pytest.raises(ValueError, match=f"The client has {what} already: leave that to the secret"):
+    with pytest.raises(ValueError, match=f"The client already has {what}: leave that to the secret"):
         use_credentials(Redis(**options), secret.manager)
 
 

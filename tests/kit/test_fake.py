@@ -183,7 +183,7 @@ def test_what_a_test_gets_wrong(fake: FakeSecretsManager) -> None:
             change()
     with pytest.raises(KeyError, match="in 'eu-west-1'"):
         fake.finish_rotation(NAME, region_name="eu-west-1")
-    with pytest.raises(ValueError, match=r"has no AWSPENDING version: begin by rotate\(\.\.\., promote=False\)"):
+    with pytest.raises(ValueError, match=r"has no AWSPENDING version: call rotate\(\.\.\., promote=False\)"):
         fake.finish_rotation(NAME)
     fake.rotate(NAME, "1", promote=False)
     with pytest.raises(ValueError, match="The rotation of 'prod/database' isn't finished"):

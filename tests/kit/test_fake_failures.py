@@ -166,12 +166,12 @@ async def test_a_batch_that_fails_as_a_whole(fake: FakeSecretsManager) -> None:
 @pytest.mark.parametrize(
     ("error", "times", "sentence"),
     [
-        (SecretFormatError, 1, "'SecretFormatError' isn't what a client fails with: give an AWS code, one of Acc"),
-        (SecretExpiredError, 1, "isn't what a client fails with"),
-        (CredentialsError, 1, "isn't what a client fails with"),
-        (OSError, 1, "isn't what a client fails with.*or an exception object"),
-        (503, 1, "503 isn't what a client fails with"),
-        (ThrottledError, 0, "times is 0: give how often to fail, from 1"),
+        (SecretFormatError, 1, "'SecretFormatError' isn't a failure of a client: give an AWS code, one of Acc"),
+        (SecretExpiredError, 1, "isn't a failure of a client"),
+        (CredentialsError, 1, "isn't a failure of a client"),
+        (OSError, 1, "isn't a failure of a client.*or an exception object"),
+        (503, 1, "503 isn't a failure of a client"),
+        (ThrottledError, 0, "times is 0: give the number of calls that fail, from 1"),
     ],
 )
 def test_what_no_client_fails_with(fake: FakeSecretsManager, error: Any, times: int, sentence: str) -> None:  # noqa: ANN401 - that is what is tested

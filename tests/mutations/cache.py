@@ -131,8 +131,8 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "calls after close are served",
         "_cache/flights.py",
-        "        if self.closed:\n            advice",
-        "        if False:\n            advice",
+        "        if self.closed:\n            raise",
+        "        if False:\n            raise",
     ),
     (
         "fetches go on after close",

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "an engine that connects by itself is accepted",
-        "integrations/sqlalchemy.py",
+        "integrations/_sqlalchemy_pool.py",
         '    if not creator.__module__.startswith("sqlalchemy.engine."):',
         "    if False:",
     ),

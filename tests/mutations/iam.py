@@ -59,7 +59,7 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "a session that found no AWS credentials is kept",
         "_aws/clients.py",
-        "        if anew:",
+        "        if new_session:",
         "        if False:",
     ),
     (

@@ -136,8 +136,8 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "events are made for nobody",
         "_reports.py",
-        "        if self._listener is not None:\n            tell(",
-        "        if True:\n            tell(",
+        "        if self._listener is not None:\n            report_event(",
+        "        if True:\n            report_event(",
     ),
     # _aws/answered_errors.py
     (

@@ -62,7 +62,7 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     ),
     (
         "managers keep what decode made",
-        "_manager.py",
+        "_manager_state.py",
         "            store.add_reading(self)\n",
         "",
     ),

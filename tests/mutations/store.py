@@ -213,7 +213,7 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "a listener never hears of its pool",
         "_pool.py",
-        "            tell_opened(self._listener, self)",
+        "            report_opened(self._listener, self)",
         "            pass",
     ),
     (

@@ -404,7 +404,7 @@ async def test_another_region(stub: AgentStub, monkeypatch: pytest.MonkeyPatch) 
     async with pool_of(stub, region_name=None) as pool:
         error = await failure_of(pool)
         assert isinstance(error, InvalidParameterError)
-        assert "'us-east-1' alone, and 'eu-west-1' was asked" in str(error)
+        assert "only for the region 'us-east-1', but 'eu-west-1' was asked" in str(error)
     monkeypatch.delenv("AWS_REGION")
     async with pool_of(stub, region_name=None) as pool:
         error = await failure_of(pool)

@@ -388,7 +388,7 @@ class TestMultiFactor:
         configure(self.ROLE)
         async with CredentialsPool(session=session and session(), endpoint_url=stub.url, policy=None) as pool:
             for _ in range(2):
-                with pytest.raises(AuthenticationError, match=r"mfa/me \(mfa_serial\), and nobody can type"):
+                with pytest.raises(AuthenticationError, match=r"mfa/me \(mfa_serial\), which can't be typed"):
                     await pool.manager("prod/db").get()
         manager = AsyncCredentialsManager[Any]("prod/db", session=session and session(), endpoint_url=stub.url)
         with pytest.raises(AuthenticationError, match="choose a profile without mfa_serial") as info:

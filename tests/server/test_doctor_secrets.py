@@ -83,7 +83,7 @@ async def test_the_wrong_region(create_secret: Callable[..., Any], secrets_clien
     create_secret("prod/db", VALUE, "eu-west-3")
     secrets_client("eu-west-3").delete_secret(SecretId="prod/db")
     said: list[str] = []
-    secret = await of_one(tell=said.append)
+    secret = await of_one(progress=said.append)
     assert secret.exit_code == 1
     assert secret.elsewhere
     assert (secret.elsewhere.found, secret.elsewhere.deleted) == (("ap-southeast-2",), ("eu-west-3",))

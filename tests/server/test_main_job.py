@@ -412,7 +412,7 @@ async def async_decode(text: str) -> str:
         ({"version_stage": ""}, ValueError, "version_stage is empty: give a staging label such as 'AWSCURRENT'"),
         ({"version_stage": 1}, TypeError, "version_stage is a int"),
         ({"decode": "json"}, TypeError, "decode isn't a plain function"),
-        ({"decode": async_decode}, TypeError, "decode isn't a plain function: .* without await"),
+        ({"decode": async_decode}, TypeError, "decode isn't a plain function: .* isn't async"),
         ({"endpoint_url": "127.0.0.1:5000"}, ValueError, "endpoint_url '127.0.0.1:5000' isn't a URL"),
         ({"timeout": 0}, ValueError, "timeout is 0: give more than 0 seconds"),
         ({"timeout": "10"}, TypeError, "timeout is a str: give seconds as a number, or a timedelta"),
@@ -447,7 +447,7 @@ async def test_a_block_of_its_own(stub: StubSecretsManager) -> None:
             assert repr(one) == "<AsyncCredentialsManager 'prod/db', pooled>"
             await one.secret()
             await one.secret()
-            with pytest.raises(RuntimeError, match="has a pool already: enter it once"):
+            with pytest.raises(RuntimeError, match="has a pool already: enter it only once"):
                 await one.__aenter__()
         assert stub.connections == block
     assert repr(one) == "<AsyncCredentialsManager 'prod/db', a session per call>"

@@ -109,7 +109,7 @@ async def test_used_after_close(stub: StubSecretsManager, policy: CachePolicy | 
 async def test_entered_twice() -> None:
     """A second `async with` of one pool is refused, and leaves the first as it is."""
     async with CredentialsPool() as pool:
-        with pytest.raises(RuntimeError, match="entered already: enter it once, and share it inside of that block"):
+        with pytest.raises(RuntimeError, match="entered already: enter it only once, and share it in that block"):
             await pool.__aenter__()
         assert repr(pool) == "<CredentialsPool open>"
     with pytest.raises(PoolClosedError, match="closing is final"):
@@ -119,7 +119,7 @@ async def test_entered_twice() -> None:
 async def test_managers_of_a_pool_are_not_entered() -> None:
     """A manager that came from a pool has nothing to open."""
     async with CredentialsPool() as pool:
-        with pytest.raises(RuntimeError, match="not at all if it came from a CredentialsPool"):
+        with pytest.raises(RuntimeError, match="don't enter it if it came from a CredentialsPool"):
             await pool.manager("prod/db").__aenter__()
 
 
@@ -136,7 +136,7 @@ async def test_managers_of_a_pool_are_not_entered() -> None:
 def test_settings_twice(settings: dict[str, Any]) -> None:
     """What a pool has already can't be given to its manager."""
     with pytest.raises(
-        ValueError, match="pool= has a session, endpoint_url, config, timeout and redact_wire_logs of its own"
+        ValueError, match="the pool's session, endpoint_url, config, timeout and redact_wire_logs are used"
     ):
         AsyncCredentialsManager("prod/db", pool=CredentialsPool(), **settings)
 
@@ -158,10 +158,10 @@ def test_settings_twice(settings: dict[str, Any]) -> None:
         (
             {"prefetch": ["prod/db"], "policy": None},
             ValueError,
-            "policy=None keeps nothing, .*: give the pool a policy",
+            "Prefetching needs a cache, .*: give the pool a policy",
         ),
-        ({"listener": "print"}, TypeError, "listener isn't a plain function: give one that takes an event"),
-        ({"listener": hanging}, TypeError, "listener isn't a plain function: .* without await"),
+        ({"listener": "print"}, TypeError, "listener isn't a plain function: give one that accepts an event"),
+        ({"listener": hanging}, TypeError, "listener isn't a plain function: .* isn't async"),
     ],
     ids=range(14),
 )

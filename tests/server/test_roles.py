@@ -359,7 +359,7 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("body", "words"),
         [
-            ("<AssumeRoleResponse><AssumeRoleResult/></AssumeRoleResponse>", "has no credentials in it"),
+            ("<AssumeRoleResponse><AssumeRoleResult/></AssumeRoleResponse>", "contains no credentials"),
             (None, "have expired already"),
         ],
     )

@@ -57,7 +57,7 @@ async def test_a_variable_with_a_line_end(
     monkeypatch.setenv(variable, value)
     error = await error_of(stub.url)
     assert (type(error), error.transient, error.asked) == (AuthenticationError, False, False)
-    assert f"The AWS credentials can't be sent: {variable} has a line end" in str(error)
+    assert f"The AWS credentials can't be sent: {variable} contains a line end" in str(error)
     assert not stub.requests
 
 
@@ -85,14 +85,14 @@ async def test_a_profile_with_a_line_end(
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     error = await error_of(stub.url)
     assert type(error) is AuthenticationError
-    assert "aws_access_key_id or aws_session_token of profile 'p' or the session has a line end" in str(error)
+    assert "aws_access_key_id or aws_session_token of profile 'p' or the session contains a line end" in str(error)
 
 
 async def test_a_session_with_a_line_end(stub: StubSecretsManager) -> None:
     """The same for keys that are given to a session."""
     error = await error_of(stub.url, aioboto3.Session(f"{CANARY}\r", "s"))
     assert type(error) is AuthenticationError
-    assert "of the default profile or the session has a line end" in str(error)
+    assert "of the default profile or the session contains a line end" in str(error)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ class Failing:
     [
         (
             DeprecationWarning(CANARY),
-            "The warnings filter of this process has made an error of a DeprecationWarning",
+            "The warnings filter of this process has turned a DeprecationWarning into an error",
         ),
         (
             ImportError("cannot import name 'x' from 'y'"),
@@ -217,4 +217,4 @@ async def test_a_proxy_that_wants_a_password(url: str, expected: type[Credential
     assert isinstance(error, expected)
     assert error.transient
     assert "HTTP status 407 (proxy authentication required)" in str(error)
-    assert "Put the user and the password that the proxy wants into its URL" in str(error)
+    assert "Put the user and the password that the proxy requires into its URL" in str(error)

@@ -97,9 +97,11 @@ class FakeProbe:
         """Where requests go."""
         return self.way
 
-    async def search(self, _: str, regions: Sequence[str], *, by_value: bool, tell: Callable[[str], None]) -> Elsewhere:
+    async def search(
+        self, _: str, regions: Sequence[str], *, by_value: bool, progress: Callable[[str], None]
+    ) -> Elsewhere:
         """What was thought up."""
-        tell("looking")
+        progress("looking")
         self.looked.append((list(regions), by_value))
         return self._elsewhere
 

@@ -261,7 +261,7 @@ def test_a_region_that_is_spelt_in_capitals() -> None:
     """DNS doesn't tell upper from lower case, and the signature does: AWS's words about it point to the region."""
     message = "Credential should be scoped to a valid region."
     mapped = map_error(client_error("InvalidSignatureException", message), region_name="US-EAST-1")
-    assert "Correct the region where it was set. Upper and lower case count." in str(mapped)
+    assert "Correct the region where it was set. Names of regions are case-sensitive." in str(mapped)
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ FLOORS: list[set[str]] = [
     {"_store", "rotation", "agent"},
     {"_prefetch", "_changes", "_held"},
     {"_eventbridge"},
+    {"_manager_state"},
     {"_manager"},
     {"_pool"},
     {"_iam"},

@@ -145,7 +145,10 @@ REFUSED = {
         json.dumps({"u" + "_" * 24 + "ser": "a", "password": CANARY}),
         "The secret has no 'username', or an empty one. Its keys: 'password', 1 not shown. Compare",
     ),
-    "host and two ports": (text(host=f"{HOST}:5433"), "The secret's 'host' ends in a port that isn't its 'port'."),
+    "host and two ports": (
+        text(host=f"{HOST}:5433"),
+        "The secret's 'host' ends in a port that differs from its 'port'.",
+    ),
     "surrogate": (text(password=CANARY + "\udc80"), "The secret's 'password' isn't a string of Unicode text."),
 }
 
@@ -208,7 +211,9 @@ def test_no_host(host: str) -> None:
     """A host that no driver could resolve is refused where the secret is read, and isn't shown."""
     error = caught(DatabaseCredentials.from_json, text(host=host))
     assert type(error) is SecretFormatError
-    assert str(error).startswith("The secret's 'host' is no host: keep a name, an IP address or the path of a socket")
+    assert str(error).startswith(
+        "The secret's 'host' isn't a host: store a name, an IP address or the path of a socket"
+    )
     assert CANARY not in everything(error)
 
 
@@ -359,10 +364,10 @@ def test_dsn_of_a_managed_secret() -> None:
 
 
 NO_HOST = {
-    "nothing": ({}, "The secret names no host; those that RDS manages for master users never do: give host=."),
+    "nothing": ({}, "The secret names no host; secrets that RDS manages for master users never do: give host=."),
     "other keys": (
         {"masterarn": CANARY, CANARY: CANARY},
-        "The secret names no host; those that RDS manages for master users never do: give host=.",
+        "The secret names no host; secrets that RDS manages for master users never do: give host=.",
     ),
     "another name": ({"Host-Name": HOST}, "The secret names no host; it has 'Host-Name', not 'host': give host=."),
     "two other names": (
@@ -404,8 +409,8 @@ def test_dsn_hosts(host: str, part: str) -> None:
 
 
 NO_DSN: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
-    "no engine": ({"engine": None}, {}, "engine isn't one of postgres, .*: give scheme="),
-    "unknown engine": ({"engine": "dbase"}, {}, "engine isn't one of postgres, .*: give scheme="),
+    "no engine": ({"engine": None}, {}, "engine isn't one of postgres, .*: give a scheme"),
+    "unknown engine": ({"engine": "dbase"}, {}, "engine isn't one of postgres, .*: give a scheme"),
     "scheme with slashes": ({}, {"scheme": "postgresql://"}, "scheme isn't that of a URL: give it without '://'"),
     "InfluxDB": ({"engine": "timestream-influxdb"}, {}, "^InfluxDB has no URL with a login: give its client user and"),
     "empty scheme": ({}, {"scheme": ""}, "scheme isn't that of a URL"),

@@ -308,7 +308,8 @@ ASYNC: dict[str, Any] = {
 @pytest.mark.parametrize("binary", [False, True])
 async def test_async_functions(pool: CredentialsPool, name: str, *, binary: bool) -> None:
     """What would have to be awaited, or called at all, is refused where it is written."""
-    sentence = f"decode isn't a plain function: give one that makes .* the secret's {'bytes' if binary else 'text'}"
+    argument = "bytes" if binary else "text"
+    sentence = f"decode isn't a plain function: give one that isn't async, .* the secret's {argument}"
     for make in (AsyncCredentialsManager, pool.manager):
         with pytest.raises(TypeError, match=sentence):
             make("text", decode=ASYNC[name], binary=binary)
@@ -334,7 +335,7 @@ async def test_async_results(pool: CredentialsPool, name: str) -> None:
     error = await failure(pool.manager("text", decode=UNFINISHED[name]))
     gc.collect()  # a coroutine that nobody awaited would warn now, and a warning is an error
     name = name_of(UNFINISHED[name])
-    assert str(error).startswith(f"decode='{name}' returned something to await: give a function without await. Asked")
+    assert str(error).startswith(f"decode='{name}' returned an awaitable: give a function that isn't async. Asked")
     assert error.secret_name == "text"
 
 
@@ -417,7 +418,9 @@ async def test_binary_without_sense(pool: CredentialsPool, decode: Any) -> None:
     """`binary=True` without a decode, and a `binary` that is no bool, are refused with a sentence."""
     wrong: Any = True if decode is None else "yes"
     sentence = (
-        "binary=True says what decode takes: give one" if decode is None else "binary is a str: give True or False"
+        "binary=True needs decode, which then gets bytes: give one"
+        if decode is None
+        else "binary is a str: give True or False"
     )
     for make in (AsyncCredentialsManager, pool.manager):
         with pytest.raises((TypeError, ValueError), match=sentence):

@@ -31,7 +31,7 @@ def diagnosed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     async def diagnose(names: list[str], **options: Any) -> Report:  # noqa: ANN401 - any option
         called.update(names=names, **options)
-        options["tell"]("looking")
+        options["progress"]("looking")
         await asyncio.sleep(0)  # a turn for the spinner
         return report_on(await examined(FakeProbe(called.get("got", CONTENTS))))
 

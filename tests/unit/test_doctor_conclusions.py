@@ -54,10 +54,10 @@ async def test_nobody_created_it() -> None:
     """Where no region has it, the problem says how to create it, and how sure that is."""
     nowhere = Elsewhere(absent=("eu-west-2",), refused=("ap-east-1",), silent=("us-east-1",))
     (problem,) = (await examined(FakeProbe(NOT_FOUND, NOT_FOUND, elsewhere=nowhere))).problems
-    assert "1 other region does not have it either, and 2 denied access or did not answer" in problem
+    assert "1 other region doesn't have it either, and 2 denied access or didn't answer" in problem
     assert "aws secretsmanager create-secret --name prod/db --region eu-west-1" in problem
     (problem,) = (await examined(FakeProbe(NOT_FOUND, NOT_FOUND, elsewhere=Elsewhere(absent=("a", "b"))))).problems
-    assert "2 other regions do not have it either. " in problem
+    assert "2 other regions don't have it either. " in problem
 
 
 @pytest.mark.parametrize("got", [NOT_FOUND, DELETED])
@@ -73,7 +73,30 @@ async def test_commands_can_be_pasted(got: CredentialsError) -> None:
 async def test_deleted_elsewhere() -> None:
     """A secret that is scheduled for deletion in another region is reported."""
     (problem,) = (await examined(FakeProbe(NOT_FOUND, NOT_FOUND, elsewhere=Elsewhere(deleted=("us-east-1",))))).problems
-    assert "It is scheduled for deletion in us-east-1" in problem
+    command = "aws secretsmanager restore-secret --secret-id prod/db --region us-east-1"
+    assert problem.endswith(f"It is scheduled for deletion in us-east-1. Restore it there: {command}")
+
+
+ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:prod/db-AbCdEf"
+
+
+@pytest.mark.parametrize(
+    ("identifier", "elsewhere", "advice"),
+    [
+        (ARN, Elsewhere(absent=("us-east-1",)), "create-secret --name prod/db --region eu-west-1"),
+        (ARN, Elsewhere(found=("us-east-1",)), "pass the ARN that it has there, or its name with region_name="),
+        (ARN, Elsewhere(deleted=("us-east-1",)), "restore-secret --secret-id prod/db --region us-east-1"),
+        ("arn:aws:s3:::bucket", Elsewhere(absent=("us-east-1",)), "This ARN isn't that of a secret: pass the secret's"),
+        ("prod/db", None, "Correct the name or the region, or create the secret: aws secretsmanager create-secret"),
+    ],
+    ids=["missing", "in another region", "deleted", "of S3", "not searched"],
+)
+async def test_advice_for_each_identifier(identifier: str, elsewhere: Elsewhere | None, advice: str) -> None:
+    """Commands name a secret and not its ARN, an ARN isn't looked up by a setting, and S3's bucket isn't created."""
+    fake: Any = FakeProbe(NOT_FOUND, NOT_FOUND, elsewhere=elsewhere)
+    (problem,) = (await Examination(fake, None if elsewhere else [], lambda _: None).examine(identifier)).problems
+    assert advice in problem
+    assert "--name arn:" not in problem
 
 
 @pytest.mark.parametrize(
@@ -126,7 +149,7 @@ async def test_kms(error: CredentialsError) -> None:
     report = await examined(FakeProbe(error))
     assert (report.found, report.exit_code) == (True, 1)
     assert (report.permissions.get, report.permissions.decrypt) == ("allowed", "denied")
-    assert "KMS did not decrypt the secret" in report.problems[0]
+    assert "KMS didn't decrypt the secret" in report.problems[0]
     assert "kms:Decrypt" in report.problems[0]
 
 

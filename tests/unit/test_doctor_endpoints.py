@@ -89,11 +89,14 @@ async def test_a_malformed_endpoint(url: str, failure: str | None) -> None:
     assert await failed_step(Route(url=url, source=None, proxy=None), REFUSED) == failure
 
 
-@pytest.mark.parametrize("said", ["the TLS certificate was refused: it has expired", "the CA bundle can't be loaded"])
-async def test_tls_failed(said: str) -> None:
-    """A failure of TLS is known already: no request is repeated."""
+@pytest.mark.parametrize(
+    ("said", "step"),
+    [("the TLS certificate was refused: it has expired", "tls"), ("the CA bundle can't be loaded", "ca bundle")],
+)
+async def test_tls_failed(said: str, step: str) -> None:
+    """A failure of TLS or of its files is known already, so no request is repeated; a file isn't a refusal."""
     route = Route(url="https://nowhere.invalid", source=None, proxy=None)
-    assert await failed_step(route, make_error(EndpointUnreachableError, said)) == "tls"
+    assert await failed_step(route, make_error(EndpointUnreachableError, said)) == step
 
 
 @pytest.mark.parametrize("proxy", [None, "http://127.0.0.1:1"])

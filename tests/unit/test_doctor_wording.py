@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from aiocredentials.doctor import Elsewhere
+from aiocredentials.doctor.diagnosis import Examination
 from aiocredentials.doctor.rendering import as_json, as_text
 from aiocredentials.doctor.search import name_in
 from aiocredentials.doctor.wording import reason_of, utc, without_logins
@@ -69,8 +70,9 @@ def test_the_name_in_an_arn(given: str, name: str) -> None:
 
 async def test_the_advice_names_the_name_in_an_arn() -> None:
     """A secret found elsewhere by the name in an ARN may be another one: the advice says which name was found."""
-    elsewhere = Elsewhere(name="prod/other", found=("us-east-1",))
-    (problem,) = (await examined(FakeProbe(NOT_FOUND, NOT_FOUND, elsewhere=elsewhere))).problems
+    fake: Any = FakeProbe(NOT_FOUND, NOT_FOUND, elsewhere=Elsewhere(name="prod/other", found=("us-east-1",)))
+    arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:prod/other-AbCdEf"
+    (problem,) = (await Examination(fake, None, lambda _: None).examine(arn)).problems
     assert "A secret with the name 'prod/other' exists in us-east-1" in problem
 
 

@@ -20,7 +20,7 @@ _GREETING = (
 )
 _GREETING += b"mysql_clear_password\0"
 HANDSHAKE = len(_GREETING).to_bytes(3, "little") + b"\0" + _GREETING
-NO_ENCRYPTION = "An IAM token is a password in clear, so the connection must be encrypted: "
+NO_ENCRYPTION = "An IAM token is a password that is sent as plain text, so the connection must be encrypted: "
 
 
 class Needing:

@@ -339,7 +339,7 @@ def test_sync_functions_are_refused() -> None:
         """Not async."""
 
     wrong: Any = plain
-    with pytest.raises(TypeError, match=r"decorates an async def; '.*plain' isn't one"):
+    with pytest.raises(TypeError, match=r"decorates only async functions: '.*plain' isn't one"):
         map_client_errors(logging.getLogger())(wrong)
     wrong = 3
     with pytest.raises(TypeError, match="'int' isn't one"):

@@ -28,7 +28,7 @@ from aiocredentials.events import (
     SecretEvent,
     ServedStale,
     fan_out,
-    tell,
+    report_event,
 )
 from aiocredentials.testing import FakeSecretsManager
 from unit.fake_aws import CANARY, TTL, FakeAWS, pool_of
@@ -300,7 +300,7 @@ def test_fan_out(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_nobody_listens() -> None:
     """Without a listener there is nothing to do."""
-    tell(None, Evicted(**WHERE))
+    report_event(None, Evicted(**WHERE))
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])

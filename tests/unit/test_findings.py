@@ -55,7 +55,7 @@ LoginError = type("LoginError", (BotoCoreError,), {"fmt": CANARY})
         (
             botocore_error("PartialCredentialsError", provider="explicit", cred_var="aws_secret_access_key"),
             AuthenticationError,
-            "the session was given no aws_secret_access_key",
+            "the session has no aws_secret_access_key",
         ),
         (
             botocore_error("ConfigNotFound"),

@@ -187,7 +187,7 @@ class TestToken:
         """A version that another manager has returned is refused, as is a subclass without a form."""
         async with CredentialsPool(session=FakeSecretsManager({"name": "value"})) as pool:
             other = await pool.manager("name").secret()
-            with pytest.raises(TypeError, match=r"secret is a Secret: give what the method secret"):
+            with pytest.raises(TypeError, match=r"secret is a Secret: give the return value of secret"):
                 database(pool).decoded(other)
             with pytest.raises(NotImplementedError):
                 TokenManager.decoded(database(pool), other)
@@ -221,7 +221,7 @@ class TestArguments:
     @pytest.mark.parametrize(
         ("arguments", "error", "match"),
         [
-            ({"host": "postgres://app:hunter2@db.example"}, ValueError, "isn't the name of a host alone"),
+            ({"host": "postgres://app:hunter2@db.example"}, ValueError, "isn't just the name of a host"),
             ({"host": "db.example:5432"}, ValueError, "without scheme, user, port and path"),
             ({"host": "/var/run/postgresql"}, ValueError, "Unix-domain socket has no host"),
             ({"host": ""}, ValueError, "host is empty"),
@@ -438,7 +438,7 @@ class TestVersions:
                     await waits.within(connect, asyncio.sleep)
                 notes += caught.value.__notes__
                 del errors[0]
-        assert f"RefusedError: {REFUSED}. Check that the AWS identity may do rds-db:connect" in notes[0]
+        assert f"RefusedError: {REFUSED}. Check that the AWS identity is allowed rds-db:connect" in notes[0]
         assert notes[1].endswith("OSError: no route")
 
 
@@ -580,7 +580,7 @@ class TestRotation:
             assert made == ["AKIA2"] * 50
             assert len(loads) == 2
         refused = f"IAM token for app at {HOST}:5432: the server refused the token signed with access key 'AKIA1'. "
-        said = "It said: RefusedError: no such token: ***. Check that the AWS identity may do rds-db:connect"
+        said = "It answered: RefusedError: no such token: ***. Check that the AWS identity is allowed rds-db:connect"
         assert refused + said in caplog.text
 
     async def test_refused_for_good(self) -> None:

@@ -57,7 +57,7 @@ def test_no_two_secrets_share_an_identifier(one: str, other: str, suffix: str, a
 def test_a_region_that_cannot_be_one(region: str) -> None:
     """An ARN with an impossible region is refused by its shape, at once and in a short sentence."""
     arn = f"arn:aws:secretsmanager:{region}:123456789012:secret:db-AbCd12"
-    with pytest.raises(ValueError, match="which can't be one: give the ARN as AWS shows it") as caught:
+    with pytest.raises(ValueError, match="which isn't the name of a region: give the ARN as AWS") as caught:
         AsyncCredentialsManager(arn)
     assert len(str(caught.value)) < 250
     with pytest.raises(ValueError, match="A name to prefetch is an ARN with the region"):

@@ -33,9 +33,9 @@ class Source(AioRefreshableCredentials):
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def find(self, *, anew: bool) -> Source:
+    async def find(self, *, new_session: bool) -> Source:
         """Find these."""
-        self.found.append(anew)
+        self.found.append(new_session)
         return self
 
     async def get_frozen_credentials(self) -> ReadOnlyCredentials:
@@ -135,7 +135,7 @@ async def test_failing_source(world: World, caplog: pytest.LogCaptureFixture) ->
     assert world.source.found == [False, True, True]
     (warning,) = caplog.records
     assert (warning.name, warning.levelno) == ("aiocredentials", logging.WARNING)
-    assert "can't be renewed yet; the present ones are used until they end" in warning.message
+    assert "can't be renewed yet; the present ones are used until they expire" in warning.message
 
     world.source.error = None
     with caplog.at_level(logging.INFO, "aiocredentials"):

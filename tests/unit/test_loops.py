@@ -135,7 +135,7 @@ def test_without_a_loop() -> None:
     """Outside of a loop the error says what to do."""
     for ask in (running_loop, PerLoop(State).get):
         with pytest.raises(
-            RuntimeError, match=r"No asyncio event loop is running here: await this inside of asyncio\.run"
+            RuntimeError, match=r"No asyncio event loop is running here: await this in a coroutine that asyncio\.run"
         ):
             ask()
 

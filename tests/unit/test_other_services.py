@@ -143,7 +143,7 @@ async def test_an_endpoint_in_clear_is_warned_of_once() -> None:
 async def test_a_transport_without_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client whose transport can't be trusted isn't lent."""
     monkeypatch.setattr(other_services, "_new_client", lambda *_: nullcontext(object()))
-    with pytest.raises(TypeError, match="doesn't check what it connects to"):
+    with pytest.raises(TypeError, match="doesn't verify the host that it connects to"):
         async with opened_client(SQS, ClientSettings()):
             pytest.fail("it was lent")
 

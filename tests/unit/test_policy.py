@@ -43,7 +43,7 @@ def test_nothing_is_a_duration(name: str, nothing: Any) -> None:  # noqa: ANN401
     [
         (-1.5, "is -1.5: give"),
         (timedelta(seconds=-2), "is -2.0: give"),
-        (math.inf, "is inf: give .* and not for ever"),
+        (math.inf, "is inf: give .* as a finite number"),
         (-math.inf, "is -inf: give"),
         (math.nan, "is nan: give"),
     ],
@@ -57,7 +57,7 @@ def test_durations_that_cannot_be(name: str, given: Any, sentence: str) -> None:
 @pytest.mark.parametrize("ttl", [0, 0.0, timedelta(0)])
 def test_no_ttl(ttl: Any) -> None:  # noqa: ANN401 (a table)
     """A ttl of nothing is refused: who wants no cache says policy=None."""
-    with pytest.raises(ValueError, match=r"^ttl is 0(\.0)?: give more than 0 seconds, and not for ever\.$"):
+    with pytest.raises(ValueError, match=r"^ttl is 0(\.0)?: give more than 0 seconds, as a finite number\.$"):
         CachePolicy(ttl=ttl)
 
 
@@ -105,7 +105,9 @@ def test_no_shares(name: str, given: Any, kind: str) -> None:  # noqa: ANN401 (a
 
 def test_stale_for_less_than_fresh() -> None:
     """A `max_stale` below the ttl would end values that are fresh: it is refused, but the ttl itself and 0 are fine."""
-    with pytest.raises(ValueError, match=r"^max_stale is 59\.0, less than the ttl, 60\.0: give the ttl at least, or 0"):
+    with pytest.raises(
+        ValueError, match=r"^max_stale is 59\.0, which is less than the ttl, 60\.0: give at least the ttl, or 0"
+    ):
         CachePolicy(ttl=60, max_stale=59)
     assert CachePolicy(ttl=60, max_stale=60).max_stale == 60.0
     assert CachePolicy(ttl=60, max_stale=0).max_stale == 0.0

@@ -125,7 +125,7 @@ def test_a_request(caplog: pytest.LogCaptureFixture) -> None:
         f"Making request for GetSecretValue with params: {request}",
         f"Sending http request: {request}",
         "Sending http request: [POST https://endpoint.example/; body and headers left out]",
-        "GetSecretValue: Response headers: [dict left out, but for {'Content-Type': 'application/json'}]",
+        "GetSecretValue: Response headers: [dict left out, except {'Content-Type': 'application/json'}]",
         "GetSecretValue: Response headers: [dict left out]",
         f"GetSecretValue: Response body:\n[{len(HIDDEN)} bytes left out]",
     ]

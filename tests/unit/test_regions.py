@@ -211,6 +211,6 @@ async def test_a_long_region_of_the_environment(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("AWS_REGION", "x" * 20_000)
     error = await error_of(AsyncCredentialsManager("prod/db"))
     assert type(error) is InvalidRegionError
-    assert "A name of 20000 characters is no region: it has at most 63" in str(error)
+    assert "The name of the region has 20000 characters, and no region has more than 63" in str(error)
     assert (error.secret_name, error.region_source) == ("prod/db", "AWS_REGION")
     assert len(repr(error)) < 500

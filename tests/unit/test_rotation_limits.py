@@ -307,7 +307,7 @@ def test_a_refusal_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
         town.accepted["app"] = "by hand"
         calls = [asyncio.ensure_future(connect_through_rotation(manager, connect, budget=30)) for _ in range(20)]
         await asyncio.sleep(5 * LOGIN + FETCH)
-        words = "(AWSCURRENT). It said: WrongPasswordError: no entry for ***"
+        words = "(AWSCURRENT). It answered: WrongPasswordError: no entry for ***"
         assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [
             f"Secret 'prod/db': the server refused version {name!r} {words}" for name in ("v1", "v2")
         ]

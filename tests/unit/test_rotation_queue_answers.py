@@ -116,7 +116,7 @@ def test_a_deletion_that_is_refused(caplog: pytest.LogCaptureFixture) -> None:
             await asyncio.sleep(100)
             assert await its.number() == 2
             assert len(caplog.records) == 1
-            assert "can't be deleted, so they come again" in caplog.text
+            assert "can't be deleted, so SQS sends them again" in caplog.text
             assert "SQS answered InternalError: mock sentence." in caplog.text
             del vars(its.sqs)["delete_message_batch"]
             await asyncio.sleep(40)

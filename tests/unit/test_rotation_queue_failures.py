@@ -282,7 +282,7 @@ def test_deletes_that_fail(caplog: pytest.LogCaptureFixture) -> None:
             assert len(its.aws.calls) == 2
             assert its.sqs.messages == []
             assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
-            assert f"can't be deleted, so they come again ({QUEUE_URL}). SQS answered AccessDenied" in caplog.text
+            assert f"can't be deleted, so SQS sends them again ({QUEUE_URL}). SQS answered AccessDenied" in caplog.text
             assert its.sqs.opened == 1
 
     run(main)

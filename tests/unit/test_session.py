@@ -72,7 +72,7 @@ async def test_what_is_asked_of_a_session() -> None:
 
     error = await error_of(AsyncCredentialsManager("x", session=Own()))
     assert type(error) is InvalidParameterError
-    assert "The client can't be used: the client came with a NoneType, which doesn't check what it" in str(error)
+    assert "The client can't be used: the client uses a NoneType, which doesn't verify the host" in str(error)
 
 
 @pytest.mark.parametrize("pooled", [False, True], ids=["per call", "pooled"])

@@ -210,7 +210,7 @@ SETUPS = {
         "[profile p]\n" + HELPER.format(out=CANARY, code=0),
         AuthenticationError,
         (
-            "the program in credential_process (profile 'p') doesn't print the JSON",
+            "the program in credential_process (profile 'p') doesn't print the expected JSON",
             "Run the program by hand",
         ),
         PROFILE_IN_USE,
@@ -218,7 +218,7 @@ SETUPS = {
     "program that prints a list": Setup(
         "[profile p]\n" + HELPER.format(out="[1]", code=0),
         AuthenticationError,
-        ("doesn't print the JSON that is expected",),
+        ("doesn't print the expected JSON",),
         PROFILE_IN_USE,
     ),
     "program of another version": Setup(
@@ -389,13 +389,13 @@ SETUPS = {
     "container endpoint elsewhere": Setup(
         "",
         AuthenticationError,
-        ("AWS_CONTAINER_CREDENTIALS_FULL_URI names a host that may not hand out credentials by plain http",),
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI names a host from which credentials aren't accepted over plain http",),
         {"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"http://{CANARY}.example/"},
     ),
     "container token with a line end": Setup(
         "",
         AuthenticationError,
-        ("the token of AWS_CONTAINER_AUTHORIZATION_TOKEN has a line end in it",),
+        ("the token of AWS_CONTAINER_AUTHORIZATION_TOKEN contains a line end",),
         {
             "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{NOWHERE}/",
             "AWS_CONTAINER_AUTHORIZATION_TOKEN": f"{CANARY}\n",
@@ -436,7 +436,7 @@ SETUPS = {
         "",
         InvalidParameterError,
         (
-            "AWS_DEFAULTS_MODE, or defaults_mode in the profile or of the config isn't a mode",
+            "AWS_DEFAULTS_MODE, or defaults_mode in the profile or of the config isn't a valid mode",
             "Use one of legacy, auto",
         ),
         {**KEYS, "AWS_DEFAULTS_MODE": CANARY},

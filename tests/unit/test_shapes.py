@@ -247,7 +247,9 @@ def test_options_of_a_url() -> None:
 # What is refused, and the beginning of the sentence. Each secret holds the canary, whole.
 SAFE = "qX7zKw-canary"
 PORT = "The secret is a URL whose port isn't a whole number from 1 to 65535."
-HOST_OF_URL = "The secret is a URL whose host isn't one: write a name, an IPv4 address, an IPv6 address in brackets, or"
+HOST_OF_URL = (
+    "The secret is a URL whose host isn't valid: write a name, an IPv4 address, an IPv6 address in brackets, or"
+)
 AFTER_A_SEMICOLON = "The secret is a URL with options after ';', which can't be read: leave out url="
 AFTER_THE_HOST = "The secret is a URL with ';', '=' or '&' after its host: percent-encode them"
 JDBC = "The secret is a JDBC URL of a kind that can't be read: leave out url=, and give host, port and dbname"
@@ -276,7 +278,7 @@ BAD_URLS = {
     f"jdbc:db2://h:50000/shop:user=app;password={SAFE};": AFTER_THE_HOST,
     f"postgresql://app:p@h/shop&password={SAFE}": AFTER_THE_HOST,
     f"postgresql://app:p@h;{SAFE}": AFTER_THE_HOST,
-    f"postgresql://app:p@h/shop\nKEY={SAFE}": "The secret is a URL with a line end or a control character: keep",
+    f"postgresql://app:p@h/shop\nKEY={SAFE}": "The secret is a URL with a line end or a control character: store",
     f"mysql://app:{SAFE}%zz@h": "The secret is a URL with a '%' that begins no escape such as %40: percent",
     f"mysql://app:p@h/{SAFE}%4": "The secret is a URL with a '%' that begins no escape",
     f"\ufeffDATABASE_URL=mysql://app:{SAFE}@h": "The secret isn't a URL such as scheme://user:password@host:port/database.",
@@ -326,12 +328,12 @@ BAD: dict[str, tuple[Callable[[Any], object], Any, str]] = {
     "not a host": (
         reader(host="at", port="tcp"),
         json.dumps({"username": "a", "password": SAFE, "at": f"http://{SAFE}"}),
-        "The secret's 'at' is no host: keep a name, an IP address or the path of a socket in it, and the port as 'tcp'",
+        "The secret's 'at' isn't a host: store a name, an IP address or the path of a socket in it, and the port as",
     ),
     "two ports": (
         reader(host="at", port="tcp"),
         json.dumps({"username": "a", "password": SAFE, "at": "h:1", "tcp": 2}),
-        "The secret's 'at' ends in a port that isn't its 'tcp'.",
+        "The secret's 'at' ends in a port that differs from its 'tcp'.",
     ),
     "no URL": (
         DatabaseCredentials.from_url,
@@ -420,7 +422,7 @@ BAD: dict[str, tuple[Callable[[Any], object], Any, str]] = {
     "a URL for a token": (
         RedisCredentials.reader(password="key"),
         json.dumps({"key": f"redis://:{SAFE}@h"}),
-        "The secret's 'key' is a URL: keep the password alone in it.",
+        "The secret's 'key' is a URL: store only the password in it.",
     ),
     "Redis's user for a password": (
         RedisCredentials.from_url,
@@ -529,12 +531,12 @@ def test_no_host_in_the_secret() -> None:
 
 
 WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
-    ({"username": ""}, TypeError, r"^username= isn't a key of the secret's JSON, or a tuple of keys\.$"),
-    ({"username": ()}, TypeError, "^username= isn't a key"),
-    ({"host": ("a", "")}, TypeError, "^host= isn't a key"),
-    ({"host": 5}, TypeError, "^host= isn't a key"),
-    ({"under": [5]}, TypeError, "^under= isn't a key"),
-    ({"url": ""}, TypeError, "^url= isn't a key"),
+    ({"username": ""}, TypeError, r"^username= is neither a key of the secret's JSON nor a tuple of keys\.$"),
+    ({"username": ()}, TypeError, "^username= is neither a key"),
+    ({"host": ("a", "")}, TypeError, "^host= is neither a key"),
+    ({"host": 5}, TypeError, "^host= is neither a key"),
+    ({"under": [5]}, TypeError, "^under= is neither a key"),
+    ({"url": ""}, TypeError, "^url= is neither a key"),
     ({"url": True, "username": "a"}, ValueError, "^url=True reads the whole secret as a URL: leave out the keys and"),
     ({"url": True, "under": "a"}, ValueError, "^url=True reads the whole secret"),
     (
@@ -544,7 +546,11 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ),
     ({"fixed": {SAFE: SAFE}}, ValueError, r"^fixed= has a field that isn't one of"),
     ({"fixed": [("host", SAFE)]}, TypeError, r"^fixed= isn't a mapping, such as \{'host': 'db\.example'\}\.$"),
-    ({"fixed": {"host": SAFE}, "host": "at"}, ValueError, r"^'host' is given twice: by a key and in fixed=\.$"),
+    (
+        {"fixed": {"host": SAFE}, "host": "at"},
+        ValueError,
+        r"^'host' is given twice, by a key and in fixed=: leave one of them out\.$",
+    ),
     (
         {"fixed": {"host": f"{SAFE}:5432"}},
         ValueError,
@@ -552,8 +558,8 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ),
     ({"fixed": {"host": f"http://{SAFE}"}}, ValueError, r"^The host in fixed= isn't a host alone"),
     ({"fixed": {"port": SAFE}}, ValueError, r"^The port in fixed= isn't a whole number from 1 to 65535\.$"),
-    ({"fixed": {"dbname": ""}}, ValueError, r"^'dbname' in fixed= isn't a text, or is empty\.$"),
-    ({"fixed": {"username": 5}}, ValueError, r"^'username' in fixed= isn't a text"),
+    ({"fixed": {"dbname": ""}}, ValueError, r"^'dbname' in fixed= isn't a string, or is empty\.$"),
+    ({"fixed": {"username": 5}}, ValueError, r"^'username' in fixed= isn't a string"),
     (
         {"ignore_options": True},
         ValueError,

@@ -800,7 +800,7 @@ async def test_prefetch_of_nothing() -> None:
     with pytest.raises(PoolClosedError):
         await pool.prefetch()
     async with CredentialsPool(policy=None) as pool:
-        with pytest.raises(ValueError, match="nothing to prefetch for"):
+        with pytest.raises(ValueError, match="Prefetching needs a cache"):
             await pool.prefetch(NAME)
     assert aws.calls == []
 

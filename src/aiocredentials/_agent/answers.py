@@ -39,7 +39,7 @@ class Refusal(Enum):
 
 Outcome: TypeAlias = Answer | CredentialsError | Refusal
 
-# What the agent and Lambda's extension say in plain text. Sources: the agent's server.rs and
+# The plain texts that the agent and Lambda's extension send. Sources: the agent's server.rs and
 # parse.rs, and the extension's log lines in public reports.
 _BY_TEXT = {
     "unknown parameter: refreshnow": Refusal.REFRESH_NOW,

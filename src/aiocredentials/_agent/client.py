@@ -34,7 +34,7 @@ sleep = asyncio.sleep
 
 
 class _Attempts:
-    """What one call has tried already, so that nothing is tried for ever."""
+    """The attempts that one call has made, so no attempt is repeated for ever."""
 
     __slots__ = ("has_token", "is_lost", "paused", "refreshes", "refused_alone")
 
@@ -48,7 +48,7 @@ class _Attempts:
         self.has_token = False
         """Whether it has searched for the token again."""
         self.refreshes = False
-        """Whether its last request asked past the agent's cache."""
+        """Whether its last request bypassed the agent's cache."""
 
 
 class AgentClient:
@@ -85,11 +85,11 @@ class AgentClient:
         return await self._value(parameters, refresh=False)
 
     async def refresh_secret_value(self, **parameters: str) -> Answer:
-        """Ask for a value past the agent's cache, if the agent can do that."""
+        """Ask for a value that doesn't come from the agent's cache, if the agent can do that."""
         return await self._value(parameters, refresh=True)
 
     async def batch_get_secret_value(self, **_: Any) -> Answer:  # noqa: ANN401 (as in botocore)
-        """Refuse, so that the secrets are fetched singly: the agent has no batches."""
+        """Refuse, because the agent has no batches. The secrets are then fetched one by one."""
         what = "The local agent has no batches."
         raise failures.unsupported("BatchGetSecretValue", what, 501)
 
@@ -228,7 +228,7 @@ class AgentClient:
         attempts: _Attempts,
         token: str,
     ) -> CredentialsError | None:
-        """Prepare the next request after a refusal; return the error if there is no use in one."""
+        """Prepare the next request after a refusal; return the error if that is pointless."""
         state = self._state
         match refusal:
             case Refusal.TOKEN:

@@ -1,4 +1,4 @@
-"""The errors of the agent and of the way to it, in words for the operator of an agent."""
+"""The errors of the agent and of the connection to it, in words for the operator of an agent."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NOT_RUNNING = (
     "http_port in its configuration)."
 )
 _NOT_THE_AGENT = (
-    "Check the url of LocalAgent: another server may listen on this port, or stand in between."
+    "Check the url of LocalAgent: another server may listen on this port, or a proxy may answer."
 )
 _ADVICE: dict[type[CredentialsError], str] = {
     AccessDeniedError: (
@@ -36,8 +36,8 @@ _ADVICE: dict[type[CredentialsError], str] = {
         "is your own."
     ),
     AuthenticationError: (
-        "It is about the AWS credentials of the agent, not of this process: check them where the "
-        "agent runs."
+        "The error is about the AWS credentials of the agent, not of this process: check them "
+        "where the agent runs."
     ),
     InternalServiceError: (
         "The agent got no usable answer from Secrets Manager: check its log, its AWS credentials, "
@@ -51,7 +51,7 @@ _TOO_MANY_ROLES = "Raise max_roles in the configuration of the agent, or use few
 def answered(code: str, message: str, status: int, operation: str = GET) -> CredentialsError:
     """Make the error for an error of AWS that the agent passes on, or has made in AWS's form."""
     response: dict[str, Any] = {
-        "Error": {"Code": code, "Message": message or "the agent gives no reason"},
+        "Error": {"Code": code, "Message": message or "the agent reported no reason"},
         "ResponseMetadata": {"HTTPStatusCode": status},
     }
     error = from_answer(response, operation)
@@ -75,7 +75,7 @@ def _advised(error: CredentialsError, advice: str | None) -> CredentialsError:
 
 
 def unreachable(url: str, words: str) -> CredentialsError:
-    """Make the error for an agent to which no connection could be made, or that said nothing."""
+    """Make the error for an agent to which no connection could be made, or that sent nothing."""
     what = f"The local agent at {url} gave no answer: {words}."
     return make_error(EndpointUnreachableError, what, advice=NOT_RUNNING)
 
@@ -94,8 +94,8 @@ def crowded(url: str) -> CredentialsError:
     """Make the error for an agent that accepts no further connection."""
     what = f"The local agent at {url} has more connections than it allows."
     advice = (
-        "Raise max_conn in its configuration, or let each process open fewer: connections of "
-        "LocalAgent. One pool per process needs the fewest."
+        "Raise max_conn in its configuration, or set a lower number with connections= of "
+        "LocalAgent. One pool per process needs the fewest connections."
     )
     return make_error(ThrottledError, what, advice=advice)
 
@@ -119,8 +119,8 @@ def bad_token(url: str, origin: str) -> CredentialsError:
     """Make the error for a token that the agent refuses."""
     what = f"The local agent at {url} refused the token, which is from {origin}."
     advice = (
-        "It is about the agent's own token, not about AWS credentials: set the token with which "
-        "the agent was started. The agent reads AWS_TOKEN, AWS_SESSION_TOKEN, "
+        "The error is about the agent's own token, not about AWS credentials: set the token with "
+        "which the agent was started. The agent reads AWS_TOKEN, AWS_SESSION_TOKEN, "
         "AWS_CONTAINER_AUTHORIZATION_TOKEN or its file once, when it starts."
     )
     return _not_asked(AuthenticationError, what, advice)
@@ -147,14 +147,14 @@ def refused_parameter(url: str) -> CredentialsError:
 
 def unsendable(parameter: str) -> CredentialsError:
     """Make the error for a parameter that can't be a part of a URL."""
-    what = f"{parameter} has a surrogate in it, which no URL can hold."
+    what = f"{parameter} contains a surrogate, which no URL can hold."
     return _not_asked(InvalidParameterError, what, InvalidParameterError.advice)
 
 
 def other_region(url: str, asked: str, actual: str) -> CredentialsError:
     """Make the error for a region that the agent doesn't ask."""
     what = (
-        f"The local agent at {url} answers for the region {shown(actual)} alone, and "
+        f"The local agent at {url} answers only for the region {shown(actual)}, but "
         f"{shown(asked)} was asked."
     )
     advice = (

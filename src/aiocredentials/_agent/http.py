@@ -21,7 +21,7 @@ LONGEST_BODY = 1 << 20
 """In bytes. A secret has at most 64 KiB, and JSON makes at most six characters of one."""
 
 # In seconds. The agent ends each connection after 61 s. It closes idle ones no sooner, and counts
-# them, so that ours don't stay long.
+# them, so we close ours early.
 _KEEP_ALIVE = 15.0
 CONNECT = 2.0
 """How long making a connection may take."""
@@ -42,7 +42,7 @@ class Reply:
 
 
 class NoReply(NamedTuple):
-    """Why there is no reply, in words without anything that the other side sent."""
+    """Why there is no reply. The words contain nothing that the other side sent."""
 
     kind: str
     """`unreachable`, `lost` (an open connection ended), `silent` or `malformed`."""
@@ -65,7 +65,7 @@ class _Response(aiohttp.ClientResponse):
 
 
 class _NotConnectedError(Exception):
-    """Making a connection took too long. aiohttp before 3.10 has no error of its own for that."""
+    """Making a connection took too long. aiohttp before 3.10 has no error for that."""
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -90,7 +90,7 @@ class _Connector(aiohttp.TCPConnector):
             raise _NotConnectedError from None
 
     def abandon(self) -> None:
-        """Close the sockets of an event loop that is closed; aiohttp would only complain."""
+        """Close the sockets of an event loop that is closed; aiohttp would only log a warning."""
         idle = self._idle()
         for protocol in [*idle, *self._acquired]:
             close_socket(protocol.transport)
@@ -148,7 +148,7 @@ class Connections:
         await self._session.close()
 
     def abandon(self) -> None:
-        """Close the sockets of an event loop that is closed; aiohttp would only complain."""
+        """Close the sockets of an event loop that is closed; aiohttp would only log a warning."""
         self._connector.abandon()
 
 

@@ -22,7 +22,7 @@ class Slots:
         """How many requests there may be at once now."""
         self._in_use = 0
         self._surplus = 0
-        """How many slots there are beyond `size`, in use or free: nobody gets them any more."""
+        """How many slots there are beyond `size`, in use or free: no request gets them any more."""
         self._free = asyncio.Semaphore(size)
         self._refused_at = 0.0
 

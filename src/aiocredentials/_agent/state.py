@@ -1,4 +1,4 @@
-"""What all clients of one agent share: its address, its token, and what it can't do."""
+"""The state that all clients of one agent share: its address, its token, and its limits."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class AgentState:
 
     @property
     def knows_refresh(self) -> bool:
-        """Whether the agent is asked past its own cache: not if it refused that in the last hour.
+        """Whether requests bypass the agent's cache: not if it refused that in the last hour.
 
         After that it is asked again, because it may have been upgraded.
         """
@@ -51,7 +51,7 @@ class AgentState:
         if not is_first:
             return
         logger.warning(
-            "The local agent at %s is older than 1.1: it can't be asked past its own cache. "
+            "The local agent at %s is older than 1.1, so requests can't bypass its cache. "
             "refresh(), and the first fetch after invalidate(), may return the value that it has "
             "cached. Install a newer agent, or shorten its ttl_seconds.",
             self.url,

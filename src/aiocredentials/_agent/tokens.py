@@ -1,4 +1,4 @@
-"""The token that the local agent wants in each request, and where it is found."""
+"""The token that the local agent needs in each request, and where it is found."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from aiocredentials.errors import (
     shown,
 )
 
-# The agent looks through these in the same order, and so does Lambda's extension with the second.
+# The agent reads these in the same order, and so does Lambda's extension with the second.
 VARIABLES = ("AWS_TOKEN", "AWS_SESSION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN")
 DEFAULT_FILE = "/var/run/awssmatoken"
 """The agent's service writes a new token into this file whenever it starts."""
@@ -43,7 +43,7 @@ class Token:
         ValueError: The token is empty, or no header can hold it.
     """
 
-    # Without a dict, so that nothing prints the token by looking for all attributes.
+    # Without a dict, code that prints all attributes doesn't find the token.
     __slots__ = ("__weakref__", "_found", "_given", "_searching", "origin")
 
     def __init__(self, given: str | Path | None) -> None:
@@ -57,17 +57,17 @@ class Token:
             _living.add(self)
 
     def forget(self) -> None:
-        """Drop the token that was found, so that no snapshot of the process has it.
+        """Drop the token that was found, so no snapshot of the process has it.
 
-        A token that was given as text stays: it belongs to the caller's configuration, and nothing
-        else has it.
+        A token that was passed as text stays: it belongs to the caller's configuration, and can't
+        be found again.
         """
         self._found = None
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         """Refuse to be pickled."""
         raise TypeError(
-            "A LocalAgent can't be pickled, so that its token is written nowhere: "
+            "A LocalAgent can't be pickled, because its token must not be written anywhere: "
             "make one in each process."
         )
 
@@ -80,7 +80,7 @@ class Token:
         return f"<Token from {self.origin}>"
 
     async def get(self) -> str | CredentialsError:
-        """Return the token, or the error that says why there is none."""
+        """Return the token, or the error that explains why there is none."""
         found = self._found
         if found is not None:
             return found
@@ -92,8 +92,8 @@ class Token:
         """Search again after the agent has refused a token.
 
         Returns:
-            Another token; None if there is only the one that was refused; or the error that says
-            why the search failed, such as a file that isn't there while the agent starts.
+            Another token; None if there is only the one that was refused; or the error that
+            explains why the search failed, such as a file that is missing while the agent starts.
         """
         async with self._searching.get():
             found = self._found
@@ -140,7 +140,7 @@ class Token:
     def _checked(self, text: str) -> str | CredentialsError:
         if _SENDABLE.fullmatch(text) is None:
             what = f"The token of the local agent can't be sent: {self.origin} {_UNSENDABLE}."
-            return _refused(what, "Write it as the agent has it.")
+            return _refused(what, "Copy it exactly as the agent has it.")
         self._found = text
         return text
 
@@ -193,7 +193,7 @@ def _checked_argument(given: object) -> str | None:
 
 
 def _read(path: str) -> str:
-    """Return the text of a file, as far as a token can be long."""
+    """Return the text of a file, at most as much as the longest token has."""
     # Reading from a pipe may never end, and then neither would the process.
     if Path(path).exists() and not Path(path).is_file():
         raise OSError(errno.EINVAL, "it isn't a regular file")

@@ -106,7 +106,7 @@ def _set_retry_defaults(
     *,
     is_shared: bool,
 ) -> None:
-    """Set standard retries and three attempts in all, unless environment or profile say otherwise.
+    """Set standard retries and three attempts in all, unless environment or profile set others.
 
     botocore's own default is the legacy mode, whose number of attempts depends on the service. An
     idle connection that the server has dropped costs one attempt, so there must be more than one.
@@ -127,7 +127,7 @@ def _set_retry_defaults(
 
 
 async def dry_run(service: Any = "secretsmanager") -> None:
-    """Open a client that is never used, so that a later one finds everything loaded."""
+    """Open a client that is never used, so everything is loaded when a later one is opened."""
     # No request is signed with these.
     keys = ("not-a-key", "not-a-secret")
     session = SlimSession(*keys, botocore_session=TrustedAioSession())

@@ -1,4 +1,4 @@
-"""What is wrong with AWS credentials, if the class of the error doesn't say that it is about them.
+"""What is wrong with AWS credentials, if the error's class doesn't show that it is about them.
 
 These errors are raised while AWS credentials are loaded or renewed, but they have the same classes
 as errors of other calls, so only the traceback shows what was asked. `credential_findings.py`
@@ -65,10 +65,10 @@ def explain_loading(failure: Failure) -> Finding | None:
 def explain_unforeseen(failure: Failure, *, opening: bool) -> Finding:
     """Name an unforeseen error that was raised while AWS credentials were loaded or renewed.
 
-    At the opening of a session the configuration causes it, so it is permanent. In a call
-    credentials are renewed, so it may be over a little later.
+    At the opening of a session, the configuration causes it, so it is permanent. In a call,
+    credentials are renewed, so the next attempt may succeed.
     """
-    what = f"{failure.class_name}, which nobody expected ({failure.the_profile})"
+    what = f"an unexpected {failure.class_name} was raised ({failure.the_profile})"
     return Finding(what, DOCTOR, transient=not opening)
 
 
@@ -99,7 +99,7 @@ def _explain_program(failure: Failure) -> Finding | None:
             advice="Close it.",
         )
     return Finding(
-        what=f"{PROGRAM} ({failure.the_profile}) doesn't print the JSON that is expected",
+        what=f"{PROGRAM} ({failure.the_profile}) doesn't print the expected JSON",
         advice=RUN_BY_HAND,
     )
 
@@ -152,7 +152,7 @@ def _explain_file(failure: Failure) -> Finding | None:
             break
     return Finding(
         what=f"the file {name} can't be used: {error.strerror}",
-        advice="Check that it is there, and that this process may use it.",
+        advice="Check that it exists, and that this process may read it.",
         transient=True,
     )
 
@@ -175,16 +175,16 @@ def _explain_value(failure: Failure) -> Finding | None:
     if "legal header value" in words:
         variable = first_set(_CONTAINER_TOKENS)
         return Finding(
-            what=f"the token of {variable} has a line end in it",
-            advice="Write it without one.",
+            what=f"the token of {variable} contains a line end",
+            advice="Remove the line end.",
         )
     if words.startswith("Unsupported host"):
         return Finding(
             what=(
-                "AWS_CONTAINER_CREDENTIALS_FULL_URI names a host that may not hand out "
-                "credentials by plain http"
+                "AWS_CONTAINER_CREDENTIALS_FULL_URI names a host from which credentials aren't "
+                "accepted over plain http"
             ),
-            advice=("Use https, a loopback address, or the address of the agent of ECS or EKS."),
+            advice="Use https, a loopback address, or the address of the agent of ECS or EKS.",
         )
     number = None
     if "invalid literal" in words:
@@ -198,6 +198,6 @@ def _explain_region(failure: Failure) -> Finding | None:
     if failure.class_name not in _REGION_ERRORS:
         return None
     return Finding(
-        what=(f"{failure.the_profile} has no region, or no valid one, in which to ask STS or SSO"),
+        what=f"{failure.the_profile} has no valid region for the calls to STS or SSO",
         advice="Set AWS_DEFAULT_REGION, or region and sso_region in the profile.",
     )

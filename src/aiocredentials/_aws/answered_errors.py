@@ -5,7 +5,7 @@ asked for AWS credentials. A page that a proxy or a load balancer sends in AWS's
 answer of AWS: it is transient, and its text is left out.
 
 All lists of AWS's codes are here. One of them is about the errors after which a call is signed
-again, with credentials that are loaded anew: `gateway` makes such a call once more, and `session`
+again, with credentials that are loaded again: `gateway` makes such a call once more, and `session`
 and `clients` drop the credentials that AWS refused.
 """
 
@@ -105,7 +105,7 @@ _SKEWED_CODES = frozenset(
     }
 )
 # AWS sends these codes for such a time as well, and also for a wrong key, which no new signature
-# corrects. The message tells the two apart.
+# corrects. The message distinguishes the two.
 _SIGNATURE_CODES = frozenset({"InvalidSignature", "SignatureDoesNotMatch"})
 # `re` compiles and keeps the patterns at their first use, because most processes meet no error.
 _SKEWED = r"(?i)signature (expired|not yet current)"
@@ -120,7 +120,7 @@ SIGN_AGAIN = _SKEWED_CODES | {
 }
 """AWS's codes, without "Exception", for credentials or a signature that it no longer accepts.
 
-With credentials that are loaded anew, and a new signature, the same call may succeed. Sources: the
+With credentials that are loaded again and a new signature, the same call may succeed. Sources: the
 common errors of Secrets Manager, STS and S3, and the AWS SDK for JavaScript, which corrects its
 clock after the codes about time.
 """
@@ -143,8 +143,8 @@ _CREDENTIAL_OPERATIONS = (
 # What to do if STS or SSO refuses an operation.
 _ADVICE_ON_OPERATION = {
     "AssumeRole": (
-        "Correct role_arn, or let the role's trust policy allow sts:AssumeRole to the identity "
-        "that asks."
+        "Correct role_arn, or let the role's trust policy allow sts:AssumeRole to the calling "
+        "identity."
     ),
     "AssumeRoleWithWebIdentity": (
         "Let the role's trust policy allow sts:AssumeRoleWithWebIdentity to this web identity, "
@@ -168,14 +168,14 @@ _ADVICE_ON_RENEWAL = {
 
 NOT_LOADED = "No AWS credentials could be loaded"
 PROXY_ADVICE = (
-    "Put the user and the password that the proxy wants into its URL: HTTPS_PROXY, or proxies of "
-    "the config."
+    "Put the user and the password that the proxy requires into its URL: HTTPS_PROXY, or proxies "
+    "of the config."
 )
 _CLOCK_ADVICE = (
     "Set the clock of this host: AWS refuses a request whose time is more than five minutes from "
     "its own."
 )
-_REGION_ADVICE = f"{InvalidRegionError.advice} Upper and lower case count."
+_REGION_ADVICE = f"{InvalidRegionError.advice} Names of regions are case-sensitive."
 
 _UNKNOWN = "Unknown"
 _CODE = r"[\w.-]+"
@@ -304,7 +304,7 @@ def _parse(response: Mapping[str, Any], operation_name: str) -> _ParsedError:
         advice = _advice_on(cls, code, message)
         return _ParsedError(cls, advice, code, message, metadata)
 
-    # botocore's message is the whole body in this case, which something between here and AWS wrote.
+    # In this case, botocore's message is the whole body, which a server before AWS wrote.
     text = f"{status_text(status)}, and a body that isn't AWS's (left out)"
     advice = None
     if status == PROXY_AUTHENTICATION:
@@ -316,7 +316,7 @@ def _may_be_of_aws(headers: Mapping[str, str], operation_name: str) -> bool:
     """Return whether AWS may have sent an answer with a code: STS sends XML, all others JSON."""
     if operation_name in _OPERATIONS_OF_STS:
         return True
-    # botocore takes the code from this header, as if it had been in the body.
+    # botocore reads the code from this header, as if it had been in the body.
     if "x-amzn-query-error" in headers:
         return False
     return "json" in headers.get("content-type", "json")
@@ -363,7 +363,7 @@ def _class_for_credentials(answer: _ParsedError) -> type[CredentialsError]:
 
 
 def _advice_on(cls: type[CredentialsError], code: str, message: str) -> str | None:
-    """Return the advice if AWS's sentence says more than its code; None otherwise."""
+    """Return the advice if AWS's sentence is more exact than its code; None otherwise."""
     if _without_suffix(code) in _SKEWED_CODES or re.search(_SKEWED, message):
         return _CLOCK_ADVICE
     if "valid region" in message:
@@ -379,12 +379,12 @@ def _advice_on(cls: type[CredentialsError], code: str, message: str) -> str | No
     if is_label:
         return (
             f"No version of the secret has the staging label {version}: put a value into the "
-            "secret, or wait for the rotation that makes such a version. Upper and lower case "
-            "count."
+            "secret, or wait for the rotation that makes such a version. Staging labels are "
+            "case-sensitive."
         )
     return (
-        f"The secret has no version {version} (any more): ask for a staging label, or for another "
-        "version."
+        f"The secret has no version {version}, or no longer has it: ask for a staging label, or "
+        "for another version."
     )
 
 
@@ -399,5 +399,5 @@ def _advice_on_credentials(
     elif _class_by(code) is AuthenticationError:
         advice = _ADVICE_ON_RENEWAL.get(operation.name, AuthenticationError.advice)
     if operation.profile:
-        advice += f" It is about profile {shown(operation.profile)}."
+        advice += f" This concerns profile {shown(operation.profile)}."
     return advice

@@ -6,14 +6,14 @@ They live for an hour, in general. The effect on a call depends on the time unti
 * Less: they are renewed before they end. One call renews them, and waits for STS for at most
   `PATIENCE` seconds, or a quarter of a call's time if that is less. The others use the present
   credentials meanwhile. If STS doesn't answer, this call uses them as well, and another one tries
-  again after `PAUSE` seconds, unless STS has answered meanwhile: a renewal isn't given up when no
-  call waits for it.
+  again after `PAUSE` seconds, unless STS has answered meanwhile, because a renewal continues when
+  no call waits for it.
 * Less than a sixtieth (the last minute), or none: all calls share one renewal and wait for it,
   each of them inside its own deadline. If it fails, they fail.
 
-botocore's own refreshing isn't used, because it has two flaws here. If STS is down, all calls of
-the last ten minutes fail. If STS hangs, one call after the other waits for it in the five minutes
-before.
+botocore's own refreshing isn't used, because it has two flaws here. If STS is down, all calls in
+the last ten minutes of the credentials' life fail. If STS hangs, one call after the other waits for
+it in the five minutes before that.
 
 Importing this module imports aiobotocore: `loading` does that in a thread.
 """
@@ -71,7 +71,7 @@ PATIENCE = 2.0
 """Seconds that a call waits at most for a renewal that isn't urgent, or for the STS of another
 region."""
 PATIENT_SHARE = 0.25
-"""The share of a call's time that it waits at most, so that the call itself still succeeds."""
+"""The share of a call's time that it waits at most, so the call itself still succeeds."""
 PAUSE = 60.0
 """Seconds between two renewals that aren't urgent, if the first one fails."""
 
@@ -87,12 +87,12 @@ _CLOCK_ADVICE = "Check the clock of this host, and the endpoint in AWS_ENDPOINT_
 
 
 def now() -> float:
-    """Return the time by which STS says when credentials end: the seconds since 1970."""
+    """Return the time in seconds since 1970, as STS counts it for the end of credentials."""
     return time.time()
 
 
 class _Assumed:
-    """Credentials of a role, and until when they are used. It has no repr that shows them."""
+    """Credentials of a role, and until when they are used. Its repr doesn't show them."""
 
     __slots__ = ("end", "frozen", "identity", "renewed_from", "urgent_from")
 
@@ -116,9 +116,9 @@ class AssumedRole:
 
     Args:
         role: The role.
-        settings: The settings of the session by whose credentials the role is assumed.
+        settings: The settings of the session whose credentials assume the role.
         open_session: Opens that session.
-        work: Does what several callers wait for. Its owner ends it.
+        work: Carries out the work that several callers wait for. Its owner ends it.
     """
 
     def __init__(
@@ -136,12 +136,12 @@ class AssumedRole:
         self._work = work
         # How many callers wait for the work, by the region whose STS is asked.
         self._callers: dict[Region, int] = {}
-        # The regions whose STS was left to go on without a caller.
+        # The regions whose STS is still asked although no caller waits.
         self._renewed_alone: set[Region] = set()
         self._is_dropped = False
         self._longest_call = 0.0
-        # The session by whose credentials the role is assumed. A new one is opened after a failure,
-        # because a session remembers what the configuration files said.
+        # The session whose credentials assume the role. A new one is opened after a failure,
+        # because a session remembers the content of the configuration files.
         self._base: AioSession | None = None
         self._assumed: _Assumed | None = None
         self._renewed_at = 0.0
@@ -163,7 +163,7 @@ class AssumedRole:
         Raises:
             CredentialsError: The role can't be assumed.
         """
-        # How much time a later call has isn't known when it is signed, but all have the same limit.
+        # The time that a later call has isn't known when it is signed, but all have the same limit.
         # An opening may begin late in its call, and so have little time.
         self._longest_call = max(self._longest_call, seconds or 0.0)
         credentials = RoleCredentials(self, region)
@@ -186,7 +186,7 @@ class AssumedRole:
         if assumed is None or now() >= assumed.urgent_from:
             assumed = await self._renewed(region)
         elif now() >= assumed.renewed_from and now() >= self._renewed_at + PAUSE:
-            # It is set first, so that other callers don't wait as well.
+            # It is set first, so other callers don't wait as well.
             self._renewed_at = now()
             assumed = await self._renewed_if_quick(region, assumed)
         return await assumed.frozen.get_frozen_credentials()
@@ -206,7 +206,7 @@ class AssumedRole:
         return renewed
 
     def _patience(self) -> float:
-        """Return how long a call waits for what it may not need, in seconds."""
+        """Return how long a call waits for a renewal that it may not need, in seconds."""
         return min(PATIENCE, PATIENT_SHARE * self._longest_call)
 
     def _warn(self, kind: str, reason: str) -> None:
@@ -216,7 +216,7 @@ class AssumedRole:
         self._warned_of = kind
         logger.warning(
             "The credentials of the role %s can't be renewed yet; the present ones are used until "
-            "they end: %s",
+            "they expire: %s",
             self.role.role_arn,
             one_line(reason, 1000),
         )
@@ -239,8 +239,8 @@ class AssumedRole:
     async def _renewed_in(self, region: Region) -> _Assumed:
         """Assume the role in a region, or wait for the same work that another caller began.
 
-        A renewal goes on when its last caller leaves, for as long as a whole call may take:
-        otherwise an STS that is slower than `PATIENCE` would never renew anything. A first
+        A renewal continues when its last caller leaves, for as long as a whole call may take.
+        Otherwise an STS that is slower than `PATIENCE` would never renew anything. A first
         assumption ends with its last caller.
         """
         self._callers[region] = self._callers.get(region, 0) + 1
@@ -260,14 +260,14 @@ class AssumedRole:
         raise failure
 
     def _end_unless_needed(self, region: Region) -> None:
-        """End the work that nobody waits for, except a renewal."""
+        """End the work that no caller waits for, except a renewal."""
         if self._assumed is None or self._is_dropped:
             self._work.give_up((_ASSUMING, region))
         else:
             self._renewed_alone.add(region)
 
     def drop(self) -> None:
-        """End the renewals that nobody waits for: later calls don't use this role any more."""
+        """End the renewals that no caller waits for, because later calls don't use this role."""
         self._is_dropped = True
         for region in self._renewed_alone.difference(self._callers):
             self._end_unless_needed(region)
@@ -348,7 +348,7 @@ class AssumedRole:
 
 
 class RoleCredentials(AioCredentials):
-    """What a client of one region is signed with: the role's credentials of this moment.
+    """The credentials that sign the requests of one region's client: the role's present ones.
 
     Botocore asks for them by this one method, each time that it signs a request.
     """
@@ -380,7 +380,7 @@ def _read(answer: Mapping[str, Any], asked_at: float) -> _Assumed | str:
     keys = [str(credentials.get(name) or "") for name in names]
     end = credentials.get("Expiration")
     if not all(keys) or not isinstance(end, datetime):
-        return "STS's answer has no credentials in it"
+        return "STS's answer contains no credentials"
     if end.timestamp() <= asked_at:
         return "STS returned credentials that have expired already"
     user: Mapping[str, Any] = answer.get("AssumedRoleUser") or {}

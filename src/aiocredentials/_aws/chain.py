@@ -1,7 +1,7 @@
-"""botocore's credential chain, changed so that it fits a service.
+"""botocore's credential chain, adapted to a service.
 
-It leaves no helper process behind, asks no person, and belongs to one event loop. `aiosession` has
-the sessions that use it.
+It leaves no helper process behind, prompts for no input, and belongs to one event loop.
+`aiosession` has the sessions that use it.
 
 Tests hold these promises with the pinned aiobotocore and with the newest one, because this module
 depends on private hooks.
@@ -104,12 +104,12 @@ def _process_provider(
 
 
 def refuse_mfa(prompt: str) -> NoReturn:
-    """Raise in place of `getpass`, which would stop the event loop until somebody types."""
+    """Raise in place of `getpass`, which would stop the event loop until a user types a code."""
     device = prompt.removeprefix("Enter MFA code for ").strip(": ")
     failure = make_error(
         AuthenticationError,
-        f"The AWS profile asks for a code of the device {device} (mfa_serial), "
-        "and nobody can type it in a service: sign in before the start, such as by "
+        f"The AWS profile needs a code of the device {device} (mfa_serial), "
+        "which can't be typed into a service: sign in before the start, for example with "
         "`aws sso login`, or choose a profile without mfa_serial.",
     )
     failure.asked = False
@@ -139,7 +139,7 @@ async def start_helper(*command: str, **streams: Any) -> _Helper:
 
 def _has_terminal() -> bool:
     """Return whether there is a terminal, where a helper may ask for a password."""
-    # Opening it mustn't make it this process's own one.
+    # Opening it mustn't make it the terminal of this process.
     flags = os.O_RDWR | getattr(os, "O_NOCTTY", 0)
     try:
         terminal = os.open("/dev/tty", flags)
@@ -150,10 +150,10 @@ def _has_terminal() -> bool:
 
 
 class _Helper:
-    """A `credential_process` that is killed when nobody waits for it any more.
+    """A `credential_process` that is killed when no caller waits for it any more.
 
-    Without a terminal it has a process group of its own, so its own children are killed with it.
-    Windows has no such groups, so there its own children go on.
+    Without a terminal it has its own process group, so its children are killed with it. Windows has
+    no such groups, so its children continue there.
     """
 
     def __init__(
@@ -224,8 +224,8 @@ def when_refresh_fails(
 ) -> None:
     """Call `note` whenever expiring credentials can't be renewed.
 
-    Some never can again, such as those of a profile that has changed on disk: then a new session
-    helps.
+    Some can never be renewed again, such as those of a profile that has changed on disk. In that
+    case, a new session helps.
     """
     if not isinstance(credentials, AioRefreshableCredentials):
         return
@@ -244,7 +244,7 @@ def when_refresh_fails(
 
 
 def end_of(credentials: Any) -> float | None:
-    """Return when credentials end, in seconds since 1970; None if they don't, or nobody knows."""
+    """Return when credentials expire, in seconds since 1970; None if never, or if unknown."""
     if not isinstance(credentials, AioRefreshableCredentials):
         return None
     end = getattr(credentials, "_expiry_time", None)
@@ -257,7 +257,7 @@ def copied(core: AioSession, metadata_session: MakeSession) -> AioSession:
     """Return a copy of a caller's session for one event loop; the caller's session doesn't change.
 
     The copy has the caller's settings and components. The credential chain is the copy's own,
-    except for providers of the caller's own making.
+    except for the caller's custom providers.
     """
     components = core._components
     own_components = copy.copy(components)
@@ -354,7 +354,7 @@ def _refreshable_copy(credentials: Any, *, expired: bool) -> Any:
 def _found_by_chain(credentials: Any) -> bool:
     """Return whether a chain finds such credentials again.
 
-    Others are renewed by a function of the caller's.
+    Other credentials are renewed by the caller's function.
     """
     if not isinstance(credentials, AioRefreshableCredentials):
         return True

@@ -68,8 +68,8 @@ class Clients:
         self._searching = 0
         self._is_spoiled = False
         self._was_opened = False
-        # What signs tokens for servers that aren't AWS's own API: under None without a role, and
-        # with one by the region whose STS assumes it.
+        # The AWS credentials that sign tokens for servers that aren't AWS's own API: under None
+        # without a role, and with a role by the region whose STS assumes it.
         self._signing: dict[str | None, KeptKeys | RoleKeys] = {}
         self._kept_state: KeptState | None = None
         self.access_key_id = ""
@@ -88,7 +88,7 @@ class Clients:
         return bool(self._users)
 
     def begin_use(self, deadline: asyncio.Timeout) -> None:
-        """Note that a call uses a client, because closing brings its deadline forward."""
+        """Note that a call uses a client, because closing shortens the call's deadline."""
         self._users.add(deadline)
 
     def end_use(self, deadline: asyncio.Timeout) -> None:
@@ -100,7 +100,7 @@ class Clients:
         """Return whether the next call with these clients would fail as this one has.
 
         Either they have no credentials, or these can't be renewed, or AWS refuses them; or no
-        client could be opened, and the session remembers what the configuration files said.
+        client could be opened, and the session remembers the content of the configuration files.
         """
         if isinstance(error, NoCredentialsError) or signs_again(error):
             return True
@@ -111,7 +111,7 @@ class Clients:
     # Opening
 
     async def session(self) -> AnySession:
-        """Return the session; making it needs no network, and so no task of its own."""
+        """Return the session. Making it needs no network, and so no separate task."""
         async with self._session_lock:
             if self._session is None:
                 self._session = await self._new_session()
@@ -151,7 +151,7 @@ class Clients:
             return await self._opened_once(key, region, seconds)
         if region is None:
             return found
-        # The errors of each caller name the source of its own region.
+        # The errors of each caller name where its own region was configured.
         return Opened(found.client, region)
 
     async def _opened_once(
@@ -184,8 +184,8 @@ class Clients:
                 return await self._open_default(session)
             return await self._open_region(session, region)
         except asyncio.CancelledError:
-            # The opening took too long, or the pool is closed. This session remembers what the
-            # configuration files said; the next one reads them.
+            # The opening took too long, or the pool is closed. This session remembers the content
+            # of the configuration files; the next one reads them again.
             if self._session is session:
                 self._session = None
             raise
@@ -228,7 +228,7 @@ class Clients:
             seconds: How long loading may take: as long as a whole call.
 
         Raises:
-            Exception: What the credential chain raises, or a `CredentialsError`.
+            Exception: The error of the credential chain, or a `CredentialsError`.
         """
         self._begin(seconds)
         key = None
@@ -258,12 +258,12 @@ class Clients:
         self.access_key_id = ""
         self._signing.clear()
         self._kept_state = None
-        # This session remembers its AWS credentials, and what the configuration files said.
+        # This session remembers its AWS credentials, and the content of the configuration files.
         self._session = None
         self._assumed = None
 
     def sign_as(self, failed: Clients) -> None:
-        """Go on with the AWS credentials of clients that these replace, until they end."""
+        """Keep the AWS credentials of the clients that these replace, until they expire."""
         self._kept_state = failed._kept_state
         self.access_key_id = failed.access_key_id
 
@@ -273,8 +273,8 @@ class Clients:
         if self._role is not None:
             session = await self._signing_as(self._role, session, region)
             credentials = await core_of(session).get_credentials()
-        # What it imports itself was imported together with the transport. A fork waits for the
-        # lock.
+        # The modules that it imports were imported together with the transport. A fork waits for
+        # the lock.
         with loading:
             importlib.import_module("aiocredentials._aws.kept_keys")
         from aiocredentials._aws import kept_keys  # noqa: PLC0415 (imported by now)
@@ -285,9 +285,9 @@ class Clients:
         self._kept_state = state
         return kept_keys.KeptKeys(self._find, self._settings, self._shared, state)
 
-    async def _find(self, *, anew: bool) -> Any:  # noqa: ANN401 (botocore's)
-        """Return the AWS credentials that the chain finds, if `anew` that of a new session."""
-        if anew:
+    async def _find(self, *, new_session: bool) -> Any:  # noqa: ANN401 (botocore's)
+        """Return the AWS credentials that the chain of the session, or of a new one, finds."""
+        if new_session:
             # The next session reads the configuration files again.
             self._session = None
         session = await self.session()
@@ -335,8 +335,8 @@ class Clients:
         await self._shared.give_up_all(seconds / 3)
         try:
             await self._stack.aclose()
-        except Exception as error:  # noqa: BLE001 (a session of the caller's may raise anything)
-            # Nobody can do anything about it, and the other clients and loops must be closed too.
+        except Exception as error:  # noqa: BLE001 (a caller's session may raise anything)
+            # There is no remedy, and the other clients and loops must be closed too.
             kind = type(error).__name__
             logger.warning("A client raised %s when it was closed.", kind)
         finally:

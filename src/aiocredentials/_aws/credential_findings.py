@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 DOCTOR = AuthenticationError.advice
 PROGRAM = "the program in credential_process"
 RUN_BY_HAND = (
-    "Run the program by hand to see what it says: that is left out here, because it may hold a "
+    "Run the program by hand to see its output, which is left out here because it may hold a "
     "secret."
 )
 
@@ -84,8 +84,8 @@ def _partial(failure: Failure) -> Finding:
         )
     if provider == "explicit":
         return Finding(
-            what=f"the session was given no {missing}",
-            advice=f"Give it {missing} as well.",
+            what=f"the session has no {missing}",
+            advice=f"Give the session {missing} as well.",
         )
     if provider == "assume-role":
         return Finding(
@@ -104,7 +104,7 @@ def _no_profile(failure: Failure) -> Finding:
         variable = first_set(_PROFILES)
         return Finding(
             what=f"the name of the profile in {variable} is empty",
-            advice=f"Unset {variable}, or put the name of a profile into it.",
+            advice=f"Unset {variable}, or set it to the name of a profile.",
         )
 
     origin = ""
@@ -315,7 +315,7 @@ def _program_failed(failure: Failure) -> Finding:
     if re.fullmatch(_VERSION, words) is not None:
         return Finding(
             what=f"{program} prints a Version other than 1",
-            advice="Install one that prints Version 1.",
+            advice="Install a program that prints Version 1.",
         )
     missing = re.fullmatch(_MISSING_KEY, words)
     if missing is not None:

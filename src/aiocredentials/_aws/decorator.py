@@ -1,4 +1,4 @@
-"""`map_client_errors`: a decorator for users who call botocore themselves."""
+"""`map_client_errors`: a decorator for functions that call botocore themselves."""
 
 from __future__ import annotations
 
@@ -39,20 +39,42 @@ _LOGGED_AS_ERRORS = (
 def map_client_errors(
     logger: logging.Logger,
 ) -> Callable[[AsyncFunction[P, R]], AsyncFunction[P, R]]:
-    """Decorate an `async def` that calls botocore: its errors become ours, and some are logged.
+    """Decorate an async function that calls botocore: raise our errors, and log some of them.
 
     Decryption failures, internal errors, invalid parameters and invalid requests are logged with
     `logger.exception`, a secret that doesn't exist with `logger.info`. Every error is raised, also
-    one with an unknown code (`AWSError`). Errors of other libraries pass untouched. The error names
-    the secret and the region if the function has arguments `secret_name` (or `SecretId`) and
+    one with an unknown code (`AWSError`). Errors of other libraries are raised unchanged. The error
+    names the secret and the region if the function has arguments `secret_name` (or `SecretId`) and
     `region_name`, or is a method of an object with such attributes.
+
+    Example:
+        ```python
+        import logging
+
+        import aioboto3
+
+        from aiocredentials import map_client_errors
+
+        @map_client_errors(logging.getLogger(__name__))
+        async def describe(secret_name: str) -> dict:
+            async with aioboto3.Session().client("secretsmanager") as client:
+                return await client.describe_secret(SecretId=secret_name)
+        ```
+
+    Args:
+        logger: The logger for these lines.
+
+    Raises:
+        TypeError: The decorated function isn't async.
     """
 
     def decorate(function: AsyncFunction[P, R]) -> AsyncFunction[P, R]:
         if not inspect.iscoroutinefunction(function):
-            # The repr of a functools.partial shows its arguments, so the message has a name.
+            # The repr of a functools.partial shows its arguments, so the message shows the name.
             name = getattr(function, "__qualname__", type(function).__qualname__)
-            raise TypeError(f"map_client_errors decorates an async def; {name!r} isn't one.")
+            raise TypeError(
+                f"map_client_errors decorates only async functions: {name!r} isn't one."
+            )
         signature = inspect.signature(function)
 
         @functools.wraps(function)
@@ -64,7 +86,7 @@ def map_client_errors(
                 raise
             except (ClientError, BotoCoreError) as error:
                 mapped = map_error(error, **_facts_of_call(signature, args, kwargs))
-            # Outside of the `except`, so that botocore's error isn't the context of our error.
+            # Outside of the `except`, so botocore's error isn't the context of our error.
             _log(logger, mapped)
             raise mapped
 

@@ -39,7 +39,7 @@ _PARAMETER = (
 
 
 class Finding(NamedTuple):
-    """What is wrong, what to do about it, and whether it may be over a little later."""
+    """What is wrong, what to do about it, and whether the next attempt may succeed."""
 
     what: str
     advice: str
@@ -115,7 +115,7 @@ def _unknown_mode(failure: Failure) -> Finding:
         setting = "AWS_RETRY_MODE, retry_mode in the profile, or retries of the config"
     modes = re.sub(r"[^\w ,-]", "", failure.field("valid_modes"))
     return Finding(
-        what=f"The client can't be used: {setting} isn't a mode",
+        what=f"The client can't be used: {setting} isn't a valid mode",
         advice=f"Use one of {modes}.",
     )
 
@@ -146,7 +146,7 @@ def _in_words_of_botocore(failure: Failure) -> Finding:
     )
 
 
-# Errors of botocore about a setting, where a sentence says more than the name of the class.
+# Errors of botocore about a setting, for which a sentence is more exact than the name of the class.
 SETTINGS: Mapping[str, Explain] = {
     "InvalidRetryModeError": _unknown_mode,
     "InvalidDefaultsMode": _unknown_mode,
@@ -164,8 +164,8 @@ def explain_setting(failure: Failure) -> Finding:
     if isinstance(error, Warning):
         name = failure.class_name
         return Finding(
-            what=f"The warnings filter of this process has made an error of a {name}",
-            advice="Let that filter leave the warnings of libraries alone.",
+            what=f"The warnings filter of this process has turned a {name} into an error",
+            advice="Let that filter ignore the warnings of libraries.",
         )
 
     module = raising_module(error)
@@ -188,7 +188,7 @@ def explain_setting(failure: Failure) -> Finding:
         words += f" (raised in {module})"
     return Finding(
         what=f"The client can't be used: {words}",
-        advice="Look through the config, the session, and the settings of the profile.",
+        advice="Check the config, the session, and the settings of the profile.",
     )
 
 
@@ -240,10 +240,10 @@ def explain_header(failure: Failure) -> Finding | None:
             break
     return Finding(
         what=(
-            f"The AWS credentials can't be sent: {setting} has a line end or another control "
-            "character in it"
+            f"The AWS credentials can't be sent: {setting} contains a line end or another control "
+            "character"
         ),
-        advice="Write it without one.",
+        advice="Remove that character.",
     )
 
 

@@ -51,8 +51,8 @@ if TYPE_CHECKING:
 UNNAMED = ""
 
 _ADVICE_AT_A_START = (
-    "This is done once per process. Give a longer timeout=, or more CPU, at the start of the "
-    "process; the next reads need neither."
+    "The import is done once per process: give a longer timeout=, or more CPU, at the start of "
+    "the process; later reads need neither."
 )
 
 
@@ -112,7 +112,7 @@ class _CallState:
         self.is_open = False
         """Whether a client was opened."""
         self.advice: str | None = None
-        """What to do if the deadline passes; None if the client has no advice of its own."""
+        """The client's own advice if the deadline passes; None if it has none."""
 
 
 def _bring_forward(deadline: asyncio.Timeout, state: _CallState, limits: Limits) -> None:
@@ -126,7 +126,7 @@ def _bring_forward(deadline: asyncio.Timeout, state: _CallState, limits: Limits)
     end = cast("float", deadline.when())
     now = asyncio.get_running_loop().time()
     if end > now:
-        # Otherwise the pool is being closed, which has brought the deadline forward already.
+        # Otherwise the pool is being closed, which has shortened the deadline already.
         left = (end - now) * limits.share
         state.seconds = round(left, 2)
         deadline.reschedule(now + left)
@@ -218,7 +218,7 @@ class Gateway:
                     lifetime,
                     found,
                 )
-                # A token that comes again leads to the same pages again.
+                # A token that is returned twice leads to the same pages again.
                 if not token or token in tokens:
                     return found
                 tokens.add(token)
@@ -328,7 +328,7 @@ class Gateway:
             if not signs_again(error):
                 raise
         state.is_open = False
-        # Outside of the `except`, so that AWS's first answer isn't the context of the second.
+        # Outside of the `except`, so AWS's first answer isn't the context of the second.
         return await signed_call()
 
     def _noted(self, where: Region, outcome: R) -> R:

@@ -7,8 +7,8 @@ So they are kept here, and the effect on a caller depends on the time until they
 credentials of a role (`assuming`):
 
 * More than a quarter of their life, or more than 15 minutes: nothing, because they are current.
-* Less: a renewal goes on in the background, one at a time, and at most one per `PAUSE` seconds. No
-  caller waits for it.
+* Less: they are renewed in the background, by one renewal at a time, and at most one per `PAUSE`
+  seconds. No caller waits for it.
 * Less than a sixtieth of their life, or less than a minute; or none: all callers share one load and
   wait for it, each of them inside its own deadline. If it fails, they fail.
 
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from aiocredentials._aws.shared_work import SharedWork
 
     class Find(Protocol):
-        """Returns the AWS credentials that a chain finds, if `anew` that of a new session."""
+        """Returns the AWS credentials that the chain of a session finds."""
 
-        async def __call__(self, *, anew: bool) -> Any:  # noqa: ANN401 (botocore's)
-            """Find them."""
+        async def __call__(self, *, new_session: bool) -> Any:  # noqa: ANN401 (botocore's)
+            """Find them, with a new session if the present one has failed."""
 
 
 logger = logging.getLogger("aiocredentials")
@@ -62,10 +62,7 @@ _AHEAD = object()
 
 
 class KeptState:
-    """The present AWS credentials, if any, and the latest renewal.
-
-    It has no repr that shows them.
-    """
+    """The present AWS credentials, if any, and the latest renewal. Its repr doesn't show them."""
 
     __slots__ = ("begin", "present", "tried_at", "warned_of")
 
@@ -83,7 +80,7 @@ class KeptKeys:
     Args:
         find: Returns the AWS credentials that the session's chain finds.
         settings: The settings of the session.
-        work: Does what several callers wait for. Its owner ends it.
+        work: Carries out the work that several callers wait for. Its owner ends it.
         state: The AWS credentials so far. A session that replaces another one has its state, unless
             they were refused.
     """
@@ -99,7 +96,7 @@ class KeptKeys:
         self._settings = settings
         self._work = work
         # botocore's own object. A new one is found after a failure, because a session remembers
-        # what the configuration files said.
+        # the content of the configuration files.
         self._credentials: Any = None
         self._has_failed = False
         self._state = state
@@ -110,7 +107,7 @@ class KeptKeys:
         if present is None:
             return await self._loaded()
         if present.end is None:
-            # They don't end, or nobody knows when: only their own object can renew them.
+            # They never expire, or their end is unknown: only their own object can renew them.
             return await self._load()
         now = keys.now()
         life = present.end - self._state.begin
@@ -132,7 +129,7 @@ class KeptKeys:
         with wire_logs_redacted(redact=redact), our_call(redact=redact):
             try:
                 if self._credentials is None:
-                    self._credentials = await self._find(anew=self._has_failed)
+                    self._credentials = await self._find(new_session=self._has_failed)
                 credentials = self._credentials
                 # No local variable holds what is frozen, because a traceback may show it.
                 loaded = AwsKeys(await credentials.get_frozen_credentials(), None)
@@ -180,7 +177,7 @@ class KeptKeys:
         self._state.warned_of = kind
         logger.warning(
             "The AWS credentials that sign tokens can't be renewed yet; the present ones are used "
-            "until they end: %s",
+            "until they expire: %s",
             one_line(reason, 1000),
         )
 

@@ -1,4 +1,4 @@
-"""AWS credentials for signatures of our own, loaded with the deadline and the errors of a call."""
+"""AWS credentials for our own signatures, loaded with the deadline and the errors of a call."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class KeyGateway(Gateway):
         try:
             return await self._ask(request, call, None)
         except CredentialsError as error:
-            # A service with tokens only has no secret.
+            # A service that uses only tokens has no secret.
             failure = without_doctor(error)
         raise failure
 

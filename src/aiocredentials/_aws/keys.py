@@ -25,7 +25,7 @@ Amazon ElastiCache user guide and Amazon MemoryDB developer guide, "Authenticati
 
 
 def now() -> float:
-    """Return the time by which AWS credentials end: the seconds since 1970."""
+    """Return the time in seconds since 1970, as AWS counts it for the end of credentials."""
     return time.time()
 
 
@@ -44,7 +44,7 @@ class AwsKeys:
     ) -> None:
         self.access_key_id: str = frozen.access_key
         self.end = end
-        """When they end, in seconds since 1970; None if they don't, or nobody knows."""
+        """When they expire, in seconds since 1970; None if never, or if unknown."""
         self._frozen: Callable[[], Any] = lambda: frozen
 
     def signed_url(

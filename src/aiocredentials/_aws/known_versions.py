@@ -1,6 +1,6 @@
-"""`KnownVersions`: which versions a pool has seen, so that a replica that lags is noticed.
+"""`KnownVersions`: the versions that a pool has seen, by which it notices a replica that lags.
 
-It also knows the ARN of each name, so that another secret of this name isn't taken for a replica.
+It also knows the ARN of each name, so another secret of the same name isn't mistaken for a replica.
 It holds ids, times, names and ARNs, and no value.
 """
 
@@ -86,7 +86,7 @@ class _Known:
 
 
 class KnownVersions:
-    """What is known of each secret and staging label; the least recently used are forgotten first.
+    """The known versions of each secret and staging label. The least recently used go first.
 
     Secrets have the ARN that they have in the primary region.
     """

@@ -1,4 +1,4 @@
-"""What is loaded once per process, in a thread: aioboto3, and botocore's models.
+"""Loads aioboto3 and botocore's models once per process, in a thread.
 
 `models` keeps the models, `tls` the TLS contexts.
 """

@@ -79,7 +79,7 @@ class LoopClients:
         """Return the regions that have a client."""
         regions: list[str | None] = []
         for clients in self._all():
-            # A tuple is made at once: the loops of other threads go on.
+            # A tuple is made at once, while the loops of other threads continue.
             regions += tuple(clients.current.by_region)
         return regions
 
@@ -139,7 +139,7 @@ class RoleClients:
         """Give later calls new clients, which search for AWS credentials again.
 
         Of many calls that fail together, the first one does this for all. Unless their AWS
-        credentials `are_refused`, they go on signing tokens until they end.
+        credentials `are_refused`, these still sign tokens until they expire.
         """
         if failed is not self.current:
             return
@@ -152,7 +152,7 @@ class RoleClients:
         """Drop AWS credentials that a server refused. The next caller loads them again.
 
         Of many connections that are refused together, the first one does this for all: the others
-        name an access key that isn't the present one any more. None is any access key.
+        name an access key that is no longer the present one. None means any access key.
         """
         if access_key_id in {None, self.current.access_key_id}:
             self.current.drop_keys()

@@ -8,7 +8,7 @@ the entry points. They take these steps, and the first that fits decides:
 3. Would each request fail the same way, because of a header that can't be sent, moto's in-process
    mock, or a malformed URL? Then it is permanent: see `findings.py`.
 4. Is it about AWS credentials, by its class or by the place where it was raised? Then it is an
-   `AuthenticationError`, or a `CredentialSourceError` if it may be over a little later: see
+   `AuthenticationError`, or a `CredentialSourceError` if the next attempt may succeed: see
    `credential_findings.py` and `ambiguous_findings.py`.
 5. Is it about a setting? Then it is an `InvalidParameterError`: see `findings.py`.
 6. Otherwise the table of classes below decides. An error that isn't in the table was raised while
@@ -118,7 +118,7 @@ _CA_BUNDLE_ADVICE = (
 _HOST = r"https?://(?:[^/@]*@)?([^/@:]+)"
 
 # The numbers of the system and of c-ares for a name without an address, and for an unknown name.
-# On Windows, EAI_NODATA is EAI_NONAME, and a name without an address has a number of its own.
+# On Windows, EAI_NODATA is EAI_NONAME, and a name without an address has another number.
 _WSANO_DATA = 11004
 _UNRESOLVED = (
     socket.EAI_NONAME,
@@ -134,7 +134,7 @@ def map_error(
     """Return our error for an error of a call; raise it outside of the `except`.
 
     Args:
-        error: What the call raised.
+        error: The error of the call.
         profile: The AWS profile in use; None for the default profile.
         **facts: `secret_name`, `region_name` and `region_source`.
     """
@@ -149,7 +149,7 @@ def map_opening_error(
     No secret was asked for yet, so it is about AWS credentials, a setting or the network.
 
     Args:
-        error: What the opening raised.
+        error: The error of the opening.
         profile: The AWS profile in use; None for the default profile.
         **facts: `secret_name`, `region_name` and `region_source`.
     """
@@ -184,7 +184,7 @@ def _map(
 
 
 class _Verdict(NamedTuple):
-    """The class for an error without an answer, and what to say about it."""
+    """The class for an error without an answer, and its message."""
 
     cls: type[CredentialsError]
     finding: Finding
@@ -311,7 +311,7 @@ def _reason_of_tls(links: list[BaseException]) -> str | None:
 
 
 def _advice_on_connection(error: BaseException) -> str:
-    """Return the advice if more is known than the class's own advice says; empty otherwise."""
+    """Return the advice if it can be more exact than that of the class; empty otherwise."""
     for link in linked_errors(error):
         if getattr(link, "status", None) == PROXY_AUTHENTICATION:
             return PROXY_ADVICE

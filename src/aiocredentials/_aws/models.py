@@ -1,7 +1,7 @@
 """botocore's models: one loader for all sessions of the process, which keeps what it has read.
 
-`loading` has it read them, in a thread, before the first session is opened. A caller's own session
-has a loader of its own.
+`loading` lets it read them in a thread, before the first session is opened. A caller's own session
+has its own loader.
 """
 
 # ruff: noqa: ANN401 (a model's file may contain anything)

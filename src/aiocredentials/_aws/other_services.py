@@ -50,7 +50,7 @@ class Service(NamedTuple):
 
 
 class Explanation(NamedTuple):
-    """What an error means."""
+    """The meaning of an error."""
 
     kind: str
     """The code that AWS answered, or the name of our class of errors."""
@@ -92,14 +92,14 @@ async def opened_client(
 ) -> AsyncGenerator[Any]:
     """Open a session and a client of a service, for one `async with`.
 
-    If AWS refuses the credentials inside of the block, the next session loads them anew. Raises a
-    `CredentialsError` if the session can't be opened, and what botocore raises if the client can't.
+    If AWS refuses the credentials inside the block, the next session loads them again. Raises a
+    `CredentialsError` if the session can't be opened, and botocore's error if the client can't.
 
     Args:
         service: The service.
         settings: The settings of a pool for other services.
-        warned: The endpoints for which a warning was issued. Give the same set for each client of
-            one user, who then is warned once.
+        warned: The endpoints for which a warning was issued. Give the same set for all clients that
+            belong together, so there is one warning per endpoint.
     """
     warned = set() if warned is None else warned
     redact = settings.redact_wire_logs
@@ -161,7 +161,7 @@ def _check(
         warned.add(endpoint)
         safe_url = without_password(endpoint)
         settings.chosen_at.warn(
-            f"{safe_url} isn't encrypted: tokens cross the network in clear. Use https."
+            f"{safe_url} isn't encrypted: tokens are sent as plain text. Use https."
         )
 
 
@@ -174,7 +174,7 @@ def refusal_in(
 ) -> ClientError:
     """Return the error that botocore would raise for the same answer with an error's status.
 
-    Without a code, it says that the answer isn't of AWS.
+    Without a code, the error means that the answer isn't AWS's.
     """
     error = {"Code": code, "Message": sentence}
     response: Any = {"Error": error, "ResponseMetadata": answer.get("ResponseMetadata", {})}

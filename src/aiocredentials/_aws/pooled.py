@@ -48,7 +48,7 @@ logger = logging.getLogger("aiocredentials")
 class PooledSession:
     """One session and one client per region, for all calls of a running loop until `aclose`.
 
-    Each role has a session and clients of its own.
+    Each role has its own session and its own clients.
     """
 
     def __init__(self, settings: ClientSettings) -> None:
@@ -183,8 +183,8 @@ class PooledSession:
     async def aclose(self) -> None:
         """Close the clients of all loops; calling it again does nothing.
 
-        A cancelled caller waits for the end, too. A loop that doesn't close its clients in time,
-        because it is blocked or stopped, is left alone, with a warning in the log.
+        A cancelled caller waits for the end, too. If a loop doesn't close its clients in time,
+        because it is blocked or stopped, they are left open, and the log has a warning.
         """
         with bookkeeping:
             self._state = "closed"

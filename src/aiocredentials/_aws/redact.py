@@ -1,4 +1,4 @@
-"""Keeps values out of botocore's debug log, in the records of our own calls and in no others.
+"""Keeps values out of botocore's debug log, in the records of our calls and in no others.
 
 At level DEBUG botocore logs the body of each answer, each request with its session token and its
 signature, and the credentials that STS, SSO and the metadata services return. While one of our
@@ -134,11 +134,11 @@ def _forget_blocks() -> None:
 at_fork(after_in_child=_forget_blocks)
 
 
-# What becomes of a record
+# How a record is rewritten
 
 
 def _redact(record: logging.LogRecord) -> bool:
-    """Rewrite a record of our own: only botocore's own words and harmless facts stay."""
+    """Rewrite a record of our call: only botocore's own words and harmless facts stay."""
     operation = _call.get()
     if operation is None:
         return True
@@ -243,7 +243,7 @@ def _description_of_mapping(mapping: _Facts) -> str:
             harmless[name] = str(mapping[name])
     kind = type(mapping).__name__
     if harmless:
-        return f"{kind} left out, but for {harmless}"
+        return f"{kind} left out, except {harmless}"
     return f"{kind} left out"
 
 

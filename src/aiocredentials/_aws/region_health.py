@@ -27,7 +27,7 @@ _MOST_DOUBLINGS = 10
 
 
 class Admission:
-    """What a call to a region needs to begin. It knows the epoch of the region's health."""
+    """The permission to begin a call to a region. It knows the epoch of the region's health."""
 
     __slots__ = ("epoch",)
 

@@ -1,7 +1,7 @@
 """Regions: where a region is configured, its endpoint, and which region a wrong name means.
 
 `default_region` finds the region for secrets that don't name their own. The manager's `region_name`
-argument and the region in an ARN come before it.
+argument and the region in an ARN have priority over it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _HOST_LABEL = re.compile(rf"(?!-)[A-Za-z0-9-]{{1,{LONGEST_REGION}}}(?<!-)")
 
 
 class Region:
-    """A region and where it was configured, so that an error can name both.
+    """A region and where it was configured, because errors name both.
 
     Regions are equal if their names are. It is no dataclass, because keys of the cache are compared
     and hashed often, and a dataclass makes tuples for that.
@@ -163,7 +163,8 @@ def wrong_region_error(
     length = len(name)
     if length > LONGEST_REGION:
         # The message leaves the name out: it is too long, and resembles no region.
-        what = f"A name of {length} characters is no region: it has at most {LONGEST_REGION}."
+        limit = f"no region has more than {LONGEST_REGION}"
+        what = f"The name of the region has {length} characters, and {limit}."
         return make_error(
             InvalidRegionError,
             what,
@@ -231,7 +232,7 @@ def known_regions() -> list[str]:
     """List the regions that the installed botocore knows, without a call."""
     names: list[str] = []
     for partition in partitions():
-        # Nobody means an isolated partition, such as aws-iso, by a typing mistake.
+        # A typing mistake hardly ever means an isolated partition, such as aws-iso.
         if "-iso" not in partition["id"]:
             names.extend(partition["regions"])
     regions = [name for name in names if not name.endswith("-global")]

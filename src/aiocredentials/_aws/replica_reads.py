@@ -1,4 +1,4 @@
-"""One read of a secret that has replicas: what each region answered, and what follows from it."""
+"""One read of a secret that has replicas: the answer of each region, and its consequences."""
 
 from __future__ import annotations
 
@@ -139,8 +139,8 @@ class Read:
     def refuses(self, place: Place) -> bool:
         """Return whether a replica region has refused our AWS credentials not long ago.
 
-        Asking it again would drop the clients of all regions, so that AWS credentials are loaded
-        again. A region that the account hasn't enabled refuses them for ever.
+        Asking it again would drop the clients of all regions, and load AWS credentials again. A
+        region that the account hasn't enabled always refuses them.
         """
         refuses = place.health.refuses(self._request.role)
         if refuses:
@@ -239,7 +239,7 @@ def unanswered(
 
 
 def _is_the_regions_fault(error: CredentialsError) -> bool:
-    """Return whether Secrets Manager fails in a region, so that other reads would fail there, too.
+    """Return whether Secrets Manager fails in a region, and other reads would fail there as well.
 
     A region's STS doesn't count. It is asked once per role and hour, and other reads don't need it:
     once another region's STS has answered, reads through the role don't need it either.

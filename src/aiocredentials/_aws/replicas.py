@@ -56,8 +56,8 @@ def replica_regions_of(names: object, settings: ClientSettings) -> tuple[Region,
 
     Raises:
         TypeError: It isn't a list of strings.
-        ValueError: A name isn't a region's, comes twice or is the primary region's; or the pool has
-            an `endpoint_url`.
+        ValueError: A name isn't a region's, is listed twice or is the primary region's; or the pool
+            has an `endpoint_url`.
     """
     if isinstance(names, str):
         raise TypeError(f"replica_regions is a string: give a list, such as [{names!r}].")
@@ -111,7 +111,7 @@ class ReplicatedGateway:
         gateway: Makes the calls.
         replica_regions: The other regions, in the order in which they are asked.
         warn: Called with a hint for each region that botocore doesn't list, at the first read, so a
-            wrong name is noticed before the first outage. None gives no hints.
+            wrong name is noticed before the first outage. None means no hints.
         timeout: For a whole read, in all regions, in seconds.
         clock: By which pauses end.
         most_versions: For how many secrets and labels the newest version is remembered.
@@ -166,7 +166,7 @@ class ReplicatedGateway:
     ) -> Secret:
         """Call GetSecretValue, as `Gateway.get` does.
 
-        The error is the primary region's, and says what the replica regions answered.
+        The error is the primary region's, and lists the replies of the replica regions.
         """
         get = self._gateway.get
         places = await self._places_for(request)

@@ -146,9 +146,9 @@ def role_for(
     """
     role = default
     if (role_arn, external_id, role_session_name) != (None, None, None):
-        # Few processes have a role, so only they import it.
         with loading:
-            from aiocredentials._aws.roles import checked_role  # noqa: PLC0415 (see above)
+            # Few processes have a role, and only they need this module.
+            from aiocredentials._aws.roles import checked_role  # noqa: PLC0415
         role = checked_role(role_arn, external_id, role_session_name)
 
     if role is not None and is_custom(session):

@@ -60,12 +60,12 @@ def read_secret(
     facts = request.facts(region)
     value = _value_in(answer)
     if value is None:
-        wrong = "has neither or both of SecretString and SecretBinary, or of another type"
+        wrong = "has neither SecretString nor SecretBinary, or both, or one of another type"
         return _malformed_error(wrong, facts)
     name = _text(answer, "Name")
     arn = _text(answer, "ARN")
     if name is None or arn is None:
-        return _malformed_error("doesn't say which secret it is about", facts)
+        return _malformed_error("doesn't name the secret", facts)
     if not same_secret(request.secret_name, name, arn):
         return _error_about_another_secret(request, name, arn, facts)
 
@@ -96,9 +96,9 @@ def _wrong_version(
 ) -> str | None:
     """Return what is wrong with the version in an answer; None if it is the one that was asked."""
     if not isinstance(version_id, str) or not version_id:
-        return "doesn't say which version it is"
+        return "doesn't name the version"
     if request.version_id not in {None, version_id}:
-        return "is another version than the one that was asked"
+        return "has another version than the one that was asked"
     if request.version_stage not in {None, *labels}:
         return "doesn't have the staging label that was asked"
     return None
@@ -158,7 +158,7 @@ def read_description(
     arn = _text(answer, "ARN")
     versions: object = answer.get("VersionIdsToStages") or {}
     if name is None or arn is None:
-        return _malformed_error("doesn't say which secret it is about", facts)
+        return _malformed_error("doesn't name the secret", facts)
     if not same_secret(request.secret_name, name, arn):
         return _malformed_error("is about another secret", facts)
     if not isinstance(versions, dict):

@@ -25,10 +25,10 @@ _ADVICE_ON_REFUSAL = (
 _ADVICE_BY_CODE = {
     "ValidationError": "Correct role_arn, external_id or role_session_name.",
     "RegionDisabledException": (
-        "Activate STS in this region for the account (IAM, account settings), or ask another one."
+        "Activate STS in this region for the account (IAM, account settings), or use another one."
     ),
 }
-_ADVICE_ON_KEYS = "Renew the AWS credentials of this process, by which the role is assumed."
+_ADVICE_ON_KEYS = "Renew the AWS credentials of this process, which assume the role."
 _ADVICE_ON_FOREIGN_ANSWERS = (
     "A proxy or a sign-in page may have sent it. Check the proxy, and the endpoint in "
     "AWS_ENDPOINT_URL_STS."
@@ -46,7 +46,7 @@ def error_of_sts(
     """Return our error for an error of the call to STS.
 
     Args:
-        error: What was raised.
+        error: The error.
         region: The region whose STS was asked.
         profile: The AWS profile in use, for the error to name.
         role_arn: The role.

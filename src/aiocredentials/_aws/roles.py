@@ -106,8 +106,8 @@ def checked_role(
         raise ValueError(f"role_arn is {shown(role_arn)}, which isn't a role's ARN: {give_an_arn}.")
     if external_id is not None and re.fullmatch(_EXTERNAL_ID, external_id, re.ASCII) is None:
         raise ValueError(
-            "external_id isn't one that STS accepts: "
-            "it has 2 to 1224 letters, digits and characters of _+=,.@:/- (it isn't shown here)."
+            "STS doesn't accept this external_id, which isn't shown here: "
+            "give 2 to 1224 letters, digits and characters of _+=,.@:/-."
         )
     if role_session_name is not None:
         _check_session_name(role_session_name)

@@ -77,8 +77,8 @@ class ClientSource(Protocol):
 
         Its requests are signed as the role, if there is one.
 
-        Closing brings the deadline forward. If AWS refuses the credentials or the signature, the
-        next client has credentials that are loaded again.
+        Closing shortens the deadline. If AWS refuses the credentials or the signature, the next
+        client has credentials that are loaded again.
         """
         ...
 
@@ -216,13 +216,13 @@ def seconds_left(deadline: asyncio.Timeout) -> float | None:
 
 
 def note_refusal(settings: ClientSettings, error: Exception) -> None:
-    """Have later copies of a caller's session load credentials again, if AWS refused these."""
+    """Let later copies of a caller's session load credentials again, if AWS refused these."""
     if signs_again(error):
         refuse_credentials(settings)
 
 
 def refuse_credentials(settings: ClientSettings) -> None:
-    """Have later copies of a caller's session load credentials again."""
+    """Let later copies of a caller's session load credentials again."""
     session = settings.session
     if session is None or is_custom(session) or not loading.is_loaded():
         return
@@ -251,7 +251,7 @@ def forget_credentials(settings: ClientSettings) -> None:
 
 
 async def open_session(settings: ClientSettings) -> AnySession:
-    """Open an aioboto3 session, or make a copy of the caller's own session, which stays as it is.
+    """Open an aioboto3 session, or make a copy of the caller's own session, which isn't changed.
 
     A `CustomSession` is returned itself. Raises a `CredentialsError`.
     """
@@ -316,7 +316,7 @@ async def open_client(
     """
     opening = AsyncExitStack()
     try:
-        # A pool runs this in a task of its own, where STS, SSO and metadata services answer with
+        # A pool runs this in a separate task, where STS, SSO and metadata services answer with
         # credentials.
         with our_call(redact=settings.redact_wire_logs):
             made = _new_client(session, region, settings.endpoint_url)
@@ -329,7 +329,7 @@ async def open_client(
         if unencrypted is not None:
             safe_url = without_password(unencrypted)
             settings.chosen_at.warn(
-                f"{safe_url} isn't encrypted: secrets cross the network in clear. Use https."
+                f"{safe_url} isn't encrypted: secrets are sent as plain text. Use https."
             )
         return Opened(client, region)
 

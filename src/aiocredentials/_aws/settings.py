@@ -36,18 +36,16 @@ _SKIPPED_MODULES = ("aiocredentials.", "typing")
 
 
 class CustomSession(Protocol):
-    """A session that makes its own clients: a fake in tests, an emulator, a recorder.
+    """The methods of a session that makes its own clients: a fake in tests, or an emulator.
 
-    It is used in place of aioboto3's sessions. We don't check its connections. Of `endpoint_url`
-    and `config`, it gets only the region that a config names.
+    Pass such a session as `session=` to a pool or a manager, in place of an aioboto3 session. This
+    library doesn't check its connections. It ignores `endpoint_url` and `config`, except for the
+    region that a config names.
     """
 
     @property
     def region_name(self) -> str:
-        """The region for secrets that don't name their own.
-
-        It is used where neither the pool nor the manager names a region.
-        """
+        """The region of secrets for which neither their ARN nor the pool or manager names one."""
         ...
 
     def secretsmanager_client(self, region_name: str) -> AbstractAsyncContextManager[Any]:
@@ -55,11 +53,11 @@ class CustomSession(Protocol):
 
         It has the methods of botocore's client for Secrets Manager, as coroutines:
         `get_secret_value`, `batch_get_secret_value` and `describe_secret`. They accept botocore's
-        parameters, return its dicts and raise its exceptions, after retries if there are any.
+        parameters, return its dicts and raise its exceptions. Retries are up to the client.
 
-        A client that answers from a cache of its own should also have `refresh_secret_value`. It
-        is called in place of `get_secret_value`, with the same parameters, when a cached value
-        won't do: for `refresh()`, and for the first fetch after `invalidate()`.
+        A client that has its own cache should also have `refresh_secret_value`. It is called in
+        place of `get_secret_value`, with the same parameters, when a cached value isn't acceptable:
+        for `refresh()`, and for the first fetch after `invalidate()`.
         """
         ...
 

@@ -20,8 +20,8 @@ R = TypeVar("R")
 class WorkResult:
     """The result of a shared task.
 
-    An error is returned, not raised, because asyncio logs an error that a task raises and nobody
-    awaits. There is no repr, because the repr of a task shows its result, and an error of the
+    An error is returned, not raised, because asyncio logs the error of a task that is never
+    awaited. There is no repr, because the repr of a task shows its result, and an error of the
     credential chain may hold an answer.
     """
 
@@ -64,7 +64,7 @@ class SharedWork:
 
         Args:
             key: Callers with the same key share the work.
-            work: Does it, in a task of its own, which a cancelled caller doesn't disturb.
+            work: Carries it out, in a separate task, which a cancelled caller doesn't disturb.
             detached: Whether the task has an empty context, not the caller's.
 
         Returns:

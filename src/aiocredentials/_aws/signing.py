@@ -1,9 +1,9 @@
 """Signatures that keep what the calls of one client have in common: the day's key and the host.
 
 botocore's own classes sign. Only steps that would lead to the same result again are left out, which
-are two thirds of the work. Whatever isn't an ordinary request of an ordinary client is botocore's
-alone: other kinds of signatures, presigned URLs, bodies that are streamed, signers of the caller's
-own.
+are two thirds of the work. Everything except an ordinary request of an ordinary client is left to
+botocore: other kinds of signatures, presigned URLs, bodies that are streamed, a caller's own
+signers.
 """
 
 # The stubs of botocore and aiobotocore don't have the private hooks that this module uses.
@@ -43,7 +43,7 @@ def _has_hooks() -> bool:
 class _Kept:
     """What the signatures of one client have in common.
 
-    It has slots only, so that nothing prints its attributes.
+    It has only slots, so nothing prints its attributes.
     """
 
     __slots__ = ("_facts", "_host", "_key", "_url")

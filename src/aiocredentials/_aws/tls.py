@@ -25,7 +25,7 @@ class CertificateFiles(NamedTuple):
     key: str | None
 
     def stamps(self) -> list[object]:
-        """Return what tells these files from their predecessors. Raises `OSError`."""
+        """Return the facts that distinguish these files from earlier ones. Raises `OSError`."""
         return [path and _stamp(path) for path in self]
 
 
@@ -50,7 +50,7 @@ async def ssl_context(
     Args:
         verify: The path of a CA bundle, True for the default one, or False to verify nothing.
         certificate: The path of a client certificate.
-        key: The path of its key, if that is a file of its own.
+        key: The path of its key, if that is in a separate file.
 
     Raises:
         TransportError: A file can't be loaded.

@@ -253,7 +253,7 @@ class _BoundedResponse(aiohttp.ClientResponse):
 
 
 class _TrustedConnector(aiohttp.TCPConnector):
-    """A connector with a TLS context of its own for an https:// proxy.
+    """A connector with a separate TLS context for an https:// proxy.
 
     aiohttp has one context for proxy and endpoint, and a proxy mustn't get our certificate.
     """
@@ -267,9 +267,9 @@ class _TrustedConnector(aiohttp.TCPConnector):
         self._proxy_context = proxy_context
 
     async def connect(self, *args: Any, **kwargs: Any) -> Any:
-        """Drop idle connections that have received something unasked for.
+        """Drop idle connections that have received unrequested data.
 
-        Otherwise it would be read as the next answer.
+        Otherwise that data would be read as the next answer.
         """
         for protocol in self._idle_protocols():
             if protocol.should_close:
@@ -301,7 +301,7 @@ class TrustedConfig(AioConfig):
     """A config that keeps `TrustedSession` when botocore merges it.
 
     aiobotocore 2 forgets the class in `merge`. As the default config of a session this one reaches
-    the credential chain's clients too, which have configs of their own.
+    the credential chain's clients too, which have their own configs.
     """
 
     def __init__(
@@ -342,8 +342,8 @@ def transport_of(client: object) -> TrustedSession:
     transport = getattr(endpoint, "http_session", None)
     if not isinstance(transport, TrustedSession):
         kind = type(transport).__name__
-        flaw = "which doesn't check what it connects to"
-        raise TypeError(f"the client came with a {kind}, {flaw}")
+        flaw = "which doesn't verify the host that it connects to"
+        raise TypeError(f"the client uses a {kind}, {flaw}")
     return transport
 
 

@@ -83,7 +83,7 @@ class KeptUserAgent(UserAgentString):
 
 
 def keep_user_agent(core: Session) -> None:
-    """Let the clients of a session keep their User-Agent; a component of the caller's own stays."""
+    """Let the clients of a session keep their User-Agent; a caller's own component stays."""
     try:
         creator = core.get_component(_COMPONENT)
     except ValueError:

@@ -1,6 +1,6 @@
 """Values that stay current. The folder imports nothing of the AWS half.
 
-One read goes through the files like this. A caller awaits `Reader.get`, in `reader`. As long as the
+These are the steps of one read. A caller awaits `Reader.get`, in `reader`. As long as the
 reader's lease holds, the value is served and nothing else happens. Otherwise the reader asks
 `freshness`, which decides whether it is served, waits or gets an error. To wait, it joins or begins
 a fetch in `flights`. When the fetch ends, `outcomes` records the value or the failure in the

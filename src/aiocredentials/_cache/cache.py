@@ -5,8 +5,8 @@ way, and `outcomes` records how the fetches end. Callers read through a `Reader`
 
 Entries change under the lock of `_loops`, because loops in several threads share a cache; a hit
 takes no lock. Of the functions that the cache was given, only `notify` is called without the lock:
-the others must return at once. Time is an injected monotonic
-clock, and a reader decides whether a value has expired.
+the others must return at once. Time is an injected monotonic clock, and a reader decides whether a
+value has expired.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class AsyncCache(Generic[V]):
             default these are its keys.
         group_of: Returns what related keys have in common. By default no keys are related.
         version_of: Returns an object that differs between two versions of a value. By default each
-            value is a version of its own.
+            value is another version.
         share_of: Returns the share of the jitter that shortens the TTL of a value. By default it is
             random.
         notify: Reports to the listener: it gets a word, a key, and the facts of the event. It is
@@ -188,7 +188,7 @@ class AsyncCache(Generic[V]):
     ) -> None:
         """Forget the values of these keys. Later callers get no value of a fetch from before.
 
-        `marks` say which values of fetches under way are concerned; without them, those of the
+        `marks` define which values of fetches under way are concerned; by default, those of the
         keys.
         """
         if marks is None:
@@ -221,7 +221,7 @@ class AsyncCache(Generic[V]):
     def forget(self) -> None:
         """Forget all values and failures, and cancel the fetches under way.
 
-        The callers that wait for these get the outcome of a new fetch. Versions are kept, so that a
+        The callers that wait for these get the outcome of a new fetch. Versions are kept, so a
         rotation is noticed when the next value arrives.
         """
         with bookkeeping:

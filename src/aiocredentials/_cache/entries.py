@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class ReadCount:
     """How many reads of one kind the cache has served from memory.
 
-    All leases of that kind share one, so nobody has to visit every entry for the number. It counts
-    without a lock, so two threads that read at the same moment may count as one.
+    All leases of that kind share one, so the number is known without a visit to every entry. It
+    counts without a lock, so two threads that read at the same moment may count as one.
     """
 
     __slots__ = ("reads",)
@@ -67,7 +67,7 @@ class Lease(Generic[V]):
         return f"<Lease until {self.until}>"
 
     def end(self) -> None:
-        """Let no reader serve the value any more."""
+        """End the right of all readers to serve the value."""
         # A reader takes the value first, and then checks the time. So the time changes first here.
         self.until = NEVER
         self.value = None
@@ -101,7 +101,7 @@ class Entry(Generic[V]):
         self.aliases = keys
         """All keys that an invalidation concerns as well.
 
-        A key that was refused has an entry of its own since then, but is still an alias here.
+        A key that was refused has its own entry from then on, but is still an alias here.
         """
         self.name = keys[0]
         """The key under which listeners know the entry."""
@@ -141,7 +141,7 @@ class Entry(Generic[V]):
     ) -> Lease[V]:
         """Return the lease that ends at this time, which readers under the same policy share.
 
-        Leases whose time has come are ended, so a value that is read for long keeps few of them.
+        Leases whose time is over are ended, so a value that is read for a long time keeps few.
         """
         current: list[Lease[V]] = []
         for lease in self.leases:

@@ -1,4 +1,4 @@
-"""What the task of a flight runs: a fetch, whose value or error becomes the outcome."""
+"""The fetch in the task of a flight: its value or its error becomes the outcome."""
 
 from __future__ import annotations
 

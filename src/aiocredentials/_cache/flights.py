@@ -1,6 +1,6 @@
 """Single flight: callers that ask for the same key in one event loop share one fetch.
 
-A fetch runs in a task of its own, so a cancelled caller disturbs no other one. When the task ends,
+A fetch runs in a separate task, so a cancelled caller disturbs no other one. When the task ends,
 the outcome is first recorded in the cache, and then delivered to the waiters.
 """
 
@@ -78,8 +78,7 @@ class Flights(Generic[V]):
     def check_open(self) -> None:
         """Raise `PoolClosedError` after close."""
         if self.closed:
-            advice = "The pool is closed: make a new one for further calls."
-            raise make_error(PoolClosedError, advice)
+            raise make_error(PoolClosedError, "The pool is closed: make a new one.")
 
     def find(self, key: Hashable) -> Flight[V] | None:
         """Return the fetch that is under way for a key in the running loop."""
@@ -370,7 +369,7 @@ class Flights(Generic[V]):
             flight.outcome = error
             flight.land()
         except BaseException:
-            # The waiters get an error of their own. The loop gets the one that ends the program.
+            # The waiters get another error. The loop gets the one that ends the program.
             flight.outcome = self._cancelled()
             flight.land()
             raise

@@ -1,7 +1,7 @@
 """The decision on a read: whether the reader is served, waits for a fetch, or gets an error.
 
 `decide` is a pure function of the reader's policy, the cache's knowledge of the key and the time.
-It needs no event loop and calls nobody, so `tests/unit/test_freshness.py` tests it as a table.
+It needs no event loop and has no effects, so `tests/unit/test_freshness.py` tests it as a table.
 `reader` acts on the decision.
 """
 
@@ -156,7 +156,7 @@ def decide(
         began: When the fetch that is under way for the key began; None if no fetch is under way.
         now: The time by the cache's clock.
         is_spent: Whether this reader has used up its patience on that fetch. The times alone don't
-            say so, because on a clock that stands still, patience never ends.
+            show that, because on a clock that stands still, patience never ends.
         failure: The transient error of a fetch for which this reader has waited. It doesn't wait
             for another one.
     """

@@ -1,9 +1,9 @@
 """The invalidations so far, as far as a fetch under way needs them.
 
-A fetch may bring a value that was invalidated meanwhile under another identifier, and that shows
-only when the value arrives. So each invalidation is noted with its marks, and when a fetch
-ends, its value's marks are compared with those of the invalidations since its start. All methods
-are called under the lock.
+A fetch may return a value that was invalidated meanwhile under another identifier, which is known
+only when the value arrives. So each invalidation is noted with its marks, and when a fetch ends,
+its value's marks are compared with those of the invalidations since its start. All methods are
+called under the lock.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ V_contra = TypeVar("V_contra", contravariant=True)
 class Watcher(Protocol[V_contra]):
     """An object that watches a key.
 
-    Its methods are called under the lock, in any thread: they return at once and call nobody.
+    Its methods are called under the lock, in any thread: they return at once and call nothing else.
     """
 
     def stored(self, value: V_contra, /) -> None:

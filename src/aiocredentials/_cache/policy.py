@@ -19,6 +19,15 @@ class CachePolicy:
     its TTL is served. With a session per call, nothing is refreshed in the background, so
     `refresh_ahead` and `patience` have no effect.
 
+    Example:
+        ```python
+        from aiocredentials import CachePolicy, CredentialsPool
+
+        # Fresh for a minute, and served for up to a day while AWS is unreachable.
+        policy = CachePolicy(ttl=60, max_stale=86400)
+        pool = CredentialsPool("eu-west-1", policy=policy)
+        ```
+
     Args:
         ttl: Seconds for which a value is fresh, counted from the start of its fetch. More than 0;
             default 300.
@@ -29,13 +38,13 @@ class CachePolicy:
         patience: Seconds that a reader waits for a refresh past the TTL, counted from the start of
             the refresh. Then the stale value is served. 0 means not at all; default 0.5.
         max_stale: Age in seconds up to which a value is still served while its refresh fails or
-            hangs. 0 means never, otherwise at least the `ttl`; default 3600.
+            hangs. It is 0, which means never, or at least the `ttl`; default 3600.
         negative_ttl: Seconds for which a permanent failure is remembered. 0 means not at all;
             default 5.
 
     Raises:
-        TypeError: If a value has the wrong type. The message says what to give instead.
-        ValueError: If a value is out of its range. The message says what to give instead.
+        TypeError: An argument has the wrong type.
+        ValueError: An argument is out of its range, or `max_stale` is less than the `ttl`.
     """
 
     ttl: float | timedelta = 300.0
@@ -77,8 +86,8 @@ class CachePolicy:
         ttl = cast("float", self.ttl)
         if 0 < max_stale < ttl:
             raise ValueError(
-                f"max_stale is {max_stale}, less than the ttl, {ttl}: "
-                "give the ttl at least, or 0 for never."
+                f"max_stale is {max_stale}, which is less than the ttl, {ttl}: "
+                "give at least the ttl, or 0 for never."
             )
 
 
@@ -86,7 +95,7 @@ DEFAULT_POLICY = CachePolicy()
 
 
 class _InheritedPolicy(CachePolicy):
-    """The default of a manager's `policy=`: a signature shows no policy that isn't used."""
+    """The default of a manager's `policy=`, whose repr in a signature names no policy."""
 
     def __repr__(self) -> str:
         return "<the pool's policy, or CachePolicy() without a pool>"

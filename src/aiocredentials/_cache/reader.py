@@ -51,7 +51,7 @@ class _Call(Generic[V]):
         self.spent: Flight[V] | None = None
         """The fetch on which it has used up its patience."""
         self.is_own = False
-        """Whether it needs a fetch of its own key, because a fetch of an alias didn't answer it."""
+        """Whether it needs a fetch of the reader's key: a fetch of an alias didn't answer it."""
 
 
 class _Look(Generic[V]):
@@ -85,8 +85,7 @@ class Reader(Generic[V]):
         fetch: Fetches the value of the key.
         policy: The policy.
         pooled: Whether a refresh may continue when no caller waits for it.
-        facts: What this reader's errors say about it: `secret_name`, `region_name` and
-            `region_source`.
+        facts: The facts in this reader's errors: `secret_name`, `region_name` and `region_source`.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Renewing a value in the background because something outside says that there is a newer one.
+"""Renewing a value in the background because an event reports that there is a newer one.
 
 A forced refresh (`Reader.refresh`) has a caller, so a permanent failure takes the value's place.
 A renewal has no caller: whatever its outcome is, the value that is cached is served as long as it

@@ -125,8 +125,8 @@ class Shelf(Generic[E]):
             item = self._item_of(place)
             heapq.heapreplace(self._heap, item)
 
-        # Another thousand may come before it. Of many random entries, one is hardly ever among the
-        # recently used ones.
+        # A thousand others may follow. The least recently used one of many random entries is hardly
+        # ever among the recently used ones of all.
         some = random.sample(self._heap, MOST_CORRECTIONS)
         entries = [cast("E", item.place.entry) for item in some]
         return min(entries, key=_last_used)

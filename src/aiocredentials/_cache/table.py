@@ -29,7 +29,7 @@ class Table(Generic[V]):
         self.groups = Groups(group_of)
         self.by_key: dict[Hashable, Entry[V]] = {}
         self.values = Shelf[Entry[V]](max_entries)
-        # Entries without a value have a shelf of their own, so failures never evict a value.
+        # Entries without a value have a separate shelf, so failures never evict a value.
         self.blanks = Shelf[Entry[V]](max_entries)
         self._evicted: dict[Hashable, Keys] = {}
         """The aliases of keys that were refused, and whose entries were evicted.

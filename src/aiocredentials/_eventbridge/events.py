@@ -1,7 +1,7 @@
-"""Reading messages: what an event of EventBridge says about a secret.
+"""Reading messages: the facts about a secret in an event of EventBridge.
 
-`read` is a pure function of a message's body. The body may hold anything: SQS delivers what others
-have sent. No field is used before its type was checked, and nothing here raises.
+`read` is a pure function of a message's body. The body may hold anything: SQS delivers whatever is
+sent. No field is used before its type was checked, and nothing here raises.
 
 Three forms are known. A rule that sends to a queue puts the event itself into the body, and so does
 a topic of SNS with raw delivery. Without raw delivery, a topic wraps the event as a string.
@@ -37,7 +37,7 @@ _CURRENT = "AWSCURRENT"
 
 
 class Kind(Enum):
-    """What an event says."""
+    """The kinds of events."""
 
     MOVED = "a staging label has moved, or may have moved"
     GONE = "the secret was deleted or restored"
@@ -58,7 +58,7 @@ _KINDS = {
 
 
 class SecretChange(NamedTuple):
-    """What an event says about one secret."""
+    """The facts in an event about one secret."""
 
     kind: Kind
     arn: str | None
@@ -70,14 +70,14 @@ class SecretChange(NamedTuple):
     labels: tuple[str, ...] = (_CURRENT,)
     """The staging labels that have moved."""
     version_id: str | None = None
-    """The version that has these labels now; None if the event doesn't say."""
+    """The version that has these labels now; None if the event doesn't name it."""
     event_id: str | None = None
     time: datetime | None = None
     """When it happened, by AWS's clock, in whole seconds."""
 
 
 def read(body: object) -> SecretChange | None:
-    """Return what a message says, or None if it isn't an event of Secrets Manager."""
+    """Return the facts in a message, or None if it isn't an event of Secrets Manager."""
     event = _parsed(body)
     if event is not None and event.get("Type") == "Notification":
         event = _parsed(event.get("Message"))
@@ -163,7 +163,7 @@ def _change(
     labels: tuple[str, ...],
     version_id: str | None,
 ) -> SecretChange | None:
-    """Return what an event says; None if it names no secret.
+    """Return the facts in an event; None if it names no secret.
 
     An event that changes no value may name none.
     """
@@ -218,7 +218,7 @@ def _labels(fields: Fields) -> tuple[str, ...]:
 
 
 def _text(fields: Fields, name: str) -> str | None:
-    """Return a field if it is a text that can be what it should be."""
+    """Return a field if it is a text of the form that the field must have."""
     value = fields.get(name)
     if isinstance(value, str) and 0 < len(value) <= _LONGEST_FIELD:
         return value

@@ -37,7 +37,7 @@ def queue_at(queue_url: str | None) -> Queue:
 
     Raises:
         TypeError: The URL isn't a string, or it is None.
-        ValueError: It isn't the URL of a queue. The message says what to give instead.
+        ValueError: It isn't the URL of a queue. The message names what to give instead.
     """
     if queue_url is None:
         raise TypeError(f"queue_url is None: {_WHAT_TO_DO}.")

@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("aiocredentials")
 
-# So many events are remembered, to log each failed rotation once.
+# The number of events that are remembered, to log each failed rotation once.
 _MOST_EVENTS = 64
-# Of so many values the newest event is remembered. A message that comes again adds its own.
+# The number of values whose newest event is remembered. A message that comes again adds its own.
 _MOST_VALUES = 1024
 
-# Seconds. How often it is looked whether a fetch has ended, because it may run in another thread;
-# and for how long, because a message comes again after half a minute.
+# Seconds. How often to check whether a fetch has ended, because it may run in another thread; and
+# for how long, because a message comes again after half a minute.
 _LOOK_SECONDS = 0.1
 _LONGEST_LOOK = 30.0
 
@@ -116,7 +116,7 @@ class Renewals:
         return is_being_fetched(self._store, partial(_may_concern, change), before)
 
     async def _refresh_after_fetches(self, change: SecretChange, before: float) -> bool:
-        """Act on an event when the fetches from before it have ended: they may bring old values.
+        """Act on an event when the fetches from before it have ended: they may return old values.
 
         Return whether the event is handled: not if a fetch takes so long that SQS delivers the
         message again.
@@ -153,7 +153,7 @@ class Renewals:
         for key in {*by_arn, *by_name}:
             self._store.invalidate(key)
         if self._is_being_fetched(change, self._store.cache.clock()):
-            # What these fetches bring isn't kept. Readers that wait for them get it.
+            # The values of these fetches aren't kept, but readers that wait for them get them.
             mark = (change.arn or change.name, change.region)
             self._store.cache.invalidate(marks=[mark])
 
@@ -255,7 +255,7 @@ class Renewals:
         secret = held[0].secret
         logger.warning(
             "Secret %r in %r: AWS reports that its rotation failed. "
-            "Look at the log of its rotation function.",
+            "Read the log of its rotation function.",
             secret.name,
             change.region,
         )
@@ -275,7 +275,7 @@ def _has_succeeded(task: asyncio.Task[bool]) -> bool:
 def _may_concern(change: SecretChange, key: SecretRequest) -> bool:
     """Return whether an event may concern a key whose value isn't known yet.
 
-    If it doesn't after all, that costs no fetch, because the value is looked at when it is known.
+    If it doesn't after all, that costs no fetch, because the value is checked when it is known.
     """
     if key.region_name != change.region or not _is_under_label(change, key):
         return False

@@ -42,11 +42,11 @@ _NO_QUEUE = ("NonExistentQueue", "QueueDoesNotExist")
 _ADVICE = {
     "AccessDenied": (
         "Allow this identity sqs:ReceiveMessage and sqs:DeleteMessage on the queue, and "
-        "kms:Decrypt on the queue's key, if it has one of your own."
+        "kms:Decrypt on the queue's key where the key is your own."
     ),
     "NoQueue": "Create the queue, or correct its URL.",
     "MalformedResponseError": (
-        "Look at what answers the queue's URL: a proxy or a login page, for example."
+        "Check which server answers at the queue's URL: a proxy or a login page, for example."
     ),
 }
 
@@ -82,7 +82,7 @@ class Endpoint(NamedTuple):
 
     @property
     def shown_url(self) -> str:
-        """The queue in messages, because a process may watch several."""
+        """The queue's URL in log lines and errors, because a process may watch several queues."""
         return one_line(self.queue_url)
 
 
@@ -118,7 +118,7 @@ def _explained(service: Service, settings: ClientSettings, error: Exception) -> 
 async def received(client: Client, queue_url: str, *, longest_delay: float) -> list[Message]:
     """Wait for messages, at most `LONG_POLL` seconds. Needs sqs:ReceiveMessage.
 
-    Raises what botocore raises, `TimeoutError`, and `ClientError` for an answer that isn't of SQS.
+    Raises botocore's errors, `TimeoutError`, and `ClientError` for an answer that isn't from SQS.
 
     Args:
         client: A client of SQS.
@@ -139,7 +139,7 @@ async def received(client: Client, queue_url: str, *, longest_delay: float) -> l
 
 
 def _check_empty(answer: Answer) -> None:
-    """Raise `ClientError` if an answer without messages isn't of SQS, which answers `{}`.
+    """Raise `ClientError` if an answer without messages isn't from SQS, which answers `{}`.
 
     botocore makes the same of a page of HTML, and of no body at all, so the headers decide. Those
     of emulators differ: JSON is enough, unless it is longer than `{}` and no header is AWS's.
@@ -162,8 +162,8 @@ def _messages_in(answer: Answer) -> Iterator[Message]:
 async def delete(client: Client, queue_url: str, receipts: Sequence[str]) -> None:
     """Delete messages. Needs sqs:DeleteMessage.
 
-    A message that SQS doesn't delete comes again. Raises what botocore raises, `TimeoutError`, and
-    `ClientError` for an answer that isn't of SQS, or that names a message which isn't deleted.
+    A message that SQS doesn't delete comes again. Raises botocore's errors, `TimeoutError`, and
+    `ClientError` for an answer that isn't from SQS, or that names a message that wasn't deleted.
     """
     for first in range(0, len(receipts), MOST_MESSAGES):
         batch = receipts[first : first + MOST_MESSAGES]

@@ -1,4 +1,4 @@
-"""Reads the queue until the watcher or the pool is closed, whatever the network does meanwhile.
+"""Reads the queue until the watcher or the pool is closed, also if calls fail meanwhile.
 
 The queue is a hint: no failure here reaches a reader. So each one is logged, once per kind, and the
 queue is asked again a little later, with a new client, whose AWS credentials are loaded again.
@@ -75,9 +75,10 @@ class Watcher:
             failed=f"The rotation queue can't be read, so only the TTL refreshes values ({shown})",
             succeeded=f"The rotation queue is read again ({shown})",
         )
+        messages = "Messages in the rotation queue"
         self._deleting = _Log(
-            failed=f"Messages in the rotation queue can't be deleted, so they come again ({shown})",
-            succeeded=f"Messages in the rotation queue are deleted again ({shown})",
+            failed=f"{messages} can't be deleted, so SQS sends them again ({shown})",
+            succeeded=f"{messages} are deleted again ({shown})",
         )
         self._has_warned_of_junk = False
         self._is_ending = False
@@ -184,9 +185,9 @@ class Watcher:
             elif not self._has_warned_of_junk:
                 self._has_warned_of_junk = True
                 logger.warning(
-                    "A message in the rotation queue isn't an event of Secrets Manager, or is in "
-                    "another form. Such messages are left to the queue's redrive policy: look at "
-                    "its dead-letter queue, and at the rules and topics that send to it (%s).",
+                    "A message in the rotation queue isn't an event of Secrets Manager, or has an "
+                    "unknown form. Such messages are left to the queue's redrive policy: check "
+                    "its dead-letter queue, and the rules and topics that send to it (%s).",
                     self._endpoint.shown_url,
                 )
 

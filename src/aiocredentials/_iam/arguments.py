@@ -12,13 +12,13 @@ _HOST = r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?"
 # ElastiCache's and MemoryDB's rules for names, which both keep in lower case.
 _CACHE = r"[a-z](?:[a-z0-9-]{0,48}[a-z0-9])?"
 _REGION = rf"(?!-)[A-Za-z0-9-]{{1,{LONGEST_REGION}}}(?<!-)"
-# A region that can be told from the other labels of a host name.
+# A region that can be distinguished from the other labels of a host name.
 _REGION_IN_HOST = r"[a-z]{2,4}(?:-[a-z]+)+-\d+"
 _LAST_PORT = 65_535
 
 
 def check_host(host: object) -> None:
-    """Reject what isn't the name of a host alone. The message doesn't repeat it.
+    """Reject a value that isn't just the name of a host. The message doesn't repeat it.
 
     Raises `TypeError` or `ValueError`.
     """
@@ -27,13 +27,13 @@ def check_host(host: object) -> None:
     # It may be a URL with a password.
     if re.fullmatch(_HOST, str(host)) is None:
         raise ValueError(
-            f"host isn't the name of a host alone: {what_to_do}, without scheme, user, port and "
+            f"host isn't just the name of a host: {what_to_do}, without scheme, user, port and "
             "path. A Unix-domain socket has no host, and can't be used with IAM tokens."
         )
 
 
 def check_port(port: object) -> None:
-    """Reject what isn't the number of a port. Raises `TypeError` or `ValueError`."""
+    """Reject a value that isn't the number of a port. Raises `TypeError` or `ValueError`."""
     what_to_do = "give the server's port as a number, such as 5432 or 3306"
     if not isinstance(port, int) or isinstance(port, bool):
         raise TypeError(f"port is a {type(port).__name__}: {what_to_do}.")
@@ -42,7 +42,7 @@ def check_port(port: object) -> None:
 
 
 def check_cache_name(cache_name: object) -> None:
-    """Reject what isn't the name of a cache. Raises `TypeError` or `ValueError`."""
+    """Reject a value that isn't the name of a cache. Raises `TypeError` or `ValueError`."""
     what_to_do = (
         "give the name of the cache, the replication group or the cluster, as in 'my-cache'"
     )
@@ -55,7 +55,7 @@ def check_cache_name(cache_name: object) -> None:
 
 
 def check_username(username: object) -> None:
-    """Reject what isn't the name of a user. Raises `TypeError` or `ValueError`."""
+    """Reject a value that isn't the name of a user. Raises `TypeError` or `ValueError`."""
     check_name("username", username or "", "give the user's name in the database")
 
 
@@ -85,8 +85,8 @@ def _region_in(host: str) -> Region | None:
     if "rds" not in labels:
         return None
     position = labels.index("rds")
-    neighbours = labels[max(0, position - 1) : position + 2]
-    for label in neighbours:
+    adjacent = labels[max(0, position - 1) : position + 2]
+    for label in adjacent:
         if re.fullmatch(_REGION_IN_HOST, label):
             return Region(label, "the host name")
     return None

@@ -43,7 +43,7 @@ class Generation(Secret):
     """The AWS credentials of one moment, in the place of a version of a secret.
 
     Its `version_id` is their access key id. That is no secret: AWS itself logs it in CloudTrail,
-    and it tells an operator which AWS credentials a server has refused. New AWS credentials have a
+    and it shows an operator which AWS credentials a server has refused. New AWS credentials have a
     new one. The value is empty, because a token is made for each connection.
     """
 
@@ -77,13 +77,13 @@ class TokenManager(Generic[C]):
     Args:
         pool: The open pool that has the AWS credentials.
         service: The service that signatures name.
-        title: What the tokens are for, in logs and errors.
+        title: The purpose of the tokens, in logs and errors.
         region: The region that signatures name; None means the default region of the pool.
         role: The role whose AWS credentials sign; None without a role.
     """
 
     needs_encryption = True
-    """The adapters refuse connections without encryption, because a token crosses the network."""
+    """The adapters refuse connections without encryption, because a token is sent as plain text."""
     naming = Naming("", "the token signed with access key", "the tokens of each access key")
     """How logs and errors name the tokens."""
     advice_if_refused = ""
@@ -112,7 +112,7 @@ class TokenManager(Generic[C]):
     async def get(self) -> C:
         """Return credentials with a new token.
 
-        Use them at once: the token is valid for 15 minutes at most. Raises what `secret` raises.
+        Use them at once: the token is valid for 15 minutes at most. Raises the errors of `secret`.
         """
         return self.decoded(await self.secret())
 
@@ -151,7 +151,7 @@ class TokenManager(Generic[C]):
         """Return a signed address without its scheme, which is what the servers expect."""
         if not isinstance(secret, Generation):
             kind = type(secret).__name__
-            raise TypeError(f"secret is a {kind}: give what the method secret() of this returned.")
+            raise TypeError(f"secret is a {kind}: give the return value of secret().")
         redact = self._store.session.settings.redact_wire_logs
         # botocore logs what it signs.
         with wire_logs_redacted(redact=redact), our_call(redact=redact):

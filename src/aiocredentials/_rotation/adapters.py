@@ -1,7 +1,7 @@
-"""What the adapters for databases share: credentials, options of a driver, renewal and closing.
+"""Code that the adapters for databases share: credentials, driver options, renewal, closing.
 
 Each rule is here once: which credentials an adapter accepts, that it rejects a login that the
-caller gives beside the manager, and that it closes completely although its caller is cancelled.
+caller passes beside the manager, and that it closes completely although its caller is cancelled.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _accept(_: Options) -> None:
 
 
 class Driver(NamedTuple):
-    """How a driver names the server, and what is special about its connections."""
+    """How a driver names the server, and the peculiarities of its connections."""
 
     database: str
     """The option for the name of the database."""
@@ -133,7 +133,7 @@ def server_options(
 
     Args:
         credentials: The credentials in the secret.
-        named: The names of the options that the caller has given.
+        named: The names of the options that the caller has passed.
         driver: The driver that the options are for.
         advice: How the caller can name a host.
 
@@ -177,7 +177,7 @@ class Renewals:
         """Return a connection that isn't older than the last renewal.
 
         A renewal can't replace a connection that is being made, because the pool doesn't have it
-        yet. Later the pool would take it for newer than the renewal.
+        yet. Later the pool would consider it newer than the renewal.
         """
         while True:
             count = self.count

@@ -1,7 +1,7 @@
-"""Whether connections are encrypted: an IAM token is a password that crosses the network in clear.
+"""Whether connections are encrypted: an IAM token is sent as plain text.
 
 A manager that has the attribute `needs_encryption` demands it. Each function returns nothing if the
-driver can't send a password before the connection is encrypted, whatever the server says.
+driver can't send a password before the connection is encrypted, whatever the server answers.
 Otherwise it raises a `ValueError` that says which option to give.
 """
 
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     Options: TypeAlias = Mapping[str, Any]
 
-_WHY = "An IAM token is a password in clear, so the connection must be encrypted: "
+_WHY = (
+    "An IAM token is a password that is sent as plain text, so the connection must be encrypted: "
+)
 _ON_SOCKETS = (
     "leave the Unix-domain socket out of the options, because drivers never encrypt those, "
     "and give the host name of the server. An empty host in a list may be a socket, too."
@@ -28,7 +30,7 @@ _BUNDLE = "global-bundle.pem (AWS's certificates)"
 _BY_CONTEXT = f"give ssl=ssl.create_default_context(cafile=...) with {_BUNDLE}"
 _BY_MODE = f"give sslmode='verify-full' and sslrootcert= with {_BUNDLE}"
 _ON_PREFER = "By default the driver continues without encryption if the server offers none."
-# PostgreSQL's documentation, "SSL Support": the other modes allow connections in clear.
+# PostgreSQL's documentation, "SSL Support": the other modes allow connections without encryption.
 _ENCRYPTED_MODES = {"require", "verify-ca", "verify-full"}
 
 
@@ -38,7 +40,7 @@ def needs_encryption(manager: object) -> bool:
 
 
 def check_encryption(manager: object, driver: str, options: Options) -> None:
-    """Reject options of a driver with which a password may be sent in clear.
+    """Reject options of a driver with which a password may be sent as plain text.
 
     Args:
         manager: The manager that has the passwords.

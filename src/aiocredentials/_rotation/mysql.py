@@ -1,4 +1,4 @@
-"""What is special about the drivers aiomysql and asyncmy: passwords, option files, TLS, closing."""
+"""Peculiarities of the drivers aiomysql and asyncmy: passwords, option files, TLS, closing."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def as_sent(password: str) -> str:
 
 
 def reject_login_in_file(options: Mapping[str, Any]) -> None:
-    """Reject a user or a password in the option file that a driver is told to read.
+    """Reject a user or a password in the option file that a driver reads.
 
     aiomysql prefers the file to its arguments, so a password in the file would replace the secret's
     silently. Both drivers read the file for each connection, in the event loop. This reads it once
@@ -62,9 +62,9 @@ def reject_login_in_file(options: Mapping[str, Any]) -> None:
 
 
 async def quit_connection(connection: Any) -> None:  # noqa: ANN401 (of either driver)
-    """Tell the server that a connection ends, and close it, also if the server doesn't answer.
+    """Announce the end of a connection to the server, and close it, also without an answer.
 
-    A server logs a warning for each connection that is closed without that.
+    A server logs a warning for each connection that is closed without this.
     """
     # asyncmy waits for the end of the socket by itself. With TLS, that takes a round trip.
     writer = getattr(connection, "_writer", None)
@@ -79,9 +79,10 @@ async def quit_connection(connection: Any) -> None:  # noqa: ANN401 (of either d
 
 
 def connect_of_aiomysql(module: Any, options: Mapping[str, Any]) -> Any:  # noqa: ANN401 (its types)
-    """Return what connects as `aiomysql.connect` does, never in clear if the options have `ssl`.
+    """Return a function like `aiomysql.connect` that always encrypts if the options have `ssl`.
 
-    aiomysql continues in clear if the server, or someone in between, offers no TLS; asyncmy fails.
+    aiomysql continues in plain text if the server, or an attacker in between, offers no TLS;
+    asyncmy fails.
 
     Raises:
         RuntimeError: The version of aiomysql is unknown.

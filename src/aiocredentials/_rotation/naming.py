@@ -1,7 +1,7 @@
 """How logs and errors name the credentials that a server refused or accepted.
 
 A manager whose passwords aren't in a secret has the attributes `naming`, a `Naming`, and
-`advice_if_refused`, which says what to do if the server refuses its passwords.
+`advice_if_refused`, the advice for the case that the server refuses its passwords.
 """
 
 from __future__ import annotations

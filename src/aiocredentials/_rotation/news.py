@@ -29,9 +29,10 @@ _WATCH_AGAIN = 60.0
 class RotatingSecret(Protocol[C_co]):
     """The methods of a manager that rotation needs: each `AsyncCredentialsManager` has them.
 
-    A manager may have two more attributes. If `needs_encryption` is True, the adapters refuse
-    connections without encryption. `advice_if_refused` is a sentence for the error of a server that
-    refuses every version; by default it is about user and password.
+    Your own class may have these methods instead. It may have two more attributes. If
+    `needs_encryption` is True, the adapters reject connections without encryption.
+    `advice_if_refused` is a sentence for the error of a server that refuses every version; by
+    default it is about user and password.
     """
 
     async def secret(self, *, version_stage: str | None = None) -> Secret:
@@ -101,11 +102,30 @@ async def rotations_watched(
 ) -> AsyncGenerator[None]:
     """Await `act(secret)` for each new version while the block lasts, to replace older connections.
 
-    The block begins with a read of the secret, for which it waits 2 seconds at most: that version
-    isn't new, each later one is. An error of `act` is logged, and the watching continues. It also
-    continues while the secret is unavailable. A manager that can't watch is logged as a warning: a
-    manager without a `policy` has nothing to compare with, and your own manager may raise any
-    error. Needs secretsmanager:GetSecretValue.
+    Use it with `async with`. The block begins with a read of the secret, for which it waits 2
+    seconds at most: that version isn't new, each later one is. An error of `act` is logged, and the
+    watching continues. It also continues while the secret is unavailable. A manager that can't
+    watch is logged as a warning: a manager without a `policy` has nothing to compare with, and your
+    own manager may raise any error. Needs secretsmanager:GetSecretValue.
+
+    Example:
+        ```python
+        from aiocredentials import CredentialsPool, Secret
+        from aiocredentials.rotation import rotations_watched
+
+
+        async def main() -> None:
+            async def reconnect(secret: Secret) -> None:
+                print("replace the connections: a new version is", secret.version_id)
+
+            async with CredentialsPool("eu-west-1") as pool:
+                async with rotations_watched(pool.manager("prod/database"), reconnect):
+                    ...  # serve
+        ```
+
+    Args:
+        manager: The manager of the secret.
+        act: Called with each new version, one call at a time.
     """
     watch = _Watch(manager, act)
     task = asyncio.create_task(watch.run(), name="aiocredentials.rotations_watched")
@@ -165,7 +185,7 @@ class _Watch:
         except Exception as error:  # noqa: BLE001
             if type(error) not in self._logged:
                 self._logged.add(type(error))
-                message = "Rotations aren't watched now, and will be again in %g s: %s"
+                message = "Rotations aren't watched at the moment. The next attempt is in %g s: %s"
                 logger.warning(message, _WATCH_AGAIN, error)
         finally:
             self._first_read_done.set()

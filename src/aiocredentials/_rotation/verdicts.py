@@ -28,7 +28,7 @@ _LOGGED = 16
 
 
 class Verdicts:
-    """What the server said about versions of one secret, as seen in one event loop.
+    """The server's verdicts on versions of one secret, as seen in one event loop.
 
     All attempts for one manager share it: they learn from each other, and keep one pace.
     """

@@ -63,7 +63,7 @@ class Wait:
             self._waits.reason = words_of(error, secret)
 
     def note_advice(self, advice: str) -> None:
-        """Add to what was noted last what to do about a refusal."""
+        """Add the advice for a refusal to the last note."""
         if self._waits is not None:
             self._waits.reason = with_advice(self._waits.reason, advice)
 
@@ -94,7 +94,7 @@ def noted_in(wait: Wait) -> Generator[None]:
 def noted_check(
     check: Callable[[ConnectionT], Awaitable[object]] | None,
 ) -> Callable[[ConnectionT], Awaitable[None]] | None:
-    """Return a pool's check of a connection that notes for the caller that it waits for it."""
+    """Return a pool's check of a connection that also notes what the caller waits for."""
     if check is None:
         return None
 
@@ -149,12 +149,12 @@ class Waits:
 
         Otherwise, and if the caller is cancelled, `get()` is cancelled, and the caller doesn't wait
         for its end: psycopg, for instance, needs seconds to give up a query to a silent server. For
-        this reason it runs in a task of its own.
+        this reason it runs in its own task.
 
         Args:
             get: Makes or acquires a connection.
             give_back: Closes or releases a connection that comes too late.
-            wait: What the caller waits for, if others note it. Otherwise `get` notes it.
+            wait: The record of the caller's progress, if other code fills it. Otherwise `get` does.
 
         Raises:
             Exception: The error of `get`, or the one for the end of the time.
@@ -242,7 +242,7 @@ class Waits:
             raise
 
     def _cut_off(self, task: asyncio.Task[R], give_back: Callable[[R], Awaitable[object]]) -> None:
-        """Cancel an attempt, and give its connection back if it succeeds all the same."""
+        """Cancel an attempt, and release its connection if it succeeds nevertheless."""
         task.cancel()
         ending = asyncio.create_task(_end(task, give_back))
         self._cut[ending] = task

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from aiocredentials.doctor.answers import is_about_the_secret, is_denied
 from aiocredentials.doctor.results import Contents
+from aiocredentials.doctor.search import name_in
 from aiocredentials.doctor.wording import (
     kms_denies,
     minute_of,
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 # The end of a command that stores a value, which belongs neither on a screen nor in a history.
 _FROM_FILE = "--secret-string file://value.json"
+_OTHER_ARN = (
+    "This ARN isn't that of a secret: "
+    "pass the secret's name, or an ARN with :secretsmanager: in it."
+)
 
 
 class Asked(NamedTuple):
@@ -42,11 +47,18 @@ class Asked(NamedTuple):
         return f"{self.region} {origin}"
 
     @property
+    def plain_name(self) -> str:
+        """The secret's name: for the ARN of a secret, the name in it."""
+        return name_in(self.name)
+
+    @property
     def target(self) -> str:
         """The end of a command line for the AWS CLI."""
-        name = shlex.quote(self.name)
-        region = shlex.quote(self.region)
-        return f"{name} --region {region}"
+        return _target(self.name, self.region)
+
+
+def _target(name: str, region: str) -> str:
+    return f"{shlex.quote(name)} --region {shlex.quote(region)}"
 
 
 def problems(
@@ -80,13 +92,13 @@ def problems(
         )
     elif isinstance(got, SecretNotFoundError):
         advice = _advice_by_search(elsewhere, asked)
-        yield f"The secret doesn't exist in {asked.where}. {advice}".rstrip()
+        yield f"The secret doesn't exist in {asked.where}. {advice}"
     elif isinstance(got, SecretDeletedError):
         yield _deletion(asked, answers.description)
     elif kms_denies(got):
         reason = reason_of(got)
         advice = SecretDecryptionError.advice
-        yield f"KMS did not decrypt the secret: {reason} {advice}"
+        yield f"KMS didn't decrypt the secret: {reason} {advice}"
     else:
         yield reason_and_advice_of(got)
         if elsewhere and (elsewhere.found or elsewhere.deleted):
@@ -106,23 +118,28 @@ def _deletion(asked: Asked, description: SecretDescription | None) -> str:
 
 def _advice_by_search(elsewhere: Elsewhere | None, asked: Asked) -> str:
     """Name the regions that have the secret, and what to do."""
-    if elsewhere is None:
-        return ""
+    name = asked.plain_name
+    is_arn = asked.name.startswith("arn:")
+    if is_arn and name == asked.name:
+        return _OTHER_ARN
 
     # The last characters of an ARN are left out of the search: separate secrets differ in them.
-    which = "It"
-    if elsewhere.name not in {"", asked.name}:
-        which = f"A secret with the name {elsewhere.name!r}"
-    if elsewhere.found:
+    which = f"A secret with the name {name!r}" if is_arn else "It"
+    if elsewhere and elsewhere.found:
         regions = ", ".join(elsewhere.found)
-        return f"{which} exists in {regions}: use that region, with region_name= or AWS_REGION."
-    if elsewhere.deleted:
+        # The region in an ARN overrides every setting.
+        advice = "pass the ARN that it has there, or its name" if is_arn else "use that region,"
+        return f"{which} exists in {regions}: {advice} with region_name= or AWS_REGION."
+    if elsewhere and elsewhere.deleted:
         regions = ", ".join(elsewhere.deleted)
-        return f"{which} is scheduled for deletion in {regions}."
+        target = _target(name, elsewhere.deleted[0])
+        command = f"aws secretsmanager restore-secret --secret-id {target}"
+        return f"{which} is scheduled for deletion in {regions}. Restore it there: {command}"
 
+    command = f"aws secretsmanager create-secret --name {_target(name, asked.region)} {_FROM_FILE}"
+    if elsewhere is None:
+        return f"Correct the name or the region, or create the secret: {command}"
     absence = _absence(elsewhere)
-    target = f"{asked.target} {_FROM_FILE}"
-    command = f"aws secretsmanager create-secret --name {target}"
     return f"{absence}. Correct the name, or create the secret: {command}"
 
 
@@ -130,13 +147,13 @@ def _absence(elsewhere: Elsewhere) -> str:
     """Count the regions that don't have the secret, and those that may have it."""
     absent = len(elsewhere.absent)
     if absent == 1:
-        absence = "1 other region does not have it either"
+        absence = "1 other region doesn't have it either"
     else:
-        absence = f"{absent} other regions do not have it either"
+        absence = f"{absent} other regions don't have it either"
 
     unsure = [*elsewhere.refused, *elsewhere.silent]
     if unsure:
-        absence += f", and {len(unsure)} denied access or did not answer"
+        absence += f", and {len(unsure)} denied access or didn't answer"
     return absence
 
 
@@ -169,4 +186,7 @@ def _notes_on_rotation(description: SecretDescription) -> Iterator[str]:
     now = datetime.now(UTC)
     if utc(due) < now:
         latest = minute_of(due)
-        yield f"The rotation is overdue: it was scheduled for {latest} at the latest."
+        yield (
+            f"The rotation is overdue: it was scheduled for {latest} at the latest. "
+            "Read the log of the rotation function."
+        )

@@ -1,4 +1,4 @@
-"""`Answers`: what the answers of AWS mean for one secret."""
+"""`Answers`: the meaning of AWS's answers for one secret."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _EPILOG = """\
 environment:
   AIOCREDENTIALS_EXTERNAL_ID
-       the external id, for --role-arn without --external-id: other users of this
+       the external id, if --external-id is left out, because other users of this
        host can see a command line
 
 exit codes:
@@ -52,6 +52,8 @@ _OPTIONS = {
     "role_session_name": "--role-session-name",
     "endpoint_url": "--endpoint-url",
     "region_name": "--region",
+    "timeout": "--timeout",
+    "secret_name": "NAME",
     ", here and not only to the pool": "",
 }
 # argparse repeats the whole argument in these messages, with its value.
@@ -59,7 +61,7 @@ _AMBIGUOUS = re.compile(r"(ambiguous option: [^\s=]+)=.*(?= could match )", re.D
 _IGNORED = re.compile(r"(ignored explicit argument) .*", re.DOTALL)
 _REACH_AWS = ("aioboto3", "aiobotocore", "botocore")
 _INTERRUPTED = 130
-# What a write to a pipe raises if its reader has closed it; the second is Windows's.
+# The errors of a write to a pipe that its reader has closed; the second is Windows's.
 _READER_LEFT = {errno.EPIPE, errno.EINVAL}
 _FRAME_SECONDS = 0.1
 # To the start of the line, and erase it.
@@ -67,7 +69,7 @@ _CLEAR = "\r\x1b[K"
 
 
 def main() -> int:
-    """Run the command line in a process of its own, and return its exit code."""
+    """Run the command line as the program of this process, and return its exit code."""
     signal.signal(signal.SIGINT, _interrupted)
     if sys.stdout is None:
         # The process was started with a closed standard output. Only the exit code can be reported.
@@ -87,7 +89,7 @@ def main() -> int:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Do what the arguments say, print the report to standard output, and return the exit code.
+    """Run the command, print the report to standard output, and return the exit code.
 
     Raises:
         SystemExit: For `--help` and `--version`, and for wrong arguments.
@@ -163,10 +165,8 @@ def _repr_text(text: str) -> str:
 def _place_of(error: Exception) -> str:
     """Return the type of an error and the function and line that raised it."""
     kind = type(error).__name__
-    places = list(traceback.walk_tb(error.__traceback__))
-    frame, line = places[-1]
-    function = frame.f_code.co_qualname
-    return f"{kind} in {function}, line {line}"
+    *_, (frame, line) = traceback.walk_tb(error.__traceback__)
+    return f"{kind} in {frame.f_code.co_qualname}, line {line}"
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -238,9 +238,8 @@ def _parser() -> argparse.ArgumentParser:
 def _versions() -> str:
     """Return our version, and those of Python, the system and the packages that reach AWS."""
     python = platform.python_version()
-    packages = [f"{name} {_version_of(name)}" for name in _REACH_AWS]
-    listed = ", ".join(packages)
-    return f"aiocredentials {__version__} on Python {python} ({sys.platform}), {listed}"
+    packages = ", ".join(f"{name} {_version_of(name)}" for name in _REACH_AWS)
+    return f"aiocredentials {__version__} on Python {python} ({sys.platform}), {packages}"
 
 
 def _version_of(package: str) -> str:
@@ -261,9 +260,9 @@ def _add_doctor(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     doctor = commands.add_parser(
         "doctor",
         help="report why a secret can't be read; no value is shown",
-        description="Report why a secret can't be read: the AWS identity, the region, the "
-        "permissions, and the other regions that have the secret. The value is fetched but never "
-        "shown.",
+        description="Report why a secret can't be read: the AWS identity, the region, the\n"
+        "permissions, and the other regions that have the secret. The value is fetched\n"
+        "but never shown.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -352,7 +351,7 @@ def _list(text: str) -> list[str]:
 
 
 async def _diagnose(options: argparse.Namespace, *, fancy: bool) -> Report:
-    """Diagnose; on a fancy terminal, show a spinner with the present step."""
+    """Diagnose; on a terminal with colours, show a spinner with the present step."""
     step = _Step()
     diagnosis = diagnose(
         options.names,
@@ -366,7 +365,7 @@ async def _diagnose(options: argparse.Namespace, *, fancy: bool) -> Report:
         external_id=options.external_id,
         role_session_name=options.role_session_name,
         replica_regions=options.replica_regions,
-        tell=step.set,
+        progress=step.set,
     )
     if not fancy:
         return await diagnosis

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from aiocredentials.doctor.results import Elsewhere, Endpoint
 
 _NEVER_ASKED = "AWS was never asked for this secret, because no AWS credentials could be loaded."
-_NO_ROLE = "AWS was never asked for this secret here, because the role can't be assumed."
+_NO_ROLE = "AWS was never asked for this secret in this region, because the role can't be assumed."
 _UNKNOWN_PERMISSIONS = Permissions(
     get="unknown",
     batch="unknown",
@@ -57,36 +57,52 @@ async def diagnose(
     external_id: str | None = None,
     role_session_name: str | None = None,
     replica_regions: list[str] | tuple[str, ...] = (),
-    tell: Callable[[str], None] = lambda _: None,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> Report:
     """Find out whether secrets can be read, and why not.
 
     It asks STS for the identity, which needs no permission. With `role_arn`, it assumes the role,
-    which needs sts:AssumeRole, and asks for the secrets as the role. It uses
-    secretsmanager:GetSecretValue, BatchGetSecretValue and DescribeSecret, each of which may be
-    denied.
+    which needs sts:AssumeRole, and asks for the secrets as the role. It calls
+    secretsmanager:GetSecretValue, secretsmanager:BatchGetSecretValue and
+    secretsmanager:DescribeSecret. The report shows which of these are denied.
+
+    Example:
+        ```python
+        from aiocredentials.doctor import diagnose
+
+
+        async def main() -> None:
+            report = await diagnose(["prod/database"], region_name="eu-west-1")
+            for secret in report.secrets:
+                print(secret.asked, secret.exit_code, *secret.problems)
+        ```
 
     Args:
-        secret_names: Names or ARNs.
-        region_name: The region of names; by default the one that a service would use.
+        secret_names: The names or ARNs of the secrets. Each is examined once.
+        region_name: The region of secrets that are passed by name; by default the one that a
+            service would use.
         endpoint_url: The endpoint to ask instead of AWS's own.
         timeout: The limit of each call, in seconds.
         regions: The other regions to search; by default all of them.
         search: Whether other regions are searched for a secret that its region doesn't have.
-        show_keys: Whether all names of JSON keys are reported, also those that may be values.
+        show_keys: Whether all names of JSON keys are reported, also those that may be secrets
+            themselves.
         role_arn: The role that the secrets are read through, as for a pool.
         external_id: The id that the role's trust policy names. It is never shown.
-        role_session_name: The name in CloudTrail.
+        role_session_name: The name of the role's session, which CloudTrail shows.
         replica_regions: The regions that are asked for replicas of these secrets, as a pool with
             this argument would ask them.
-        tell: Called with the present step, in the event loop.
+        progress: Called in the event loop at each step, with a text that names the step.
+
+    Returns:
+        The report. It holds no secret's value.
 
     Raises:
         TypeError: `region_name`, `endpoint_url`, `replica_regions` or a setting of the role has a
             wrong type.
         ValueError: One of these is empty or malformed. Every other failure is part of the report.
     """
-    # A pool refuses what it can't use.
+    # The pool rejects arguments that it can't use.
     CredentialsPool(region_name, endpoint_url=endpoint_url, replica_regions=replica_regions)
     searched = regions if search else ()
     try:
@@ -98,7 +114,7 @@ async def diagnose(
             role=(role_arn, external_id, role_session_name),
         )
         async with probing as probe:
-            examination = Examination(probe, searched, tell, replica_regions)
+            examination = Examination(probe, searched, progress, replica_regions)
             return await examination.report_on(secret_names)
     except CredentialsError as error:
         return _report_without_session(error)
@@ -122,19 +138,19 @@ class Examination:
         self,
         probe: Probe,
         regions: Sequence[str] | None,
-        tell: Callable[[str], None],
+        progress: Callable[[str], None],
         replica_regions: Sequence[str] = (),
     ) -> None:
         self._replica_regions = replica_regions
         self._probe = probe
         self._regions = regions
-        self._tell = tell
+        self._progress = progress
         self._outcomes: dict[str, Outcome] = {}
 
     async def report_on(self, secret_names: Iterable[str]) -> Report:
         """Load the credentials and examine the secrets, each of them once."""
         probe = self._probe
-        self._tell("loading AWS credentials")
+        self._progress("loading AWS credentials")
         identity = await probe.credentials()
         names = dict.fromkeys(secret_names)
         if not identity.problem:
@@ -183,7 +199,7 @@ class Examination:
     async def examine(self, name: str) -> SecretReport:
         """Ask for one secret with each kind of call, and search other regions for it."""
         region = self._probe.region_of(name)
-        self._tell(f"asking {region.name} for {name}")
+        self._progress(f"asking {region.name} for {name}")
         answers = await self._answers_for(name)
         elsewhere = None
         if answers.is_worth_a_search:
@@ -218,7 +234,7 @@ class Examination:
         if self._probe.region_of(name) != here:
             return ()
         others = [region for region in self._replica_regions if region != here.name]
-        self._tell(f"asking the replica regions for {name}")
+        self._progress(f"asking the replica regions for {name}")
         outcomes = await asyncio.gather(*(self._probe.get_replica(name, one) for one in others))
         reports = [
             replica_report(
@@ -260,7 +276,7 @@ class Examination:
             name,
             list(others),
             by_value=by_value,
-            tell=self._tell,
+            progress=self._progress,
         )
 
     async def endpoints(self, names: Iterable[str]) -> tuple[Endpoint, ...]:

@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from aiocredentials._aws.settings import ClientSettings
 
 _OUTAGE = (
-    "It is an outage of STS, or of the way to it, and not a mistake in the credentials: "
+    "It is an outage of STS, or of the network, and not a mistake in the credentials: "
     "try again later."
 )
 _NOT_REACHED = (
-    "If this network has no way to the internet, it needs an interface VPC endpoint for STS "
+    "If this network can't reach the internet, it needs an interface VPC endpoint for STS "
     "(com.amazonaws.{region}.sts) in this region. AWS_ENDPOINT_URL_STS names another endpoint."
 )
 _NOT_FOUND = f"No AWS credentials were found. Configure one of these: {CREDENTIAL_SOURCES}"

@@ -96,7 +96,7 @@ class Layout:
         return lines
 
     def wrapped(self, text: str, indent: int = 0) -> list[str]:
-        """Break a text between its words, so that each line fits to the right of the indent."""
+        """Break a text between its words, so each line fits to the right of the indent."""
         if self.width is None:
             return [text]
 
@@ -136,7 +136,7 @@ def _pieces_of(word: str, width: int) -> list[str]:
 
 
 def columns(text: str) -> int:
-    """Return how many columns of a terminal a printable text takes."""
+    """Return how many columns of a terminal a printable text fills."""
     widths = map(_columns_of, text)
     return sum(widths)
 
@@ -150,7 +150,7 @@ def _columns_of(character: str) -> int:
 
 
 def fitting(text: str, width: int) -> str:
-    """Return the beginning of a printable text that takes fewer columns than this."""
+    """Return the beginning of a printable text that fills fewer columns than this."""
     beginning = text
     while columns(beginning) >= width:
         beginning = beginning[:-1]

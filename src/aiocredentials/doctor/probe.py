@@ -41,7 +41,7 @@ _USUAL_PARTITION = "aws"
 class Probe:
     """Asks AWS with one session, as a pool does: same transport, same region, same credentials.
 
-    Entering raises the error that a service would get whose session can't be opened.
+    If the session can't be opened, entering raises the error that a service would get.
 
     Args:
         region_name: The region of secrets whose identifier names none.
@@ -49,7 +49,7 @@ class Probe:
         timeout: The limit of one call, in seconds.
         show_keys: Whether all names of JSON keys are returned, or only those that can't be values.
         role: The ARN, the external id and the session name of the role that the secrets are read
-            through; None for what isn't given.
+            through; each may be None.
 
     Raises:
         TypeError: A setting has a wrong type.
@@ -178,7 +178,7 @@ class Probe:
         """List the other regions of Secrets Manager in this partition, without a request."""
         try:
             partition = self._session.get_partition_for_region(region.name)
-        except Exception:  # noqa: BLE001 (with an endpoint of its own, a region may have any name)
+        except Exception:  # noqa: BLE001 (an emulator's region may have any name)
             partition = _USUAL_PARTITION
 
         # aiobotocore has a coroutine function here. botocore's stubs have a function.
@@ -193,7 +193,7 @@ class Probe:
         regions: Sequence[str],
         *,
         by_value: bool,
-        tell: Callable[[str], None],
+        progress: Callable[[str], None],
     ) -> Elsewhere:
         """Search other regions for the secret's name.
 
@@ -201,7 +201,7 @@ class Probe:
             secret_name: A name, or an ARN whose name is searched.
             regions: The regions to ask.
             by_value: Whether GetSecretValue is called, and not DescribeSecret.
-            tell: Called with the progress.
+            progress: Called with a sentence about each step.
         """
         search = Search(
             secret_name=secret_name,
@@ -209,7 +209,7 @@ class Probe:
             role=self._role,
             gateway=self._search_gateway,
             calls=self._calls,
-            tell=tell,
+            progress=progress,
         )
         return await search.run(regions)
 

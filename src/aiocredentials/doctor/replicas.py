@@ -1,4 +1,4 @@
-"""What the answers of replica regions mean: whether a service could read a secret there."""
+"""The meaning of answers from replica regions: whether a service could read a secret there."""
 
 from __future__ import annotations
 

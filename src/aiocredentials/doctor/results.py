@@ -10,21 +10,31 @@ from aiocredentials import SecretDescription  # noqa: TC001 (`typing.get_type_hi
 
 # The exit codes. 2 is the exit code of a wrong command line.
 FINE: Final = 0
+"""The exit code 0: the secret can be read."""
 WRONG: Final = 1
+"""The exit code 1: the secret is missing, denied, not decrypted or scheduled for deletion."""
 UNKNOWN: Final = 3
+"""The exit code 3: no AWS credentials, no connection, or no usable answer."""
 
 Permission: TypeAlias = Literal["allowed", "denied", "unknown"]
+"""Whether the identity has a permission; "unknown" if no answer of AWS shows it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Our identity in AWS, and the source of the credentials. None means unknown."""
+    """The identity of this process in AWS, and the source of its credentials.
+
+    None means unknown.
+    """
 
     account: str | None = None
+    """The id of the AWS account."""
     arn: str | None = None
+    """The ARN of the identity, as STS returned it."""
     method: str | None = None
     """botocore's name for the source of the credentials, such as "env" or "sso"."""
     profile: str | None = None
+    """The profile that is used, such as that of AWS_PROFILE."""
     key_ending: str | None = None
     """The last four characters of the access key id; None if no credentials could be loaded."""
     problem: str | None = None
@@ -42,8 +52,10 @@ class Contents:
     """The current version of a secret, without its value."""
 
     arn: str
+    """The secret's full ARN."""
     version_id: str
     created_at: datetime | None
+    """When the version was created."""
     kind: str
     """The kind of the value: "JSON object", "plain text" or "binary"."""
     keys: tuple[str, ...] | None
@@ -59,9 +71,11 @@ class Elsewhere:
     name: str = ""
     """The name that was searched: for an ARN, the name in it."""
     found: tuple[str, ...] = ()
+    """The regions that have a secret with this name."""
     deleted: tuple[str, ...] = ()
     """The regions where the secret is scheduled for deletion."""
     absent: tuple[str, ...] = ()
+    """The regions that have no such secret."""
     refused: tuple[str, ...] = ()
     """The regions that denied access, or that the account hasn't enabled."""
     silent: tuple[str, ...] = ()
@@ -87,18 +101,24 @@ class Endpoint:
     """The endpoint that one region's secrets were asked from, and whether it answered."""
 
     region: str
+    """The region's name."""
     region_source: str
     """The setting that named the region: an argument, a variable, the profile, the secret's ARN."""
     url: str | None
+    """The URL without user and password; None if no client can be made."""
     url_source: str | None
     """The setting that named the URL; None for AWS's own."""
     proxy: str | None
+    """The URL of the proxy without user and password; None without a proxy."""
     reachable: bool | None
     """Whether something answered; None if nothing was sent."""
     tls: bool | None
     """Whether certificate and host name are valid; False without encryption, None if unknown."""
     failure: str | None
-    """The step that failed: "dns", "refused", "timeout", "tls", "proxy" or "no answer"."""
+    """The step that failed: "ca bundle", "dns", "refused", "timeout", "tls", "proxy", "no answer".
+
+    "ca bundle" is a file of certificates that can't be loaded: no connection was tried.
+    """
     problem: str | None
     """Why the secrets of this region got no answer, and what to do."""
 
@@ -108,7 +128,9 @@ class ReplicaReport:
     """The facts about one secret in a replica region. None means unknown."""
 
     region: str
+    """The replica region."""
     found: bool | None
+    """Whether the region has the secret."""
     version_id: str | None
     """The current version there."""
     is_same_version: bool | None
@@ -116,6 +138,7 @@ class ReplicaReport:
     problem: str | None
     """Why a service can't read the replica, and what to do."""
     exit_code: int
+    """`FINE`, `WRONG` or `UNKNOWN`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,10 +148,15 @@ class SecretReport:
     asked: str
     """The identifier that the caller passed."""
     region: str
+    """The region that was asked."""
     found: bool | None
+    """Whether the region has the secret."""
     permissions: Permissions
+    """The permissions that AWS's answers prove or deny."""
     contents: Contents | None
+    """The facts about the current version; None if it couldn't be fetched."""
     description: SecretDescription | None
+    """The answer to DescribeSecret; None without an answer."""
     elsewhere: Elsewhere | None
     """The answers of the other regions, if they were asked."""
     problems: tuple[str, ...]
@@ -136,6 +164,7 @@ class SecretReport:
     notes: tuple[str, ...]
     """Facts that keep no service from reading the secret."""
     exit_code: int
+    """`FINE`, `WRONG` or `UNKNOWN`, without the replicas."""
     replicas: tuple[ReplicaReport, ...] = ()
     """The answers of the replica regions that the caller named."""
 
@@ -145,13 +174,17 @@ class Report:
     """The result of `diagnose`."""
 
     identity: Identity
+    """The identity of this process, and that of the role, if there is one."""
     region: str | None
     """The region of secrets whose identifier names none."""
     region_source: str | None
+    """The setting that named this region."""
     endpoints: tuple[Endpoint, ...]
+    """One endpoint per region."""
     secrets: tuple[SecretReport, ...]
+    """The secrets, in the order in which they were asked for."""
     problem: str | None
-    """Why nothing could be asked at all."""
+    """Why AWS couldn't be asked for anything; None if it was asked."""
 
     @property
     def exit_code(self) -> int:

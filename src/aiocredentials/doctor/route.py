@@ -96,13 +96,15 @@ def _source_of(
 
 
 async def failed_step(route: Route, error: CredentialsError) -> str | None:
-    """Return the step that fails: `dns`, `refused`, `timeout`, `tls`, `proxy` or `no answer`.
+    """Return the step that fails, as in `Endpoint.failure`.
 
     Each step is tried once more by itself, because the error of a retried request is that of its
     last attempt only. None for a URL that can't be split into its parts.
     """
     reason = reason_of(error)
-    if "TLS" in reason or "CA bundle" in reason:
+    if "CA bundle" in reason:
+        return "ca bundle"
+    if "TLS" in reason:
         return "tls"
 
     try:

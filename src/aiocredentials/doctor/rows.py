@@ -59,10 +59,11 @@ _REACHABLE = {
     None: "unknown (no request was sent)",
 }
 _FAILURES = {
+    "ca bundle": "not tried, because the CA bundle or the client certificate can't be loaded",
     "dns": "the host name can't be resolved (DNS)",
     "refused": "connection refused (nothing listens on this port)",
     "timeout": "no connection in time (check firewalls, security groups and routes)",
-    "tls": "connected, but the TLS certificate isn't trusted",
+    "tls": "connected, but TLS failed",
     "proxy": "the connection through the proxy failed",
     "no answer": "connected, but no answer",
 }

@@ -61,7 +61,7 @@ class Search:
     gateway: Gateway
     calls: asyncio.Semaphore
     """Limits how many calls are made at once."""
-    tell: Callable[[str], None]
+    progress: Callable[[str], None]
     """Called with a sentence about the progress."""
 
     async def run(self, regions: Sequence[str]) -> Elsewhere:
@@ -72,7 +72,7 @@ class Search:
             async with self.calls:
                 result = await self._result_in(region)
                 results[region] = result
-            self._tell_progress(results)
+            self._report_progress(results)
 
         deadline = asyncio.timeout(SEARCH_SECONDS)
         with contextlib.suppress(TimeoutError):
@@ -89,12 +89,11 @@ class Search:
             silent=_regions_with(_SILENT, results),
         )
 
-    def _tell_progress(self, results: Results) -> None:
+    def _report_progress(self, results: Results) -> None:
         total = len(results)
-        silent = _regions_with(_SILENT, results)
-        done = total - len(silent)
-        progress = f"{total} other regions for {self.secret_name}, {done} done"
-        self.tell(f"searching {progress}")
+        done = total - len(_regions_with(_SILENT, results))
+        regions = f"{total} other regions for {self.secret_name}"
+        self.progress(f"searching {regions}, {done} done")
 
     async def _result_in(self, region: str) -> str:
         name = name_in(self.secret_name)

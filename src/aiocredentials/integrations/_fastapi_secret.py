@@ -15,12 +15,12 @@ T = TypeVar("T")
 
 _NO_POOL = (
     "This request's state has no credentials pool: give the app "
-    "lifespan=credentials_lifespan(...), and see that it runs. "
-    "TestClient runs it in a block only: `with TestClient(app) as client:`. "
-    "Starlette doesn't run the lifespan of a mounted app: give it to the app that is outermost."
+    "lifespan=credentials_lifespan(...), and check that it runs. "
+    "TestClient runs it only in a block: `with TestClient(app) as client:`. "
+    "Starlette doesn't run the lifespan of a mounted app: give it to the outermost app."
 )
 _NOT_HASHABLE = (
-    "decode can't be hashed, and each request looks its manager up by it: give a function, "
+    "decode can't be hashed, but each request finds its manager by it: give a function, "
     "or give the object's class a __hash__, as dataclass(frozen=True) does."
 )
 
@@ -148,8 +148,27 @@ def secret(
 ) -> SecretDependency[Any]:
     """Return a dependency on one secret: `Depends(secret("prod/database", decode))`.
 
-    Assign it to a name, as in `database = secret(...)`. Then tests can replace it with
-    `app.dependency_overrides[database]`.
+    The value is cached in the pool of `credentials_lifespan`. Assign the dependency to a name, as
+    in `database = secret(...)`. Then tests can replace it with
+    `app.dependency_overrides[database]`. Requests need secretsmanager:GetSecretValue.
+
+    Example:
+        ```python
+        from typing import Annotated
+
+        from fastapi import Depends, FastAPI
+
+        from aiocredentials import DatabaseCredentials
+        from aiocredentials.integrations.fastapi import credentials_lifespan, secret
+
+        app = FastAPI(lifespan=credentials_lifespan(region_name="eu-west-1"))
+        database = secret("prod/database", DatabaseCredentials.from_json)
+
+
+        @app.get("/")
+        async def read(credentials: Annotated[DatabaseCredentials, Depends(database)]) -> str:
+            return credentials.username
+        ```
 
     Args:
         secret_name: The name or ARN of the secret.
@@ -161,7 +180,7 @@ def secret(
 
     Raises:
         TypeError: An argument has a wrong type, or `decode` can't be hashed.
-        ValueError: An argument can't work.
+        ValueError: An argument is empty or malformed.
     """
     return SecretDependency(
         secret_name,

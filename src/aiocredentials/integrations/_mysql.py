@@ -1,4 +1,4 @@
-"""What the adapters for aiomysql and asyncmy share: how they connect, and their pool.
+"""Code that the adapters for aiomysql and asyncmy share: how they connect, and their pool.
 
 No driver is imported here. asyncmy's pool is a copy of aiomysql's, so one class changes both.
 """
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 else:
     _DriversPool = object
 
-# What the class below uses of the drivers' pools, and no user should.
+# The private parts of the drivers' pools that the class below uses.
 _PRIVATE = ("_acquire", "_acquiring", "_closed", "_closing", "_free", "_loop", "_recycle", "_used")
 _CLOSED = "The pool is closed: its callers get no more connections."
 
@@ -122,12 +122,12 @@ class Connector:
 
 
 class RotatingPool(_DriversPool):
-    """A pool that connects by a `Connector`, and replaces the connections that are older than that.
+    """A pool that connects by a `Connector`, and replaces connections after each renewal.
 
-    A driver's adapter derives from this class and from the driver's own. That one keeps the idle
-    connections and those in use; this one changes how its callers wait for a connection:
+    A driver's adapter derives from this class and from the driver's own. The driver's class keeps
+    the idle connections and those in use; this class changes how callers wait for a connection:
 
-    * The driver's pool holds a lock while it connects, so a caller that could have an idle
+    * The driver's pool holds a lock while it connects, so a caller that could get an idle
       connection waits for a login of another caller. Here no caller waits for another one's login.
     * aiomysql's pool wakes no caller that waits when a connection is returned that is closed or in
       a transaction, or when connecting fails. Here each caller has a slot of a semaphore, and the
@@ -143,7 +143,7 @@ class RotatingPool(_DriversPool):
             raise ValueError("maxsize is 0: give the number of connections that the pool may have.")
         self._connector = connector
         self._waits = waits
-        # aiomysql's pool has no maximum if it is given as 0.
+        # For aiomysql's pool, 0 means no maximum.
         self._slots = asyncio.Semaphore(self.maxsize or sys.maxsize)
         self._outdated: set[Connection] = set()
         """The connections in use that are older than the last renewal."""
@@ -160,7 +160,7 @@ class RotatingPool(_DriversPool):
             raise _unknown_version("pool", names)
 
     def _check_connection(self, connection: Connection) -> None:
-        """Check that a new connection has what the choice of an idle one reads, or close it.
+        """Check that a new connection has the attributes that are read later, or close it.
 
         An error there would lose a connection that nothing holds any longer.
         """
@@ -244,7 +244,7 @@ class RotatingPool(_DriversPool):
         return connection
 
     def release(self, conn: Connection) -> Awaitable[None]:
-        """Return a connection to the pool, as the driver's method, and let the next caller in."""
+        """Return a connection to the pool, and wake the next caller."""
         is_outdated = conn in self._outdated
         self._outdated.discard(conn)
         released = super().release(conn)
@@ -255,7 +255,7 @@ class RotatingPool(_DriversPool):
         return released
 
     def close(self) -> None:
-        """Give out no more connections, and end the attempts to connect.
+        """Lend no more connections, and end the attempts to connect.
 
         Each of them may need the whole budget, and closing doesn't wait for that.
         """

@@ -47,7 +47,7 @@ def check_in_advance(
     conninfo: ValueOrCallable[str],
     kwargs: ValueOrCallable[Options | None],
 ) -> None:
-    """Reject what can't work at once, and not by an error of each attempt to connect."""
+    """Reject wrong options now, and not by an error of each attempt to connect."""
     known: dict[str, Any] = {}
     if isinstance(conninfo, str):
         known.update(options_for_psycopg(conninfo, {}))

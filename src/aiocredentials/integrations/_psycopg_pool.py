@@ -1,7 +1,7 @@
 """Part of `psycopg`: the pool that connects through rotations.
 
-psycopg_pool connects in the background, and its callers only learn that a time was over. `Pool`
-raises the error that keeps it from connecting instead, and `Connector` knows that error.
+psycopg_pool connects in the background, and reports to its callers only that a time limit has
+passed. Instead, `Pool` raises the error that prevents a connection, and `Connector` keeps it.
 """
 
 from __future__ import annotations

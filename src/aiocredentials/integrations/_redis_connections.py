@@ -40,8 +40,8 @@ R = TypeVar("R")
 _NEXT_SERVER = 0.5
 # A budget in seconds that is spent after the first attempt.
 _ONE_ATTEMPT = 1e-6
-# Refusals that lasted for a whole budget. redis-py would try again, because it takes each of them
-# for an error of the connection.
+# Refusals that lasted for a whole budget. redis-py would try again, because it treats each of them
+# as an error of the connection.
 _final: WeakSet[BaseException] = WeakSet()
 
 
@@ -258,7 +258,7 @@ class _Retry:
             self._limit = outer
 
     def _start_limit(self) -> None:
-        """Let the time pass from now on, unless it does already."""
+        """Start the limit, unless it runs already."""
         limit = self._limit
         seconds = self._waits.seconds
         if limit is not None and seconds is not None and limit.when() is None:
@@ -266,6 +266,6 @@ class _Retry:
             limit.reschedule(now + seconds)
 
     def stop_limit(self) -> None:
-        """Let no time pass any more, because there is a connection."""
+        """Stop the limit, because there is a connection."""
         if self._limit is not None and not self._limit.expired():
             self._limit.reschedule(None)

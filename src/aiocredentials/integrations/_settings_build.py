@@ -1,4 +1,4 @@
-"""Part of `pydantic_settings`: settings are built of fetched values.
+"""Part of `pydantic_settings`: building the settings from fetched values.
 
 The functions here handle values, and so they return their errors. A raised error would show their
 variables in its traceback.
@@ -51,7 +51,7 @@ def build(
     *,
     environment_wins: bool,
 ) -> S | CredentialsError:
-    """Return the settings, or the error that says why they can't be built.
+    """Return the settings, or the error that explains why they can't be built.
 
     `results` are the fetched secrets, and the results of the managers that the caller gave.
     """
@@ -261,7 +261,7 @@ def _index_for(
 
 
 class _Problem(NamedTuple):
-    """A reason why settings can't be built, its place, and the secrets that have a part in it."""
+    """A reason why settings can't be built, its place, and the secrets that are involved."""
 
     place: str
     what: str
@@ -294,7 +294,7 @@ def _validation_problems(
     words = set(words_of(schema))
     for loc, what in problems_of(error):
         steps = loc or ("all",)
-        # The first step is a field or a variable. No secret has a part in its name.
+        # The first step is a field or a variable. No secret is part of its name.
         known_words = {*words, str(steps[0])}
         place = place_of(steps, known_words)
         involved = [target for target in targets if _is_involved(target, loc)]
@@ -334,7 +334,7 @@ def _error_of(
 
     if not names:
         return SecretFormatError(
-            f"{what} No secret has a part in it; the input is left out here on purpose."
+            f"{what} No secret is involved; the input is left out here on purpose."
         )
     secret_name = names.pop() if len(names) == 1 else None
     return make_error(SecretFormatError, what, secret_name=secret_name)

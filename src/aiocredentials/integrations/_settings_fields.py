@@ -50,7 +50,7 @@ def targets_of(
 ) -> list[Target]:
     """Find each field, and make a manager for each secret.
 
-    Raises `ValueError` or `TypeError` for a field or a source of a value that can't work.
+    Raises `ValueError` or `TypeError` for a field or a source that can't be used.
     """
     managers: dict[str, AnyManager] = {}
     targets: list[Target] = []
@@ -112,7 +112,7 @@ def _field_at(model: type[BaseModel], place: str) -> _Found:
     found = _find_field(model, place)
     if found is None:
         name = model.__name__
-        raise ValueError(f"{name} has no field {place!r} that a value could be given for.")
+        raise ValueError(f"{name} has no field {place!r} that a value can be set for.")
     return found
 
 

@@ -1,4 +1,4 @@
-"""asyncpg: connections that have the current user and password, also while these change."""
+"""asyncpg: connections with the current user and password of a secret, also during rotations."""
 
 from __future__ import annotations
 
@@ -52,24 +52,49 @@ async def connect(
 ) -> Connection:
     """Return a connection with the secret's user and password, as `asyncpg.connect` does.
 
-    The caller closes it. Host, port and database are those of `options` and `dsn`. If they don't
-    name one of the three, it is the secret's. An option that is None counts as left out.
+    The caller closes it. Host, port and database come from `options` and `dsn`, and otherwise from
+    the secret. An option that is None counts as left out.
+
+    If the server refuses user and password, as it may during a rotation, the secret is fetched
+    again, and the versions with other staging labels are tried. Needs
+    secretsmanager:GetSecretValue, except for `IamDatabaseCredentials`; a staging label for which
+    that is denied is skipped.
+
+    Example:
+        ```python
+        from aiocredentials import CredentialsPool, DatabaseCredentials
+        from aiocredentials.integrations.asyncpg import connect
+
+
+        async def main() -> None:
+            async with CredentialsPool("eu-west-1") as secrets:
+                manager = secrets.manager("prod/database", decode=DatabaseCredentials.from_json)
+                connection = await connect(manager, max_wait=5)
+                print(await connection.fetchval("SELECT current_user"))
+                await connection.close()
+        ```
 
     Args:
         manager: A manager with `decode=DatabaseCredentials.from_json`, or `IamDatabaseCredentials`.
         dsn: A URL, as for `asyncpg.connect`, without user and password.
-        budget: As for `connect_through_rotation`, in seconds or as a `timedelta`.
+        budget: How long to search for a version that the server accepts, from the first refusal,
+            in seconds or as a `timedelta`.
         max_wait: The longest time until the connection is made, in seconds or as a `timedelta`:
             fetches, attempts to connect and the search in all. None for no limit of this kind.
-        stages: As for `connect_through_rotation`.
-        options: Those of `asyncpg.connect`, without user and password.
+        stages: The other staging labels to try after a refusal; `()` for none.
+        options: The other arguments of `asyncpg.connect`, except user and password.
 
     Raises:
         TimeoutError: `max_wait` is over. A note has the last error of an attempt to connect.
-        ValueError: There are a user or a password in `options` or `dsn`; or no host is named by the
-            secret, by the caller, or by the environment as `PGHOST`. Otherwise asyncpg would
-            connect to this machine.
-        Exception: The errors of `connect_through_rotation`. Needs secretsmanager:GetSecretValue.
+        ValueError: A user or a password is in `options` or `dsn`. Or no host is named, neither by
+            the secret nor by the caller nor by the environment variable `PGHOST`: asyncpg would
+            connect to this machine. Or the options don't ensure the encryption that IAM tokens
+            need. Or `budget` or `max_wait` isn't positive.
+        TypeError: `budget` or `max_wait` isn't a duration, `stages` is one string, or the manager's
+            `decode` doesn't return `DatabaseCredentials`.
+        CredentialsError: The secret is unavailable.
+        Exception: The driver's error. If the server refused user and password until the end of
+            `budget`, it is the last refusal, with a note that names the versions that were tried.
     """
     parts = _Dsn(dsn)
     accepted = _options_without_login(parts, options)
@@ -115,14 +140,17 @@ async def create_pool(
 ) -> AsyncGenerator[Pool]:
     """Open an `asyncpg.Pool` while a block lasts; it connects as `connect` does.
 
+    Use it with `async with`. Needs secretsmanager:GetSecretValue, except for
+    `IamDatabaseCredentials`.
+
     When a new version of the secret is fetched, older connections are replaced when they are next
     acquired. A query that runs isn't interrupted. No version is missed that is fetched between the
     first connection and the end of the block. Leaving the block waits, as asyncpg does, until all
     connections are released.
 
     Behind a full pool, the waits of callers add up, so `budget` doesn't limit what one of them
-    waits; `max_wait` does. It is for callers of an open pool, such as requests: opening the pool
-    isn't cut by it.
+    waits; `max_wait` does. It is for callers of an open pool, such as requests, and doesn't limit
+    how long opening the pool takes.
 
     Example:
         ```python
@@ -140,20 +168,25 @@ async def create_pool(
     Args:
         manager: A manager with `decode=DatabaseCredentials.from_json`, or `IamDatabaseCredentials`.
         dsn: A URL, as for `asyncpg.create_pool`, without user and password.
-        budget: As for `connect_through_rotation`, in seconds or as a `timedelta`.
+        budget: How long to search for a version that the server accepts, from the first refusal,
+            in seconds or as a `timedelta`.
         max_wait: The longest time that a caller waits for a connection, in seconds or as a
             `timedelta`: for a free connection of the pool, for the secret, for the server and for
             the search in all. None for no limit of this kind. With a `timeout` of `acquire()`, the
             shorter of the two holds.
-        stages: As for `connect_through_rotation`.
-        options: Those of `asyncpg.create_pool`, without `connect`, user and password.
+        stages: The other staging labels to try after a refusal; `()` for none.
+        options: The other arguments of `asyncpg.create_pool`, except `connect`, user and password.
 
     Raises:
         TimeoutError: The pool's methods raise it when `max_wait` is over. Its message names what
             the caller waited for, and a note has the last error of an attempt to connect.
-        ValueError: There are `connect=`, or a user or a password in `options` or `dsn`.
-        Exception: The errors of `connect`, if the first connections can't be made. Then no
-            connection is left open.
+        ValueError: There are `connect=`, or a user or a password, in `options` or `dsn`; or one of
+            the other reasons for which `connect` raises it.
+        TypeError: `budget` or `max_wait` isn't a duration, `stages` is one string, or the manager's
+            `decode` doesn't return `DatabaseCredentials`.
+        CredentialsError: The secret is unavailable. `acquire()` raises it, too.
+        Exception: The driver's error, if the first connections can't be made. Then no connection is
+            left open. `acquire()` raises it, too.
     """
     if "connect" in options:
         raise ValueError("The adapter connects by itself: leave out connect=.")

@@ -100,15 +100,16 @@ def credentials_lifespan(
         rotation_queue: The URL of an SQS queue with events of rotations, which is read as long as
             the app runs: see `aiocredentials.eventbridge`. Each process needs its own. It needs
             sqs:ReceiveMessage and sqs:DeleteMessage.
-        rotation_spread: Each fetch that an event causes begins after a random delay of at most so
-            many seconds (or a `timedelta`), from 0 to 300. Without `rotation_queue`, it isn't used.
+        rotation_spread: The longest random delay before a fetch that an event causes, in seconds or
+            as a `timedelta`, from 0 to 300. Without `rotation_queue`, it isn't used.
         settings: The arguments of `CredentialsPool`.
 
     Raises:
         TypeError: A setting has a wrong type, or `lifespan` is an async generator function without
             `@asynccontextmanager`.
-        ValueError: A setting can't work, or there are both a pool and settings. `rotation_queue`
-            isn't the URL of a queue, or `rotation_spread` is longer than 300 seconds.
+        ValueError: A setting is malformed or out of range; there are both a pool and settings;
+            `rotation_queue` isn't the URL of a queue; or `rotation_spread` is longer than 300
+            seconds.
         ExceptionGroup: At the startup, `prefetch` failed. The pool is closed after each error.
         RuntimeError: At the startup, the app's own lifespan yields a name of `CredentialsState`.
         Exception: At the startup, the app's own lifespan raises it.
@@ -119,7 +120,7 @@ def credentials_lifespan(
         settings = _checked(settings)
     elif settings:
         names = ", ".join(settings)
-        raise ValueError(f"pool= has settings of its own: give {names} to the pool instead.")
+        raise ValueError(f"pool= has its own settings: give {names} to the pool instead.")
     watch: _Watch | None = None
     if rotation_queue is not None:
         watch = _queue_watcher(rotation_queue, rotation_spread)
@@ -178,7 +179,8 @@ def _merged(app_state: AppState, state: CredentialsState) -> CredentialsState:
     if clash:
         names = ", ".join(sorted(clash))
         raise RuntimeError(
-            f"The app's own lifespan yields {names}, which is ours: take another name."
+            f"The app's own lifespan yields {names}, which credentials_lifespan uses: "
+            "choose another name."
         )
     return cast("CredentialsState", {**app_state, **state})
 
@@ -216,11 +218,12 @@ def readiness(
 
     Raises:
         TypeError: There is no secret, or an argument has a wrong type.
-        ValueError: An argument can't work.
+        ValueError: An argument is empty or malformed.
     """
     if not secrets:
         raise TypeError(
-            'readiness() looks at no secret: name each, as in readiness(database="prod/database").'
+            "readiness() has no secret to check: name each, as in "
+            'readiness(database="prod/database").'
         )
     checks = [_ReadinessCheck(keyword, source) for keyword, source in secrets.items()]
 

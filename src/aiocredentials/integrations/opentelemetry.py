@@ -74,7 +74,7 @@ class OpenTelemetryListener:
             is set later.
         meter_provider: The provider of the meter, with the same default.
         secret_names: Whether spans, durations and refreshes have the attribute
-            `aiocredentials.secret.name`. Then each secret is a time series of its own.
+            `aiocredentials.secret.name`. Then each secret has its own time series.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class OpenTelemetryListener:
         self._refreshes = meter.create_counter(
             "aiocredentials.refreshes",
             unit="{refresh}",
-            description="Fetches of secrets that were cached already.",
+            description="Fetches of secrets that were already cached.",
         )
         self._duration = meter.create_histogram(
             "aiocredentials.fetch.duration",
@@ -255,7 +255,7 @@ class _Registry:
                 "aiocredentials.requests",
                 [new.observe],
                 unit="{request}",
-                description="Reads of secrets, by where they came from.",
+                description="Reads of secrets, by result: hit, stale or miss.",
             )
             self._by_provider[provider] = new
             if is_global and _is_stand_in(provider):
@@ -269,13 +269,13 @@ def _is_stand_in(provider: MeterProvider) -> bool:
 
 _registry = _Registry()
 
-# An SDK collects metrics in a thread of its own. A fork waits until that thread has released the
+# An SDK collects metrics in its own thread. A fork waits until that thread has released the
 # lock, so the child can acquire it.
 _lock = threading.RLock()
 
 
 def _ignore_hooks(**_: object) -> None:
-    """Take the place of `os.register_at_fork` on Windows, which has no fork."""
+    """Replace `os.register_at_fork` on Windows, which has no fork."""
 
 
 _register_at_fork: Callable[..., object] = getattr(os, "register_at_fork", _ignore_hooks)

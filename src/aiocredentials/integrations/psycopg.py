@@ -1,4 +1,4 @@
-"""psycopg: a pool whose connections have the current user and password, also while these change."""
+"""psycopg: connections with the current user and password of a secret, also during rotations."""
 
 from __future__ import annotations
 
@@ -47,26 +47,51 @@ async def connect(
 ) -> Connection:
     """Return a connection with the secret's user and password, as `connection_class.connect` does.
 
-    The caller closes it. Host, port and database are those of `options` and `conninfo`. If they
-    don't name one of the three, it is the secret's. An option that is None counts as left out.
+    The caller closes it. Host, port and database come from `options` and `conninfo`, and otherwise
+    from the secret. An option that is None counts as left out.
+
+    If the server refuses user and password, as it may during a rotation, the secret is fetched
+    again, and the versions with other staging labels are tried. Needs
+    secretsmanager:GetSecretValue, except for `IamDatabaseCredentials`; a staging label for which
+    that is denied is skipped.
+
+    Example:
+        ```python
+        from aiocredentials import CredentialsPool, DatabaseCredentials
+        from aiocredentials.integrations.psycopg import connect
+
+
+        async def main() -> None:
+            async with CredentialsPool("eu-west-1") as secrets:
+                manager = secrets.manager("prod/database", decode=DatabaseCredentials.from_json)
+                connection = await connect(manager, max_wait=5)
+                async with connection:
+                    await connection.execute("SELECT current_user")
+        ```
 
     Args:
         manager: A manager with `decode=DatabaseCredentials.from_json`, or `IamDatabaseCredentials`.
-        conninfo: As for `connection_class.connect`, without user and password.
-        budget: As for `connect_through_rotation`, in seconds or as a `timedelta`.
+        conninfo: psycopg's connection string, without user and password.
+        budget: How long to search for a version that the server accepts, from the first refusal,
+            in seconds or as a `timedelta`.
         max_wait: The longest time until the connection is made, in seconds or as a `timedelta`:
             fetches, attempts to connect and the search in all. None for no limit of this kind.
-        stages: As for `connect_through_rotation`.
-        connection_class: The class of psycopg, or your own.
-        options: Those of `connection_class.connect`, without user and password.
+        stages: The other staging labels to try after a refusal; `()` for none.
+        connection_class: psycopg's class of connections, or your own.
+        options: The other arguments of `connection_class.connect`, except user and password.
 
     Raises:
         psycopg.errors.ConnectionTimeout: `max_wait` is over. A note has the last error of an
             attempt to connect.
-        ValueError: There are a user or a password in `options` or `conninfo`; or no host is named
-            by the secret, by the caller, or by the environment as `PGHOST`, `PGHOSTADDR` or
-            `PGSERVICE`. Otherwise libpq would connect to this machine.
-        Exception: The errors of `connect_through_rotation`. Needs secretsmanager:GetSecretValue.
+        ValueError: A user or a password is in `options` or `conninfo`. Or no host is named, neither
+            by the secret nor by the caller nor by the environment variables `PGHOST`, `PGHOSTADDR`
+            and `PGSERVICE`: libpq would connect to this machine. Or the options don't ensure the
+            encryption that IAM tokens need. Or `budget` or `max_wait` isn't positive.
+        TypeError: `budget` or `max_wait` isn't a duration, `stages` is one string, or the manager's
+            `decode` doesn't return `DatabaseCredentials`.
+        CredentialsError: The secret is unavailable.
+        Exception: The driver's error. If the server refused user and password until the end of
+            `budget`, it is the last refusal, with a note that names the versions that were tried.
     """
     accepted = options_for_psycopg(conninfo, options)
     check_encryption(manager, "psycopg", accepted)
@@ -101,6 +126,9 @@ async def create_pool(
 ) -> AsyncGenerator[AsyncConnectionPool[Connection]]:
     """Open an `AsyncConnectionPool` while a block lasts; it connects as `connect` does.
 
+    Use it with `async with`. Needs secretsmanager:GetSecretValue, except for
+    `IamDatabaseCredentials`.
+
     It is open when `min_size` connections are made, at the latest after `timeout`, psycopg_pool's
     own option. When a new version of the secret is fetched, older connections are replaced: idle
     connections at once, others when they are returned. No version is missed that is fetched between
@@ -112,7 +140,8 @@ async def create_pool(
     psycopg_pool does.
 
     psycopg_pool's `timeout` doesn't limit the time that its own `check` takes, and `max_wait` does.
-    It is for callers of an open pool, such as requests: opening the pool isn't cut by it.
+    It is for callers of an open pool, such as requests, and doesn't limit how long opening the pool
+    takes.
 
     Example:
         ```python
@@ -130,21 +159,28 @@ async def create_pool(
 
     Args:
         manager: A manager with `decode=DatabaseCredentials.from_json`, or `IamDatabaseCredentials`.
-        conninfo: As for `connect`; or a callable that returns it or an awaitable of it, and is
-            called for each connection.
-        budget: As for `connect_through_rotation`, in seconds or as a `timedelta`.
+        conninfo: psycopg's connection string, without user and password; or a callable that returns
+            it or an awaitable of it, and is called for each connection.
+        budget: How long to search for a version that the server accepts, from the first refusal,
+            in seconds or as a `timedelta`.
         max_wait: The longest time that a caller waits for a connection, in seconds or as a
             `timedelta`: for a free connection of the pool, for the secret, for the server, for the
             search and for `check` in all. None for no limit of this kind. With psycopg_pool's
             `timeout`, which is 30 seconds by default, the shorter of the two holds.
-        stages: As for `connect_through_rotation`.
-        connection_class: The class of psycopg, or your own.
+        stages: The other staging labels to try after a refusal; `()` for none.
+        connection_class: psycopg's class of connections, or your own.
         kwargs: The options of each connection, without user and password; or a callable.
-        options: Those of the pool. The block opens and closes it, so `open=True` has no effect.
+        options: The other arguments of `AsyncConnectionPool`. The block opens and closes the pool,
+            so `open=True` has no effect.
 
     Raises:
-        ValueError: The caller gives a user or a password, or `open=False`.
-        Exception: The errors of `connect`.
+        ValueError: There are a user, a password or `open=False` in the arguments; or one of the
+            other reasons for which `connect` raises it.
+        TypeError: `budget` or `max_wait` isn't a duration, `stages` is one string, or the manager's
+            `decode` doesn't return `DatabaseCredentials`.
+        CredentialsError: The secret is unavailable. The pool's methods raise it, too.
+        Exception: The driver's error, if the first connections can't be made. The pool's methods
+            raise it, too.
         PoolTimeout: A time limit has passed, and the last attempt to connect didn't fail. The
             pool's methods also raise it when `max_wait` is over. Then its message names what the
             caller waited for, and a note has the last error of an attempt to connect.

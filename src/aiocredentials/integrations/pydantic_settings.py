@@ -79,8 +79,8 @@ async def load_settings(
     Args:
         settings_class: Your subclass of `BaseSettings`.
         pool: An open pool.
-        secrets: The source of the value, by field. A field goes by its name or its alias; a field
-            of a nested model by its path, such as "redis.password". A source is one of these:
+        secrets: The source of the value, by field. The key is the field's name or alias; for a
+            field of a nested model, its path, such as "redis.password". A source is one of these:
             a secret's name or ARN, for its whole text, which is parsed as JSON if the field is a
             model, a mapping or a sequence; a name and a key of the secret's JSON, such as
             `("prod/redis", "password")`; or a manager, for the result of its `get()`.
@@ -90,7 +90,7 @@ async def load_settings(
         init: The arguments for `settings_class`.
 
     Raises:
-        ValueError: Before any fetch: there is no such field, or an argument can't work.
+        ValueError: Before any fetch: there is no such field, or an argument is malformed.
         TypeError: Before any fetch: the source of a value has a wrong type.
         ExceptionGroup: Some secrets couldn't be fetched. It has a `CredentialsError` for each.
         PoolClosedError: The pool is closed.

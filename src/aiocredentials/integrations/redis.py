@@ -1,8 +1,8 @@
-"""Redis and Valkey, by redis-py: connections that have the secret's current credentials.
+"""Redis and Valkey, by redis-py: connections with the current credentials of a secret.
 
 `use_credentials` makes a client connect through rotations. `RotatingCredentialProvider` is for
-clients that other code makes and that only accept a `credential_provider=`. It can do less, because
-redis-py doesn't report a refusal to a provider.
+clients that other code makes and that only accept a `credential_provider=`. A provider can do less,
+because redis-py doesn't report a refusal to it.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ __all__ = ["RotatingCredentialProvider", "UserAndPassword", "use_credentials"]
 
 _SYNC = "This provider is for asyncio: give it to a client of redis.asyncio, such as its Redis."
 _UNSEEN = (
-    "An IAM token is a password in clear, and a provider can't see whether its client encrypts "
-    "its connections: use use_credentials, which can; or give the client ssl=True, and the "
-    "provider encrypted=True."
+    "An IAM token is a password that is sent as plain text, and a provider can't see whether its "
+    "client encrypts its connections: call use_credentials, which can; or give the client "
+    "ssl=True, and the provider encrypted=True."
 )
 _LOGIN = ("username", "password", "credential_provider")
 
@@ -51,7 +51,7 @@ C = TypeVar("C", bound="Redis | RedisCluster | ConnectionPool")
 # All of these are seconds. Two requests for credentials that are less apart belong to connections
 # that are opened together. A later request may mean that the version was refused.
 _TOGETHER = 0.15
-# Between two fetches that such a suspicion causes. The pause doubles while the version stays the
+# The pause between two fetches that such a suspicion causes. It doubles while the version stays the
 # same.
 _REFETCH_PAUSE = 1.0
 _LONGEST_REFETCH_PAUSE = 10.0
@@ -60,7 +60,7 @@ _REFETCH_LIMIT = 1.0
 
 
 class RotatingCredentialProvider(CredentialProvider):
-    """The current credentials for each new connection: give a client this `credential_provider=`.
+    """The current credentials for each new connection: pass it as `credential_provider=`.
 
     redis-py requests the credentials once per connection, and the provider answers from the
     manager's cache. redis-py doesn't report a refusal, but the next connection requests the
@@ -71,14 +71,31 @@ class RotatingCredentialProvider(CredentialProvider):
     the same, the pause between two such fetches doubles, up to 10 seconds. If such a fetch fails or
     takes longer than a second, the known version is used.
 
-    While the server accepts another version than the current one, its connections fail; those of
-    `use_credentials` don't.
+    While the server accepts another version than the current one, the provider's connections fail;
+    those of `use_credentials` don't. Needs secretsmanager:GetSecretValue, except for
+    `IamCacheCredentials`.
 
-    `manager` needs a `decode` such as `RedisCredentials.from_text`. Needs
-    secretsmanager:GetSecretValue.
+    Example:
+        ```python
+        from redis.asyncio import Redis
 
-    A provider can't see whether its client encrypts its connections. A manager of IAM tokens needs
-    that, so it needs `encrypted=True` as well: your statement that the client has `ssl=True`.
+        from aiocredentials import CredentialsPool, RedisCredentials
+        from aiocredentials.integrations.redis import RotatingCredentialProvider
+
+
+        async def main() -> None:
+            async with CredentialsPool("eu-west-1") as secrets:
+                manager = secrets.manager("prod/redis", decode=RedisCredentials.from_text)
+                provider = RotatingCredentialProvider(manager)
+                async with Redis(host="redis.example", credential_provider=provider) as redis:
+                    await redis.set("key", "value")
+        ```
+
+    Args:
+        manager: A manager with a `decode` such as `RedisCredentials.from_text`, or
+            `IamCacheCredentials`.
+        encrypted: Your statement that the client encrypts its connections, as with `ssl=True`. A
+            provider can't see that, and IAM tokens need it.
 
     Raises:
         ValueError: The manager needs encryption, and `encrypted` is False.
@@ -97,7 +114,7 @@ class RotatingCredentialProvider(CredentialProvider):
         self._asked = float("-inf")
         """When the credentials were last requested."""
         self._burst = float("-inf")
-        """When the first of the requests began that came together."""
+        """When the first request of a group of concurrent ones began."""
         self._pause = 0.0
         self._refetched = float("-inf")
         self._refetching: asyncio.Future[None] | None = None
@@ -208,13 +225,14 @@ def use_credentials(
             connection yet. A connection that it has made already stays as it is.
         manager: A manager with a `decode` such as `RedisCredentials.from_text`, or
             `IamCacheCredentials`.
-        budget: As for `connect_through_rotation`, in seconds or as a `timedelta`. It is for one
-            command: a cluster's other nodes, and a master's replicas, are tried once afterwards.
+        budget: How long to search for a version that the server accepts, from the first refusal,
+            in seconds or as a `timedelta`. It is for one command: a cluster's other nodes, and a
+            master's replicas, are tried once afterwards.
         max_wait: The longest time that a command waits for its connection, in seconds or as a
             `timedelta`: for a free connection of the pool, for the secret, for the server, for the
             search and for redis-py's own retries of these in all. None for no limit of this kind.
             For a `RedisCluster` it is the time for one connection to one node.
-        stages: As for `connect_through_rotation`.
+        stages: The other staging labels to try after a refusal; `()` for none.
         reauthenticate: Whether an open connection sends AUTH when it is taken from its pool and the
             version is another than its own. Otherwise it continues as the user that it has. This
             isn't for `RedisCluster`, nor for a connection that is kept: that of a `PubSub`, or with
@@ -228,8 +246,8 @@ def use_credentials(
             redis-py doesn't try again. Its message names what the command waited for, and a note
             has the last error of an attempt to connect.
         TypeError: The client isn't one of `redis.asyncio`, or `max_wait` isn't a duration. The
-            client's commands raise it, or a `ValueError`, for a `budget` or `stages` that
-            `connect_through_rotation` rejects.
+            client's commands raise it if `budget` isn't a duration or `stages` is one string, and
+            a `ValueError` if `budget` isn't positive.
         ValueError: The client has its own username, password or credential provider; `max_wait`
             isn't positive; or `manager` is one of IAM tokens, and the client's connections aren't
             encrypted.
@@ -321,4 +339,4 @@ def _reject_login(options: dict[str, Any]) -> None:
     given = [name for name in _LOGIN if options.get(name)]
     if given:
         names = " and a ".join(given)
-        raise ValueError(f"The client has a {names} already: leave that to the secret.")
+        raise ValueError(f"The client already has a {names}: leave that to the secret.")

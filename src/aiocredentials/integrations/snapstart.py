@@ -33,7 +33,7 @@ def forget_before_snapshots() -> bool:
 
     Before a snapshot, and once more after a restore, everything is forgotten that pools and
     managers have fetched: see `aiocredentials.forget_all`. So the first read after a restore
-    fetches. The second time is for what other hooks or threads fetch after the first one.
+    fetches. The second time drops the values that other hooks or threads fetch after the first one.
 
     After a restore, Python's `random` is seeded again as well, because all copies of a snapshot
     have it in the same state: botocore would make all of them retry at the same moments.
@@ -54,7 +54,7 @@ def forget_before_snapshots() -> bool:
 
     Returns:
         Whether the hooks are registered. They aren't where AWS's package `snapshot_restore_py` is
-        missing: outside of Lambda's managed Python runtimes, where nobody makes such snapshots.
+        missing: outside of Lambda's managed Python runtimes, where there are no such snapshots.
     """
     global _is_registered  # noqa: PLW0603 (a process has the hooks, or it hasn't)
     with loading:
@@ -72,7 +72,7 @@ def forget_before_snapshots() -> bool:
 
 def _before_snapshot() -> None:
     forget_all()
-    # Some objects that nobody uses any more refer to each other, so only the collector frees them.
+    # Some unused objects refer to each other, so only the garbage collector frees them.
     gc.collect()
 
 

@@ -1,7 +1,7 @@
-"""SQLAlchemy: an async engine whose connections have the current user and password.
+"""SQLAlchemy: async engines that connect with the current user and password of a secret.
 
-They have them also while these change. `create_async_engine` makes the engine. `use_credentials` is
-for an engine that other code makes, for example when a module is imported.
+They do so also during rotations. `create_async_engine` makes the engine. `use_credentials` is for
+an engine that other code makes, for example when a module is imported.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-import sqlalchemy
 from sqlalchemy import URL, event, exc
 from sqlalchemy.exc import TimeoutError  # noqa: A004 (SQLAlchemy's name)
 from sqlalchemy.ext import asyncio as sqlalchemy_asyncio
@@ -27,7 +26,7 @@ from aiocredentials._rotation.adapters import (
 from aiocredentials._rotation.encryption import check_encryption
 from aiocredentials._rotation.mysql import MYSQL, connect_of_aiomysql
 from aiocredentials._rotation.waits import Waits
-from aiocredentials.integrations._sqlalchemy_pool import waits_limited
+from aiocredentials.integrations._sqlalchemy_pool import check_engine, waits_limited
 from aiocredentials.rotation import OTHER_STAGES, connect_through_rotation, rotations_watched
 
 if TYPE_CHECKING:
@@ -68,6 +67,9 @@ async def create_async_engine(
 ) -> AsyncGenerator[AsyncEngine]:
     """Make an engine while a block lasts; it connects as the user that the secret names.
 
+    Use it with `async with`. Needs secretsmanager:GetSecretValue, except for
+    `IamDatabaseCredentials`; a staging label for which that is denied is skipped.
+
     Making it opens no connection, but reads the secret, for which it waits 2 seconds at most. When
     a new version is fetched, older connections are replaced when they are next checked out; a
     connection that is in use isn't interrupted. No version is missed that is fetched between the
@@ -99,26 +101,32 @@ async def create_async_engine(
         url: `postgresql+asyncpg://`, `postgresql+psycopg://`, `mysql+aiomysql://` or
             `mysql+asyncmy://`; for MariaDB also `mariadb+aiomysql://` or `mariadb+asyncmy://`. If
             it doesn't name the host, port or database, the secret does.
-        budget: As for `connect_through_rotation`, in seconds or as a `timedelta`.
+        budget: How long to search for a version that the server accepts, from the first refusal,
+            in seconds or as a `timedelta`.
         max_wait: The longest time that a caller waits for a connection, in seconds or as a
             `timedelta`: for a free connection of the pool, for the secret, for the server, for the
             search and for a ping in all, with any `poolclass`. None for no limit of this kind. With
             SQLAlchemy's `pool_timeout`, which is 30 seconds by default, the shorter of the two
             holds.
-        stages: As for `connect_through_rotation`.
-        options: Those of SQLAlchemy's `create_async_engine`, without `creator` and `async_creator`.
-            Listeners to SQLAlchemy's event `do_connect` aren't called.
+        stages: The other staging labels to try after a refusal; `()` for none.
+        options: The other arguments of SQLAlchemy's `create_async_engine`, except `creator` and
+            `async_creator`. Listeners to SQLAlchemy's event `do_connect` aren't called.
 
     Raises:
-        ValueError: There are a user or a password in the URL or in `connect_args`, another driver,
-            or `creator` or `async_creator`. Connecting raises it if no host is named by the secret,
-            by the URL, or by the environment as `PGHOST` (for psycopg also `PGHOSTADDR` and
-            `PGSERVICE`; for MySQL no variable). Otherwise the driver would connect to this machine.
+        ValueError: The URL or `connect_args` has a user or a password, the URL names another
+            driver, or `creator` or `async_creator` is passed. Connecting raises it if no host is
+            named, neither by the secret nor by the URL nor by the environment variable `PGHOST`
+            (for psycopg also `PGHOSTADDR` and `PGSERVICE`; for MySQL none): the driver would
+            connect to this machine. Or the options don't ensure the encryption that IAM tokens
+            need, or `budget` or `max_wait` isn't positive.
+        TypeError: `max_wait` isn't a duration. Connecting raises it if `budget` isn't a duration,
+            or if `stages` is one string.
         sqlalchemy.exc.TimeoutError: The engine's methods raise it when `max_wait` is over. Its
             message names what the caller waited for, and a note has the last error of an attempt to
             connect.
-        Exception: Connecting raises the errors of `connect_through_rotation`. Needs
-            secretsmanager:GetSecretValue.
+        CredentialsError: Connecting raises it if the secret is unavailable.
+        Exception: Connecting raises the driver's error. If the server refused user and password
+            until the end of `budget`, it is the last refusal.
     """
     if "creator" in options or "async_creator" in options:
         raise ValueError("The adapter connects by itself: leave out creator= and async_creator=.")
@@ -148,12 +156,15 @@ async def use_credentials(
 ) -> AsyncGenerator[AsyncEngine]:
     """Make an engine of other code connect as the user that the secret names, while a block lasts.
 
+    Use it with `async with`. Needs secretsmanager:GetSecretValue, except for
+    `IamDatabaseCredentials`; a staging label for which that is denied is skipped.
+
     The engine may be made before there are an event loop and a pool, for example when a module is
-    imported. In the block it does what an engine of `create_async_engine` does, through rotations
-    as well. At the end of the block its connections are closed, and it connects again as it did
-    before. So each start of an app can enter a block with the same engine, also in another event
-    loop. Outside of a block, the driver connects without a password. A connection that was made
-    before the block is replaced when it is next checked out.
+    imported. In the block it works like an engine of `create_async_engine`, also during rotations.
+    At the end of the block its connections are closed, and it connects again as it did before. So
+    each start of an app can enter a block with the same engine, also in another event loop. Outside
+    of a block, the driver connects without a password. A connection that was made before the block
+    is replaced when it is next checked out.
 
     Listeners to SQLAlchemy's event `do_connect` that the engine has already are called first. They
     may change options. One that returns a connection makes the library's own unnecessary, so an
@@ -184,22 +195,26 @@ async def use_credentials(
     Args:
         engine: An engine with a URL as for `create_async_engine`.
         manager: A manager with `decode=DatabaseCredentials.from_json`, or `IamDatabaseCredentials`.
-        budget: As for `connect_through_rotation`, in seconds or as a `timedelta`.
-        max_wait: As for `create_async_engine`, while the block lasts.
-        stages: As for `connect_through_rotation`.
+        budget: How long to search for a version that the server accepts, from the first refusal,
+            in seconds or as a `timedelta`.
+        max_wait: The longest time that a caller waits for a connection while the block lasts, in
+            seconds or as a `timedelta`, as for `create_async_engine`. None for no limit of this
+            kind.
+        stages: The other staging labels to try after a refusal; `()` for none.
 
     Raises:
-        sqlalchemy.exc.TimeoutError: As for `create_async_engine`.
-        TypeError: The engine isn't an `AsyncEngine`.
-        ValueError: There are a user or a password in its URL, another driver, or a creator of its
-            own. Connecting raises it if a user or a password are in `connect_args` or come from
-            another listener, if the options don't ensure the encryption that IAM tokens need, and
-            if no host is named: see `create_async_engine`.
+        sqlalchemy.exc.TimeoutError: The engine's methods raise it when `max_wait` is over.
+        TypeError: The engine isn't an `AsyncEngine`, or `max_wait` isn't a duration.
+        ValueError: The engine's URL has a user, a password or another driver, or the engine has
+            its own creator. Connecting raises it if a user or a password are in `connect_args` or
+            come from another listener, if the options don't ensure the encryption that IAM tokens
+            need, and if no host is named by the secret, by the URL or by the environment.
         RuntimeError: The engine is in such a block already.
-        Exception: Connecting raises the errors of `connect_through_rotation`. Needs
-            secretsmanager:GetSecretValue.
+        CredentialsError: Connecting raises it if the secret is unavailable.
+        Exception: Connecting raises the driver's error. If the server refused user and password
+            until the end of `budget`, it is the last refusal.
     """
-    _check_engine(engine)
+    check_engine(engine)
     login = _Login(manager, budget, stages)
     login.check_url(engine)
     dialect = engine.dialect
@@ -217,25 +232,6 @@ async def use_credentials(
         event.remove(engine.sync_engine, "do_connect", login.connect_as_listener)
         event.remove(engine.sync_engine, "checkout", login.reject_older)
         _in_use.discard(dialect)
-
-
-def _check_engine(engine: object) -> None:
-    """Reject what isn't an async engine, and an engine that connects by a function of its own.
-
-    Raises `TypeError` or `ValueError`.
-    """
-    if not isinstance(engine, sqlalchemy_asyncio.AsyncEngine):
-        cls = type(engine)
-        name = f"{cls.__module__}.{cls.__qualname__}"
-        raise TypeError(f"The engine is a {name}: give one of sqlalchemy.ext.asyncio.")
-
-    # SQLAlchemy's own creator calls the listeners to `do_connect`. Another one doesn't. There is no
-    # public name for it.
-    creator = getattr(engine.pool, "_creator", sqlalchemy.create_engine)
-    if not creator.__module__.startswith("sqlalchemy.engine."):
-        raise ValueError(
-            "The engine connects by itself: make it without creator=, async_creator= and pool=."
-        )
 
 
 @asynccontextmanager
@@ -319,7 +315,7 @@ class _Login:
     def reject_older(self, _: object, entry: ConnectionPoolEntry, __: object) -> None:
         """Replace a connection from before the block, as a listener to the event `checkout`.
 
-        Raises `DisconnectionError`, after which SQLAlchemy connects anew.
+        Raises `DisconnectionError`, after which SQLAlchemy connects again.
         """
         if entry not in self.entries:
             raise exc.DisconnectionError("The connection was made before use_credentials.")

@@ -1,4 +1,4 @@
-"""Secrets Manager for the tests of your own code: a fake in memory, moto's server, and a clock.
+"""Secrets Manager for your own tests: a fake in memory, moto's server, and a clock.
 
 An import of this module imports no test framework, no moto and no aioboto3. The fixtures are in the
 pytest plugin.

@@ -311,7 +311,7 @@ class Account:
         secret_id: str,
         operation: str,
     ) -> StoredSecret:
-        """Return a secret as AWS looks it up. Raises AWS's errors."""
+        """Return a secret by an identifier, as AWS does. Raises AWS's errors."""
         is_arn = secret_id.startswith("arn:")
         if not is_arn and not NAME.fullmatch(secret_id):
             raise answered("ValidationException", operation, _INVALID_NAME)

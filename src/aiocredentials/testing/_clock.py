@@ -12,6 +12,23 @@ class FakeClock:
     Pass it as `clock=` to a `CredentialsPool`. The pool measures the ages of its secrets by it, so
     it decides which secrets are fresh, stale or expired. It isn't the clock of the event loop:
     timeouts and sleeps use real time.
+
+    Example:
+        ```python
+        from aiocredentials import CredentialsPool
+        from aiocredentials.testing import FakeClock, FakeSecretsManager
+
+
+        async def test_the_ttl() -> None:
+            fake = FakeSecretsManager({"prod/database": "made up"})
+            clock = FakeClock()
+            async with CredentialsPool(session=fake, clock=clock) as pool:
+                manager = pool.manager("prod/database", decode=str)
+                await manager.get()
+                clock.advance(by=600)
+                await manager.get()
+            assert len(fake.calls) == 2
+        ```
     """
 
     def __init__(self) -> None:

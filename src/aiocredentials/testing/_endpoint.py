@@ -39,6 +39,22 @@ class SecretsEndpoint:
     the labels as AWS does, these methods move them. If that has no effect either, they raise
     `RuntimeError`. moto 5.2.5 needs this.
 
+    Example:
+        ```python
+        import os
+
+        from aiocredentials.testing import MotoServer, SecretsEndpoint
+
+
+        async def main() -> None:
+            with MotoServer() as server:
+                os.environ.update(server.environment())
+                endpoint = SecretsEndpoint(server.url)
+                endpoint.set("prod/database", {"username": "app", "password": "made up"})
+                async with endpoint.pool() as pool:
+                    print(await pool.manager("prod/database").get())
+        ```
+
     Args:
         url: The URL of the endpoint, such as `http://127.0.0.1:49152`.
         region_name: The region of secrets and pools that name no region.
@@ -237,7 +253,11 @@ class SecretsEndpoint:
         Args:
             region_name: The region of the pool; the endpoint's own by default.
             policy: The cache policy of the pool; None for no cache.
-            clock: The clock of the pool, such as a `FakeClock`.
+            clock: The clock of the pool, such as a `FakeClock`; a monotonic clock by default.
+
+        Raises:
+            TypeError: An argument has a wrong type.
+            ValueError: `region_name` isn't the name of a region.
         """
         return CredentialsPool(
             region_name or self.region_name,

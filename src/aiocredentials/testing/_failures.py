@@ -68,7 +68,7 @@ _ANSWERS: dict[type[CredentialsError], tuple[str, str]] = {
 
 
 def _words_by_code() -> dict[str, str]:
-    """Return AWS's words by code. If two classes have one code, the words of the first are it."""
+    """Return AWS's words by code. If two classes have one code, the first one's words count."""
     words: dict[str, str] = {}
     for code, message in _ANSWERS.values():
         words.setdefault(code, message)
@@ -84,7 +84,7 @@ _UNANSWERED: dict[type[CredentialsError], Callable[[], Exception]] = {
     ),
     InvalidRegionError: lambda: BotocoreInvalidRegionError(region_name="fake"),
     MalformedResponseError: lambda: ValueError(
-        "The fake was told to answer with what isn't an answer."
+        "The fake returned a malformed answer, as the test asked."
     ),
 }
 
@@ -149,7 +149,7 @@ def _not_a_failure(error: object) -> TypeError:
     known = [each.__name__ for each in (*_ANSWERS, *_UNANSWERED)]
     names = ", ".join(sorted(known))
     return TypeError(
-        f"{name!r} isn't what a client fails with: "
+        f"{name!r} isn't a failure of a client: "
         f"give an AWS code, one of {names}, or an exception object."
     )
 
@@ -166,7 +166,7 @@ class _Failure:
 
 
 class Failures:
-    """The failures that the test asked for, in that order."""
+    """The failures that the test asked for, in their order."""
 
     def __init__(self) -> None:
         self._pending: list[_Failure] = []
@@ -183,7 +183,7 @@ class Failures:
         """Let calls fail: see `FakeSecretsManager.fail_next`."""
         if times is not None and times < 1:
             raise ValueError(
-                f"times is {times}: give how often to fail, from 1, or None for each time."
+                f"times is {times}: give the number of calls that fail, from 1, or None for all."
             )
         make = _factory_for(error)
         failure = _Failure(make, times, secret_name, operation, region_name)

@@ -44,15 +44,18 @@ class MotoServer:
     Use it in a `with` block, or call `start()` and `stop()`. It listens on a free port of the
     loopback interface. It ends with this process, however this process ends.
 
-    It runs in a process of its own, because the answers of moto's in-process mock (`mock_aws`)
+    It runs in its own process, because the answers of moto's in-process mock (`mock_aws`)
     can't be awaited. Under that mock, each call fails with an `InvalidParameterError` that names
     the mock.
 
     Example:
         ```python
+        import os
+
         from aiocredentials.testing import MotoServer, SecretsEndpoint
 
         with MotoServer() as server:
+            os.environ.update(server.environment())
             endpoint = SecretsEndpoint(server.url)
             endpoint.set("prod/database", {"username": "app", "password": "made up"})
         ```
@@ -83,7 +86,7 @@ class MotoServer:
         _check_installed()
         with contextlib.ExitStack() as stack:
             # The child writes its errors to a file. A pipe would block the child once it is full,
-            # because nobody reads it while the server runs.
+            # because it isn't read while the server runs.
             errors = stack.enter_context(tempfile.TemporaryFile())
             process = stack.enter_context(_child(errors))
             # This runs before the exit of Popen, which waits. The child has nothing to save.

@@ -34,7 +34,7 @@ class SeededVersion:
     """The id of the version; None for a secret that has no value yet."""
 
 
-# What all names of regions look like.
+# The form of all names of regions.
 _REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-[0-9]+")
 
 
@@ -104,7 +104,7 @@ def check_replica_region(region_name: str, primary_region: str) -> None:
 
 def not_pending(name: str) -> ValueError:
     """Return the error for the end of a rotation that hasn't begun."""
-    return ValueError(f"{name!r} has no AWSPENDING version: begin by rotate(..., promote=False).")
+    return ValueError(f"{name!r} has no AWSPENDING version: call rotate(..., promote=False).")
 
 
 def not_finished(name: str) -> ValueError:
