@@ -63,7 +63,7 @@ autodoc_preserve_defaults = True
 # Without the names of modules, a type is as short as in the source.
 autodoc_typehints_format = "short"
 napoleon_numpy_docstring = False
-python_maximum_signature_line_length = 72
+python_maximum_signature_line_length = 88
 python_use_unqualified_type_names = True
 # The title of each page of the API names the module.
 add_module_names = False
@@ -111,6 +111,9 @@ html_theme_options = {
     # Furo would find it out by itself for a few known hosts only.
     "source_view_link": f"{REPOSITORY}/blob/main/docs/{{filename}}",
     "top_of_page_buttons": ["view"],
+    "footer_icons": [
+        {"name": "Source code", "url": REPOSITORY, "html": "Source code", "class": ""},
+    ],
 }
 pygments_style = "a11y-high-contrast-light"
 pygments_dark_style = "a11y-dark"

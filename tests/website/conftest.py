@@ -12,10 +12,12 @@ ROOT = Path(__file__).parent.parent.parent
 SITE = ROOT / os.environ.get("SITE", "build/docs")
 
 # Only the sessions `docs` and `browser` of noxfile.py set it, when they have built the site.
-collect_ignore_glob = [] if "SITE" in os.environ else ["test_*.py"]
+IS_BUILT = "SITE" in os.environ
+collect_ignore_glob = [] if IS_BUILT else ["test_*.py"]
 
-# The extensions of the site know its pages and the public names.
-sys.path.append(str(ROOT / "docs" / "_ext"))
+if IS_BUILT:
+    # The extensions of the site know its pages and the public names.
+    sys.path.append(str(ROOT / "docs" / "_ext"))
 
 
 @pytest.fixture(scope="session")
