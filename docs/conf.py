@@ -9,8 +9,13 @@ from __future__ import annotations
 import os
 import sys
 import tomllib
+from contextlib import redirect_stdout
 from pathlib import Path
 from urllib.parse import urlsplit
+
+# It prints that matplotlib isn't installed, which it would need only for what we don't use.
+with redirect_stdout(None):
+    import sphinxext.opengraph  # noqa: F401 (see above)
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_ext"))

@@ -7,8 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sphinx.util.logging import getLogger
+
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
+    from sphinx.environment import BuildEnvironment
+
+logger = getLogger(__name__)
 
 # The pages by their kind, which is the caption in the sidebar.
 KINDS = {
@@ -74,6 +79,14 @@ def add_navigation(app: Sphinx, page: str, source: list[str]) -> None:
         source[0] += "\n" + "\n".join(lists)
 
 
+def check_pages(app: Sphinx, env: BuildEnvironment) -> None:  # noqa: ARG001 (Sphinx's signature)
+    """Warn of each page that isn't in the lists above. The API has lists in its own pages."""
+    listed = {page for pages in KINDS.values() for page in pages}
+    for page in sorted(env.found_docs - listed - {env.config.root_doc}):
+        if not page.startswith("reference/api/"):
+            logger.warning("add this page to KINDS in docs/_ext/navigation.py", location=page)
+
+
 def toctree(kind: str, pages: list[str]) -> str:
     """Return the directive that puts pages below a caption in the sidebar."""
     options = f":hidden:\n:caption: {kind}\n\n"
@@ -85,4 +98,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Connect this extension with Sphinx."""
     # After all other changes of the source: the lists aren't Markdown of the page.
     app.connect("source-read", add_navigation, priority=900)
+    app.connect("env-check-consistency", check_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
