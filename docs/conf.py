@@ -67,6 +67,8 @@ autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 # Without the names of modules, a type is as short as in the source.
 autodoc_typehints_format = "short"
+# The types of attributes would stand below their descriptions.
+napoleon_attr_annotations = False
 napoleon_numpy_docstring = False
 python_maximum_signature_line_length = 88
 python_use_unqualified_type_names = True

@@ -13,12 +13,19 @@ if TYPE_CHECKING:
 # In characters. A shorter name is never wider than the screen of a phone.
 SHORT = 16
 
+# In characters. On a wide screen, a column of a table has room for this much code.
+WIDTH_OF_A_COLUMN = 28
+
 # A name may be broken after one of these, if more than a bracket follows.
-BREAK = re.compile(r"(?<=[./=,:(\[-])(?=[^\s)\]}]{3})")
+BREAK = re.compile(r"(?<=[./,:(\[-])(?=[^\s)\]}]{3})")
 
 
 def add_breaks(app: Sphinx, tree: nodes.document, page: str) -> None:  # noqa: ARG001
     """Mark the places in code and in the names of modules where a line may end."""
+    for code in tree.findall(nodes.literal):
+        if len(code.astext()) <= WIDTH_OF_A_COLUMN:
+            code["classes"].append("fits-a-column")
+
     for node in list(tree.findall(nodes.Text)):
         if isinstance(node.parent, (nodes.literal, nodes.title)):
             parts = parts_of(node.astext())

@@ -167,6 +167,6 @@ def test_llms_txt(site: Path) -> None:
     everything = (site / "llms-full.txt").read_text(encoding="utf-8")
     for pages in KINDS.values():
         for name in pages:
-            assert re.search(rf"^- \[.+\]\({name}\.html\): .+$", text, re.MULTILINE), name
+            assert re.search(rf"^- \[.+\]\((\S+/)?{name}\.html\): .+$", text, re.MULTILINE), name
             source = SHOWN_BY.get(name, f"docs/{name}.md")
             assert (ROOT / source).read_text(encoding="utf-8") in everything, name
