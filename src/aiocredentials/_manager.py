@@ -73,7 +73,7 @@ class AsyncCredentialsManager(ManagerState[T]):
             is encoded as UTF-8. It needs `decode`.
         version_stage: The staging label of the version.
         role_arn: The role through which the secret is read, instead of the pool's. The AWS
-            credentials of the process assume it once per hour, and need sts:AssumeRole.
+            credentials of the process assume it every 45 minutes, and need sts:AssumeRole.
         external_id: The id that the role's trust policy names. It is never shown.
         role_session_name: The name of the role's session in CloudTrail. By default it contains the
             host and the process.

@@ -82,8 +82,8 @@ class CredentialsPool:
         redact_wire_logs: Whether values and tokens are removed from the lines that botocore logs
             about this library's calls at level DEBUG.
         role_arn: The role through which all secrets are read, except those of managers that name
-            another role. The AWS credentials of the process assume it once per hour and event loop,
-            and need sts:AssumeRole.
+            another role. The AWS credentials of the process assume it every 45 minutes in each
+            event loop, and need sts:AssumeRole.
         external_id: The id that the role's trust policy names. It is never shown.
         role_session_name: The name of the role's session in CloudTrail. By default it contains the
             host and the process.

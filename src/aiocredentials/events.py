@@ -98,7 +98,8 @@ class RefreshFailed(SecretEvent):
 class ServedStale(SecretEvent):
     """A stale value was served, because a refresh failed or hangs.
 
-    It is reported at the first such read after each failed or hanging refresh, not at each read.
+    It is reported at the first such read while a refresh hangs, and at the first one after a
+    refresh has failed, not at each read.
     """
 
     version_id: str

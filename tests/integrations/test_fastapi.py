@@ -603,6 +603,15 @@ def test_missing_is_not_ready(world: World, probed: TestClient, caplog: pytest.L
     assert len(caplog.records) == 2
 
 
+def test_reasons_in_turn(world: World, probed: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    """Reasons that alternate, as in an outage, are logged once each until there is a value."""
+    caplog.set_level(logging.WARNING)
+    for code in ["ThrottlingException", "InternalServiceError"] * 3:
+        world.aws.failures["prod/redis"] = code
+        assert probed.get("/ready").status_code == 503
+    assert len(caplog.records) == 2
+
+
 def test_probes_learn_little(world: World, probed: TestClient, caplog: pytest.LogCaptureFixture) -> None:
     """Whoever probes sees no value, no name in AWS, no version and no reason; the log has no value either."""
     texts = [probed.get("/ready").text]

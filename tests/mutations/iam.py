@@ -173,7 +173,7 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     (
         "each failed renewal of AWS credentials is logged",
         "_aws/kept_keys.py",
-        "        if kind == self._state.warned_of:",
+        "        if kind in self._state.warned_of:",
         "        if False:",
     ),
     (

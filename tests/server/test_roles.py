@@ -470,6 +470,20 @@ class TestRenewal:
         assert signed_with(stub)[-1] == "ASIA0002"
         assert [record.levelname for record in ours_of(caplog)] == ["WARNING", "INFO"]
 
+    async def test_failures_in_turn(
+        self, stub: StubSecretsManager, sts: RoleStub, time: Time, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Failures of two kinds that alternate are logged once each until a renewal succeeds."""
+        async with pool_of(stub, config=ONE_ATTEMPT, policy=None) as pool:
+            manager = pool.manager("a")
+            await manager.get()
+            time.now += HOUR - 15 * 60
+            for code, status in [("ServiceUnavailable", 503), ("AccessDenied", 403)] * 3:
+                sts.refuse(code, "no", status=status, times=1)
+                assert await manager.get() == EXPECTED
+                time.now += 60
+        assert [record.levelname for record in ours_of(caplog)] == ["WARNING", "WARNING"]
+
     @pytest.mark.parametrize("way", ["pooled", "per call"])
     async def test_a_hanging_sts(
         self, stub: StubSecretsManager, sts: RoleStub, time: Time, monkeypatch: pytest.MonkeyPatch, way: str

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 from aiobotocore.credentials import AioRefreshableCredentials
 from botocore.credentials import ReadOnlyCredentials
-from botocore.exceptions import CredentialRetrievalError
+from botocore.exceptions import CredentialRetrievalError, ProfileNotFound
 
 from aiocredentials import CredentialsPool
 from aiocredentials._aws import keys
@@ -145,6 +145,22 @@ async def test_failing_source(world: World, caplog: pytest.LogCaptureFixture) ->
     assert caplog.records[-1].message == "The AWS credentials that sign tokens were renewed."
 
 
+async def test_failures_in_turn(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """Failures of two kinds that alternate are logged once each until a renewal succeeds."""
+    failures = [
+        CredentialRetrievalError(provider="container-role", error_msg="status 500"),
+        ProfileNotFound(profile="a"),
+    ]
+    world.clock.now += HOUR - 899
+    for failure in failures * 3:
+        world.source.error = failure
+        await world.id()
+        await world.settle()
+        world.clock.now += PAUSE
+    assert world.source.loads == 7
+    assert len(caplog.records) == 2
+
+
 async def test_hanging_source(world: World, caplog: pytest.LogCaptureFixture) -> None:
     """A renewal that hangs is logged, isn't given up before the time of a whole call, and then ends."""
     world.work.seconds = 0.02
@@ -174,7 +190,7 @@ async def test_same_again(world: World, caplog: pytest.LogCaptureFixture) -> Non
     world.source.life = 800
     await world.id()
     await world.settle()
-    world.state.warned_of = "TimeoutError"
+    world.state.warned_of.add("TimeoutError")
     for _ in range(5):
         world.clock.now += PAUSE / 2
         world.source.life -= PAUSE / 2

@@ -145,7 +145,8 @@ class AssumedRole:
         self._base: AioSession | None = None
         self._assumed: _Assumed | None = None
         self._renewed_at = 0.0
-        self._warned_of = ""
+        # The kinds of failure since the last renewal.
+        self._warned_of: set[str] = set()
 
     async def signing(
         self,
@@ -211,9 +212,9 @@ class AssumedRole:
 
     def _warn(self, kind: str, reason: str) -> None:
         """Warn once per kind of failure, until a renewal succeeds."""
-        if kind == self._warned_of:
+        if kind in self._warned_of:
             return
-        self._warned_of = kind
+        self._warned_of.add(kind)
         logger.warning(
             "The credentials of the role %s can't be renewed yet; the present ones are used until "
             "they expire: %s",
@@ -288,7 +289,7 @@ class AssumedRole:
         self.identity = assumed.identity
         if self._warned_of:
             logger.info("The credentials of the role %s were renewed.", self.role.role_arn)
-            self._warned_of = ""
+            self._warned_of.clear()
         return assumed
 
     async def _opened_base(self) -> AioSession:

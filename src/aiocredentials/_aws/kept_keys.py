@@ -71,7 +71,8 @@ class KeptState:
         # When the present ones were seen first.
         self.begin = 0.0
         self.tried_at = 0.0
-        self.warned_of = ""
+        self.warned_of: set[str] = set()
+        """The kinds of failure since the last renewal."""
 
 
 class KeptKeys:
@@ -151,7 +152,7 @@ class KeptKeys:
         self._state.begin = keys.now()
         if self._state.warned_of:
             logger.info("The AWS credentials that sign tokens were renewed.")
-            self._state.warned_of = ""
+            self._state.warned_of.clear()
 
     async def _renew_ahead(self) -> None:
         """Renew the credentials while callers use the present ones; log a failure.
@@ -172,9 +173,9 @@ class KeptKeys:
 
     def _warn(self, kind: str, reason: str) -> None:
         """Warn once per kind of failure, until a renewal succeeds."""
-        if kind == self._state.warned_of:
+        if kind in self._state.warned_of:
             return
-        self._state.warned_of = kind
+        self._state.warned_of.add(kind)
         logger.warning(
             "The AWS credentials that sign tokens can't be renewed yet; the present ones are used "
             "until they expire: %s",

@@ -250,8 +250,8 @@ class _ReadinessCheck:
         self._needs_decode = not isinstance(source, str)
         self._accepted: tuple[str, str] | None = None
         """ARN and id of the version that `decode` has accepted."""
-        self._logged: type[CredentialsError] | None = None
-        """The class of the error since the last success."""
+        self._logged: set[type[CredentialsError]] = set()
+        """The classes of the errors since the last success."""
         self.dependency = secret(source) if isinstance(source, str) else source
 
     async def read(self, manager: AsyncCredentialsManager[Any]) -> dict[str, str | float | None]:
@@ -263,7 +263,7 @@ class _ReadinessCheck:
             self._warn_once(error)
             return {"state": "missing", "age": None}
 
-        self._logged = None
+        self._logged.clear()
         state = "stale" if found.is_stale else "fresh"
         return {"state": state, "age": round(found.age, 3)}
 
@@ -276,8 +276,8 @@ class _ReadinessCheck:
     def _warn_once(self, error: CredentialsError) -> None:
         # A request comes every few seconds, so each reason is logged once.
         kind = type(error)
-        if self._logged is not kind:
-            self._logged = kind
+        if kind not in self._logged:
+            self._logged.add(kind)
             logger.warning(
                 "Not ready: no usable value for %s. %s: %s", self._keyword, kind.__name__, error
             )
