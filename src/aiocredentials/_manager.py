@@ -90,7 +90,7 @@ class AsyncCredentialsManager(ManagerState[T]):
 
     Raises:
         TypeError: An argument has the wrong type.
-        ValueError: An argument can't work, or is a setting that the pool has.
+        ValueError: An argument is malformed or out of range, or the pool has this setting.
     """
 
     @overload
@@ -336,8 +336,8 @@ class AsyncCredentialsManager(ManagerState[T]):
         """Forget the cached values of the secret, so the next call fetches it.
 
         The invalidation holds for each identifier of the secret, each staging label and each
-        version id, and for all managers of the pool. The first fetch after it goes past the cache
-        of a local agent, too. Without a cache (`policy=None`) nothing is forgotten. It makes no
+        version id, and for all managers of the pool. The first fetch after it bypasses the cache of
+        a local agent, too. Without a cache (`policy=None`) nothing is forgotten. It makes no
         call, and raises nothing.
 
         Args:

@@ -170,7 +170,7 @@ def fan_out(*listeners: Listener) -> Listener:
     `pool_closed` are passed on to the listeners that have these methods.
 
     Args:
-        listeners: The listeners.
+        listeners: The listeners, in the order in which they are called.
     """
     return _FanOut(listeners)
 
