@@ -337,8 +337,8 @@ class AsyncCredentialsManager(ManagerState[T]):
 
         The invalidation holds for each identifier of the secret, each staging label and each
         version id, and for all managers of the pool. The first fetch after it bypasses the cache of
-        a local agent, too. Without a cache (`policy=None`) nothing is forgotten. It makes no
-        call, and raises nothing.
+        a local agent, too. Without a cache (`policy=None`) nothing is forgotten. It makes no call,
+        and raises nothing.
 
         Args:
             if_version: Forget only the version with this id. So any number of callers that failed

@@ -73,7 +73,7 @@ class CacheStats:
     failures: int
     """Fetches that failed."""
     entries: int
-    """Secrets in memory now. Each version or staging label that was asked counts."""
+    """Secrets in memory now. Each requested version or staging label counts."""
 
 
 class UncachedReader:

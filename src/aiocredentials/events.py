@@ -23,7 +23,7 @@ class SecretEvent:
     region_name: str
     """The region of the secret. It is empty if the region isn't known."""
     version_stage: str | None = None
-    """The staging label that was asked. It is None if a version id was asked instead."""
+    """The requested staging label. It is None if a version id was requested instead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
