@@ -135,6 +135,9 @@ OF_NEW_PYTHON = [
 # Only a real MariaDB reaches each line of these.
 NEED_MARIADB = ["*/integrations/_mysql.py", "*/integrations/a*my*.py", "*/_rotation/mysql.py"]
 
+# Where the documentation is built.
+SITE = "build/docs"
+
 # GitHub's schemas, as check-jsonschema names them, and the files below .github that follow them.
 GITHUB_SCHEMAS = {
     "github-workflows": "workflows/*.yml",
@@ -394,6 +397,40 @@ def coverage(session: nox.Session) -> None:
         session.warn("no mariadbd is here, so the adapters for MySQL aren't measured")
         omitted = [f"--omit={','.join(NEED_MARIADB)}"]
     session.run("coverage", "report", *omitted)
+
+
+def build_site(session: nox.Session) -> None:
+    """Build the documentation. A warning fails, as it does in the tests."""
+    # A page that was built before and is gone by now would still be found by the tests.
+    shutil.rmtree(SITE, ignore_errors=True)
+    # Without a fresh environment, Sphinx would be silent about pages that haven't changed.
+    strict = ["--fresh-env", "--fail-on-warning", "--keep-going"]
+    # It prints warnings only.
+    how = ["--quiet", "--jobs", "auto", "--doctree-dir", "build/doctrees"]
+    session.run("sphinx-build", *strict, *how, "docs", SITE)
+
+
+def test_site(session: nox.Session, name: str) -> None:
+    """Run the tests of the site that was built. They need nothing of the other tests."""
+    alone = ["--confcutdir", "tests/website"]
+    session.run("pytest", *alone, f"tests/website/{name}", *session.posargs, env={"SITE": SITE})
+
+
+# On one Python, because the site is the same on each.
+@nox.session(python=MEASURED)
+def docs(session: nox.Session) -> None:
+    """Build the site into build/docs, and check its links and that it has each public name."""
+    session.install(WITH_EXTRAS, *group("docs"))
+    build_site(session)
+    test_site(session, "test_build.py")
+
+
+@nox.session(python=MEASURED, default=False)
+def browser(session: nox.Session) -> None:
+    """Open each page of the site in the system's Chromium; screenshots are in build/screenshots."""
+    session.install(WITH_EXTRAS, *group("browser"))
+    build_site(session)
+    test_site(session, "test_browser.py")
 
 
 @nox.session(default=False)

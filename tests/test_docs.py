@@ -54,6 +54,9 @@ PAGES = {str(page.relative_to(DOCS)): page for page in sorted(DOCS.rglob("*.md")
 # What reads on, from the README: all of it is in a checkout, and not all in an sdist.
 LINKING = [*sorted(ROOT.glob("*.md")), *PAGES.values()]
 
+# Pages that only the site shows whole: parts of the API, and files of the root. They have no code of their own.
+OF_THE_SITE = {name for name in PAGES if name.startswith(("project/", "reference/api/"))}
+
 # Pages whose blocks aren't the parts of one program, and the tests that run them.
 ELSEWHERE = {
     "how-to/engines.md": "integrations/test_engines.py",
@@ -212,7 +215,7 @@ def redis_secret(redis_server: RedisServer, create_secret: Callable[..., dict[st
 
 
 @pytest.mark.usefixtures("secrets")
-@pytest.mark.parametrize("name", [name for name in PAGES if name not in ELSEWHERE])
+@pytest.mark.parametrize("name", [name for name in PAGES if name not in OF_THE_SITE | ELSEWHERE.keys()])
 def test_page(name: str, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> None:
     """The blocks of a page run one after the other, and each prints what the comments after its arrows say."""
     replaced: dict[str, str] = {}
@@ -240,9 +243,9 @@ def test_elsewhere(name: str) -> None:
 
 
 def test_index() -> None:
-    """The index leads to each page."""
+    """The index leads to each page, and to the list of the API's modules."""
     linked = {target for target, _ in links(PAGES["index.md"])}
-    assert linked >= PAGES.keys() - {"index.md"}
+    assert linked >= PAGES.keys() - OF_THE_SITE - {"index.md"} | {"reference/api/index.md"}
 
 
 @is_checkout

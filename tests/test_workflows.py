@@ -155,12 +155,13 @@ def test_jobs_are_bounded() -> None:
 
 
 def test_permissions() -> None:
-    """No job may write to the repository, and only the job that publishes may sign in anywhere."""
+    """No job may write to the repository, and only the jobs that publish may sign in anywhere."""
     for path in WORKFLOWS:
         assert load(path)["permissions"] == {}, path.name
 
     allowed = {name: job["permissions"] for name, job in jobs()}
     assert allowed.pop("release/publish") == {"id-token": "write"}
+    assert allowed.pop("docs/publish") == {"id-token": "write", "pages": "write"}
     assert [name for name, each in allowed.items() if each not in ({}, {"contents": "read"})] == []
 
 
@@ -175,12 +176,18 @@ def test_no_secrets() -> None:
 
 
 def test_publisher_runs_no_code_of_ours() -> None:
-    """The job that may publish waits for all other jobs, checks nothing out and runs no script."""
+    """A job that may publish waits for all other jobs, checks nothing out and runs no script."""
     release = load(GITHUB / "workflows" / "release.yml")["jobs"]
     publish = release.pop("publish")
     assert set(publish["needs"]) == set(release)
     for step in publish["steps"]:
         assert step["uses"].startswith(("actions/download-artifact@", "pypa/gh-action-pypi-publish@"))
+
+    docs = load(GITHUB / "workflows" / "docs.yml")["jobs"]
+    publish = docs.pop("publish")
+    assert set(publish["needs"]) == set(docs)
+    for step in publish["steps"]:
+        assert step["uses"].startswith("actions/deploy-pages@")
 
 
 def test_pythons() -> None:
@@ -205,7 +212,7 @@ def test_sessions() -> None:
             else:
                 called.add(name.removesuffix("-$PYTHON"))
 
-    assert called >= {"lint", "typing", "package", "tests", "tests_newest", "coverage", "upstream"}
+    assert called >= {"lint", "typing", "package", "docs", "browser", "tests", "tests_newest", "coverage", "upstream"}
     assert called - sessions() == set()
 
 
