@@ -231,7 +231,8 @@ class AsyncCredentialsManager(ManagerState[T]):
 
         All callers of this manager get the same object, until there is a new version. Without
         `decode`, return the parsed JSON, as `retrieve_secret_string` does: a new object per call. A
-        fresh value is returned from memory, without a call to AWS. Otherwise the call needs
+        fresh value is returned from memory, without a call to AWS. While AWS doesn't answer, a
+        stale value is returned, up to the policy's `max_stale`. A call to AWS needs
         secretsmanager:GetSecretValue, and kms:Decrypt if the secret has a customer managed KMS key.
 
         Example:
@@ -313,8 +314,7 @@ class AsyncCredentialsManager(ManagerState[T]):
         Needs secretsmanager:DescribeSecret.
 
         Raises:
-            CredentialsError: AWS refuses the call, or doesn't answer. The subclass names the
-                reason.
+            CredentialsError: AWS refuses the call or doesn't answer. The subclass names the reason.
         """
         return await self._store.gateway.describe(self._request)
 
