@@ -45,7 +45,7 @@ class CustomSession(Protocol):
 
     @property
     def region_name(self) -> str:
-        """The region of secrets for which neither their ARN nor the pool or manager names one."""
+        """The region of secrets if neither their ARN nor their pool or manager names one."""
         ...
 
     def secretsmanager_client(self, region_name: str) -> AbstractAsyncContextManager[Any]:

@@ -95,7 +95,7 @@ DEFAULT_POLICY = CachePolicy()
 
 
 class _InheritedPolicy(CachePolicy):
-    """The default of a manager's `policy=`, whose repr in a signature names no policy."""
+    """The default of a manager's `policy=`. Its repr, which signatures show, is an explanation."""
 
     def __repr__(self) -> str:
         return "<the pool's policy, or CachePolicy() without a pool>"
