@@ -77,6 +77,7 @@ ONCE = [
     "tests/integrations/test_pydantic_models.py",
     "tests/integrations/test_pydantic_settings.py",
     "tests/integrations/test_sync_code.py",
+    "tests/kit/test_docstring_examples.py",
     "tests/kit/test_how_to.py",
     "tests/kit/test_plugin.py",
     "tests/server/test_doctor_page.py",

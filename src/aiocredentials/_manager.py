@@ -90,7 +90,7 @@ class AsyncCredentialsManager(ManagerState[T]):
 
     Raises:
         TypeError: An argument has the wrong type.
-        ValueError: An argument can't work, or is a setting that the pool has.
+        ValueError: An argument is malformed or out of range, or the pool has this setting.
     """
 
     @overload
@@ -231,7 +231,8 @@ class AsyncCredentialsManager(ManagerState[T]):
 
         All callers of this manager get the same object, until there is a new version. Without
         `decode`, return the parsed JSON, as `retrieve_secret_string` does: a new object per call. A
-        fresh value is returned from memory, without a call to AWS. Otherwise the call needs
+        fresh value is returned from memory, without a call to AWS. While AWS doesn't answer, a
+        stale value is returned, up to the policy's `max_stale`. A call to AWS needs
         secretsmanager:GetSecretValue, and kms:Decrypt if the secret has a customer managed KMS key.
 
         Example:
@@ -313,8 +314,7 @@ class AsyncCredentialsManager(ManagerState[T]):
         Needs secretsmanager:DescribeSecret.
 
         Raises:
-            CredentialsError: AWS refuses the call, or doesn't answer. The subclass names the
-                reason.
+            CredentialsError: AWS refuses the call or doesn't answer. The subclass names the reason.
         """
         return await self._store.gateway.describe(self._request)
 
@@ -336,9 +336,9 @@ class AsyncCredentialsManager(ManagerState[T]):
         """Forget the cached values of the secret, so the next call fetches it.
 
         The invalidation holds for each identifier of the secret, each staging label and each
-        version id, and for all managers of the pool. The first fetch after it goes past the cache
-        of a local agent, too. Without a cache (`policy=None`) nothing is forgotten. It makes no
-        call, and raises nothing.
+        version id, and for all managers of the pool. The first fetch after it bypasses the cache of
+        a local agent, too. Without a cache (`policy=None`) nothing is forgotten. It makes no call,
+        and raises nothing.
 
         Args:
             if_version: Forget only the version with this id. So any number of callers that failed

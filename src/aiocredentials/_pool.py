@@ -59,9 +59,9 @@ class CredentialsPool:
         ```
 
     Args:
-        region_name: The primary region: the region of all secrets that name no other region.
-            Without it, the first of these that names one: the config, the session,
-            `AWS_DEFAULT_REGION`, `AWS_REGION`, the profile; otherwise us-east-1.
+        region_name: The primary region: the region of all secrets that name no other region. The
+            first of these that names one decides: `config`, this argument, the session,
+            `AWS_DEFAULT_REGION`, `AWS_REGION`, the profile; otherwise it is us-east-1.
         replica_regions: Regions with replicas of these secrets. If the primary region fails, they
             are asked in this order, within the same `timeout`. `Secret.region` names the region
             that answered.
@@ -92,7 +92,7 @@ class CredentialsPool:
 
     Raises:
         TypeError: An argument has the wrong type.
-        ValueError: An argument can't work.
+        ValueError: An argument is malformed or out of range, or two arguments exclude each other.
     """
 
     def __init__(
@@ -222,7 +222,7 @@ class CredentialsPool:
 
         Raises:
             TypeError: An argument has the wrong type.
-            ValueError: An argument can't work.
+            ValueError: An argument is malformed, or lacks another one that it needs.
         """
         return AsyncCredentialsManager(
             secret_name,

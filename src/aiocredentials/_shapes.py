@@ -149,7 +149,7 @@ class Reader(NamedTuple, Generic[OwnerT]):
     def read_data(self, data: Data) -> Reading:
         """Read the object in a secret's JSON, or another mapping with the same keys."""
         if self.url is True:
-            return "The whole secret should be a URL, but this is an object."
+            return "The whole secret should be a URL, but it is an object."
         inner = _object_under(data, self.under)
         if isinstance(inner, str):
             return inner
@@ -342,5 +342,5 @@ def _fixed_field(kind: Kind, field: str, value: str | int) -> tuple[str, str | i
         raise ValueError(f"{field!r} in fixed= isn't a string, or is empty.")
     address = host_and_port(text)
     if field == "host" and (address is None or address[1] is not None):
-        raise ValueError("The host in fixed= isn't a host alone: give its port as 'port'.")
+        raise ValueError("The host in fixed= isn't just a host: give its port as 'port'.")
     return field, address[0] if field == "host" and address else text

@@ -73,7 +73,7 @@ class CacheStats:
     failures: int
     """Fetches that failed."""
     entries: int
-    """Secrets in memory now. Each version or staging label that was asked counts."""
+    """Secrets in memory now. Each requested version or staging label counts."""
 
 
 class UncachedReader:
@@ -81,10 +81,10 @@ class UncachedReader:
 
     lease = None
 
-    def __init__(self, fetch: Fetch[Secret], invalidations: Invalidations, noted: int = 0) -> None:
+    def __init__(self, fetch: Fetch[Secret], invalidations: Invalidations, since: int = 0) -> None:
         self._fetch = fetch
         self._invalidations = invalidations
-        self.noted = noted
+        self.since = since
         """How many invalidations there had been when it last fetched, or its manager was made."""
 
     def served(self) -> None:
@@ -94,8 +94,8 @@ class UncachedReader:
         """Fetch the secret. Raises a `CredentialsError`."""
         # This reader doesn't know which secret an invalidation concerned, so each one counts.
         count = self._invalidations.count
-        secret = await self._fetch(past_caches=count > self.noted)
-        self.noted = count
+        secret = await self._fetch(past_caches=count > self.since)
+        self.since = count
         return secret
 
     async def refresh(self) -> Secret:
@@ -108,8 +108,8 @@ class NoReader:
 
     lease = None
 
-    def __init__(self, noted: int) -> None:
-        self.noted = noted
+    def __init__(self, since: int) -> None:
+        self.since = since
         """How many invalidations there had been when the manager was made."""
 
     def served(self) -> None:
@@ -173,8 +173,8 @@ class SecretStore:
         """
         if policy is None:
             fetch = partial(self.gateway.get, request)
-            noted = getattr(known, "noted", 0)
-            return UncachedReader(fetch, self.cache.flights.invalidations, noted)
+            since = getattr(known, "since", 0)
+            return UncachedReader(fetch, self.cache.flights.invalidations, since)
         return self.located_reader(await self.located(request), policy)
 
     def unread(self) -> NoReader:

@@ -45,7 +45,7 @@ class LocalAgent:
 
     The agent fetches secrets with its own AWS credentials and caches them for all processes of a
     host. This process needs no AWS credentials, only the agent's token. `refresh()`, and the first
-    fetch after `invalidate()`, go past the agent's cache: they send `refreshNow=true`, which agents
+    fetch after `invalidate()`, bypass the agent's cache: they send `refreshNow=true`, which agents
     accept from version 1.1 on.
 
     The agent asks one region. If it answers from another region than was asked, the error is an

@@ -144,7 +144,7 @@ class SecretDeletedError(InvalidRequestError):
 
 
 class InternalServiceError(CredentialsError):
-    """Secrets Manager, or a server before it, failed: it answered with an HTTP status of 5xx."""
+    """Secrets Manager, or a server in front of it, answered with an HTTP status of 5xx."""
 
     transient = True
     advice = "The fault is on the service's side: try again later."
@@ -317,7 +317,7 @@ def make_error(
     advice: str | None = None,
     **facts: str | None,
 ) -> CredentialsError:
-    """Make an error for a call that AWS didn't answer.
+    """Make an error that isn't an answer of AWS.
 
     Args:
         cls: The class of the error.

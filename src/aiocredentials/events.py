@@ -23,7 +23,7 @@ class SecretEvent:
     region_name: str
     """The region of the secret. It is empty if the region isn't known."""
     version_stage: str | None = None
-    """The staging label that was asked. It is None if a version id was asked instead."""
+    """The requested staging label. It is None if a version id was requested instead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +171,7 @@ def fan_out(*listeners: Listener) -> Listener:
     `pool_closed` are passed on to the listeners that have these methods.
 
     Args:
-        listeners: The listeners.
+        listeners: The listeners, in the order in which they are called.
     """
     return _FanOut(listeners)
 

@@ -74,6 +74,15 @@ async def test_tls(tmp_path: Path, environment: pytest.MonkeyPatch, flaw: str | 
 
 
 @pytest.mark.usefixtures("sts")
+async def test_a_bundle_that_is_missing(tmp_path: Path, environment: pytest.MonkeyPatch) -> None:
+    """A CA bundle that can't be loaded isn't a refusal: nothing is sent, so the endpoint may be reachable."""
+    environment.setenv("AWS_CA_BUNDLE", str(tmp_path / "missing.pem"))
+    endpoint = await endpoint_of("https://localhost:1")
+    assert (endpoint.reachable, endpoint.tls, endpoint.failure) == (None, None, "ca bundle")
+    assert "missing.pem" in str(endpoint.problem)
+
+
+@pytest.mark.usefixtures("sts")
 async def test_a_proxy_that_refuses(environment: pytest.MonkeyPatch) -> None:
     """A proxy is named without its password, and its failure is distinguished from the endpoint's."""
     async with ConnectProxy(refusal=407) as proxy:

@@ -24,6 +24,8 @@ from unit.doctor_fakes import CONTENTS, NO_CREDENTIALS, NOT_FOUND, REFUSED, Fake
 if TYPE_CHECKING:
     from aiocredentials.doctor import Contents
 
+UNREADABLE = "the CA bundle or client certificate (bundle.pem) can't be loaded: No such file or directory"
+
 
 @pytest.mark.parametrize(
     ("got", "reachable", "tls", "has_problem"),
@@ -35,12 +37,13 @@ if TYPE_CHECKING:
         (NO_CREDENTIALS, None, None, True),
         (make_error(InvalidRegionError, "No such region."), None, None, True),
         (make_error(EndpointUnreachableError, "The TLS handshake failed."), False, False, True),
+        (make_error(EndpointUnreachableError, f"{UNREADABLE}."), None, None, True),
     ],
 )
 async def test_reachable(
     got: Contents | CredentialsError, *, reachable: bool | None, tls: bool | None, has_problem: bool
 ) -> None:
-    """A server that answers is reachable, whatever the answer; without credentials nothing was sent."""
+    """A server that answers is reachable, whatever the answer; without credentials or certificates nothing was sent."""
     endpoint = await endpoint_by(FakeProbe(got))
     assert (endpoint.reachable, endpoint.tls, endpoint.problem is not None) == (reachable, tls, has_problem)
 
@@ -91,7 +94,10 @@ async def test_a_malformed_endpoint(url: str, failure: str | None) -> None:
 
 @pytest.mark.parametrize(
     ("said", "step"),
-    [("the TLS certificate was refused: it has expired", "tls"), ("the CA bundle can't be loaded", "ca bundle")],
+    [
+        ("the TLS certificate was refused: it has expired", "tls"),
+        (UNREADABLE, "ca bundle"),
+    ],
 )
 async def test_tls_failed(said: str, step: str) -> None:
     """A failure of TLS or of its files is known already, so no request is repeated; a file isn't a refusal."""

@@ -92,6 +92,25 @@ async def test_problems_as_text() -> None:
         assert line in text.splitlines()
 
 
+@pytest.mark.parametrize(
+    ("failure", "row"),
+    [
+        ("ca bundle", "the CA bundle or the client certificate can't be loaded"),
+        ("dns", "the host name can't be resolved (DNS)"),
+        ("refused", "connection refused (nothing listens on this port)"),
+        ("timeout", "no connection in time (check firewalls, security groups and routes)"),
+        ("tls", "connected, but TLS failed"),
+        ("proxy", "the connection through the proxy failed"),
+        ("no answer", "connected, but no answer"),
+    ],
+)
+async def test_each_failed_step_as_text(failure: str, row: str) -> None:
+    """The row `reachable` names the step that failed."""
+    endpoint = replace(await endpoint_by(FakeProbe(NO_CREDENTIALS)), failure=failure)
+    text = as_text(report_on(endpoints=(endpoint,)), colours=False, now=NOW)
+    assert f"  ?     reachable     unknown (no request was sent): {row}\n" in text
+
+
 async def test_what_is_not_known_as_text() -> None:
     """A table has no holes: facts that AWS or an emulator leaves out are shown as unknown."""
     probe = FakeProbe(NO_CREDENTIALS)

@@ -298,8 +298,8 @@ def test_one_warning_for_a_kind(caplog: pytest.LogCaptureFixture) -> None:
     watched(own, lambda: asyncio.sleep(3_600))
     assert own.followed == 16
     assert [(record.levelname, record.message) for record in caplog.records] == [
-        ("WARNING", "Rotations aren't watched at the moment. The next attempt is in 60 s: gone"),
-        ("WARNING", "Rotations aren't watched at the moment. The next attempt is in 60 s: odd"),
+        ("WARNING", "Rotations aren't watched at the moment (next attempt in 60 s): gone"),
+        ("WARNING", "Rotations aren't watched at the moment (next attempt in 60 s): odd"),
     ]
 
 

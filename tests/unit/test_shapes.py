@@ -554,9 +554,9 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     (
         {"fixed": {"host": f"{SAFE}:5432"}},
         ValueError,
-        r"^The host in fixed= isn't a host alone: give its port as 'port'",
+        r"^The host in fixed= isn't just a host: give its port as 'port'",
     ),
-    ({"fixed": {"host": f"http://{SAFE}"}}, ValueError, r"^The host in fixed= isn't a host alone"),
+    ({"fixed": {"host": f"http://{SAFE}"}}, ValueError, r"^The host in fixed= isn't just a host"),
     ({"fixed": {"port": SAFE}}, ValueError, r"^The port in fixed= isn't a whole number from 1 to 65535\.$"),
     ({"fixed": {"dbname": ""}}, ValueError, r"^'dbname' in fixed= isn't a string, or is empty\.$"),
     ({"fixed": {"username": 5}}, ValueError, r"^'username' in fixed= isn't a string"),

@@ -32,8 +32,8 @@ _NOT_THE_AGENT = (
 _ADVICE: dict[type[CredentialsError], str] = {
     AccessDeniedError: (
         "Allow the role of the agent, not of this process, secretsmanager:GetSecretValue and "
-        "secretsmanager:DescribeSecret on this secret, and kms:Decrypt on its key where the key "
-        "is your own."
+        "secretsmanager:DescribeSecret on this secret, and kms:Decrypt on its key if that is a "
+        "customer managed key."
     ),
     AuthenticationError: (
         "The error is about the AWS credentials of the agent, not of this process: check them "

@@ -304,7 +304,7 @@ def _parse(response: Mapping[str, Any], operation_name: str) -> _ParsedError:
         advice = _advice_on(cls, code, message)
         return _ParsedError(cls, advice, code, message, metadata)
 
-    # In this case, botocore's message is the whole body, which a server before AWS wrote.
+    # In this case, botocore's message is the whole body, which a server in front of AWS wrote.
     text = f"{status_text(status)}, and a body that isn't AWS's (left out)"
     advice = None
     if status == PROXY_AUTHENTICATION:

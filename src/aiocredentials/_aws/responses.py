@@ -98,9 +98,9 @@ def _wrong_version(
     if not isinstance(version_id, str) or not version_id:
         return "doesn't name the version"
     if request.version_id not in {None, version_id}:
-        return "has another version than the one that was asked"
+        return "has another version than the requested one"
     if request.version_stage not in {None, *labels}:
-        return "doesn't have the staging label that was asked"
+        return "doesn't have the requested staging label"
     return None
 
 

@@ -28,7 +28,7 @@ _ADVICE_BY_CODE = {
         "Activate STS in this region for the account (IAM, account settings), or use another one."
     ),
 }
-_ADVICE_ON_KEYS = "Renew the AWS credentials of this process, which assume the role."
+_ADVICE_ON_KEYS = "Renew the AWS credentials of this process: they are used to assume the role."
 _ADVICE_ON_FOREIGN_ANSWERS = (
     "A proxy or a sign-in page may have sent it. Check the proxy, and the endpoint in "
     "AWS_ENDPOINT_URL_STS."

@@ -39,13 +39,13 @@ class CustomSession(Protocol):
     """The methods of a session that makes its own clients: a fake in tests, or an emulator.
 
     Pass such a session as `session=` to a pool or a manager, in place of an aioboto3 session. This
-    library doesn't check its connections. It ignores `endpoint_url` and `config`, except for the
-    region that a config names.
+    library doesn't check its connections. The session doesn't receive `endpoint_url` and `config`,
+    except the region that a config names.
     """
 
     @property
     def region_name(self) -> str:
-        """The region of secrets for which neither their ARN nor the pool or manager names one."""
+        """The region of secrets if neither their ARN nor their pool or manager names one."""
         ...
 
     def secretsmanager_client(self, region_name: str) -> AbstractAsyncContextManager[Any]:

@@ -38,7 +38,7 @@ class CachePolicy:
         patience: Seconds that a reader waits for a refresh past the TTL, counted from the start of
             the refresh. Then the stale value is served. 0 means not at all; default 0.5.
         max_stale: Age in seconds up to which a value is still served while its refresh fails or
-            hangs. It is 0, which means never, or at least the `ttl`; default 3600.
+            hangs. 0 means never; any other number is at least the `ttl`. Default 3600.
         negative_ttl: Seconds for which a permanent failure is remembered. 0 means not at all;
             default 5.
 
@@ -95,7 +95,7 @@ DEFAULT_POLICY = CachePolicy()
 
 
 class _InheritedPolicy(CachePolicy):
-    """The default of a manager's `policy=`, whose repr in a signature names no policy."""
+    """The default of a manager's `policy=`. Its repr, which signatures show, is an explanation."""
 
     def __repr__(self) -> str:
         return "<the pool's policy, or CachePolicy() without a pool>"

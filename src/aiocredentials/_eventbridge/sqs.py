@@ -42,7 +42,7 @@ _NO_QUEUE = ("NonExistentQueue", "QueueDoesNotExist")
 _ADVICE = {
     "AccessDenied": (
         "Allow this identity sqs:ReceiveMessage and sqs:DeleteMessage on the queue, and "
-        "kms:Decrypt on the queue's key where the key is your own."
+        "kms:Decrypt on the queue's key if that is a customer managed key."
     ),
     "NoQueue": "Create the queue, or correct its URL.",
     "MalformedResponseError": (

@@ -21,7 +21,7 @@ class Budget:
         self._deadline: float | None = None
 
     def start(self) -> None:
-        """Start the time; a second call has no effect."""
+        """Start to count the time; a second call has no effect."""
         if self._deadline is None:
             self._deadline = running_loop().time() + self.seconds
 

@@ -185,7 +185,7 @@ class _Watch:
         except Exception as error:  # noqa: BLE001
             if type(error) not in self._logged:
                 self._logged.add(type(error))
-                message = "Rotations aren't watched at the moment. The next attempt is in %g s: %s"
+                message = "Rotations aren't watched at the moment (next attempt in %g s): %s"
                 logger.warning(message, _WATCH_AGAIN, error)
         finally:
             self._first_read_done.set()

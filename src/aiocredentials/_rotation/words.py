@@ -73,7 +73,7 @@ def text_for_log(text: str) -> str:
 
 
 def _hide_signed(word: re.Match[str]) -> str:
-    # One pattern for words with this part would need time by the square of a word's length.
+    # One pattern for words with this part would need a time that grows with the square of a length.
     text = word[0]
     return "***" if _SIGNED in text.lower() else text
 

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 _EPILOG = """\
 environment:
   AIOCREDENTIALS_EXTERNAL_ID
-       the external id, if --external-id is left out, because other users of this
-       host can see a command line
+       the external id, in place of --external-id: other users of this host can
+       see a command line
 
 exit codes:
   0    every secret can be read

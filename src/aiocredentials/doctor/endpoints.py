@@ -74,7 +74,8 @@ async def _unreachable(
         step = await failed_step(route, error)
     return replace(
         endpoint,
-        reachable=False,
+        # With a file that can't be loaded, nothing is sent.
+        reachable=None if step == "ca bundle" else False,
         tls=False if step == "tls" else None,
         failure=step,
     )

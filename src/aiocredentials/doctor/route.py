@@ -102,7 +102,7 @@ async def failed_step(route: Route, error: CredentialsError) -> str | None:
     last attempt only. None for a URL that can't be split into its parts.
     """
     reason = reason_of(error)
-    if "CA bundle" in reason:
+    if "CA bundle or client certificate" in reason:
         return "ca bundle"
     if "TLS" in reason:
         return "tls"

@@ -59,7 +59,7 @@ _REACHABLE = {
     None: "unknown (no request was sent)",
 }
 _FAILURES = {
-    "ca bundle": "not tried, because the CA bundle or the client certificate can't be loaded",
+    "ca bundle": "the CA bundle or the client certificate can't be loaded",
     "dns": "the host name can't be resolved (DNS)",
     "refused": "connection refused (nothing listens on this port)",
     "timeout": "no connection in time (check firewalls, security groups and routes)",

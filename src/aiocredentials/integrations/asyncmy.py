@@ -107,9 +107,9 @@ async def create_pool(
     connections are released; if it is cancelled meanwhile, it closes them.
 
     Unlike in asyncmy's own pool, no caller waits for another caller's login. The next caller
-    proceeds also if a caller is cancelled, if a login fails, and if a connection is released that
-    is closed or in a transaction. `minsize` connections are made at the beginning, and more when
-    callers need them.
+    gets its turn even if a caller is cancelled, if a login fails, or if a connection is closed or
+    in a transaction when it is released. `minsize` connections are made at the beginning, and more
+    when callers need them.
 
     Behind a full pool, the waits of callers add up, so `budget` doesn't limit what one of them
     waits; `max_wait` does. It is for callers of an open pool, such as requests, and doesn't limit

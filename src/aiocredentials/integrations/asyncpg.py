@@ -180,8 +180,8 @@ async def create_pool(
     Raises:
         TimeoutError: The pool's methods raise it when `max_wait` is over. Its message names what
             the caller waited for, and a note has the last error of an attempt to connect.
-        ValueError: There are `connect=`, or a user or a password, in `options` or `dsn`; or one of
-            the other reasons for which `connect` raises it.
+        ValueError: `options` has `connect`, or a user or a password is in `options` or `dsn`; or
+            one of the other reasons for which `connect` raises it.
         TypeError: `budget` or `max_wait` isn't a duration, `stages` is one string, or the manager's
             `decode` doesn't return `DatabaseCredentials`.
         CredentialsError: The secret is unavailable. `acquire()` raises it, too.

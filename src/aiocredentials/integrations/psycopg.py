@@ -174,8 +174,8 @@ async def create_pool(
             so `open=True` has no effect.
 
     Raises:
-        ValueError: There are a user, a password or `open=False` in the arguments; or one of the
-            other reasons for which `connect` raises it.
+        ValueError: The arguments have a user, a password or `open=False`; or one of the other
+            reasons for which `connect` raises it.
         TypeError: `budget` or `max_wait` isn't a duration, `stages` is one string, or the manager's
             `decode` doesn't return `DatabaseCredentials`.
         CredentialsError: The secret is unavailable. The pool's methods raise it, too.

@@ -120,7 +120,7 @@ async def create_async_engine(
             connect to this machine. Or the options don't ensure the encryption that IAM tokens
             need, or `budget` or `max_wait` isn't positive.
         TypeError: `max_wait` isn't a duration. Connecting raises it if `budget` isn't a duration,
-            or if `stages` is one string.
+            if `stages` is one string, or if `decode` doesn't return `DatabaseCredentials`.
         sqlalchemy.exc.TimeoutError: The engine's methods raise it when `max_wait` is over. Its
             message names what the caller waited for, and a note has the last error of an attempt to
             connect.

@@ -53,9 +53,9 @@ class Call:
     region_name: str
     """The region of the client."""
     version_id: str | None = None
-    """The version id that was asked, if any."""
+    """The requested version id, if any."""
     version_stage: str | None = None
-    """The staging label that was asked, if any."""
+    """The requested staging label, if any."""
 
 
 class Gate:
