@@ -261,7 +261,32 @@ async def test_a_late_login(files: Callable[..., Any], stub_secrets: StubSecrets
     assert logins[0].daemon, "the process would wait for it at its exit"
     may_end.set()
     await in_thread(logins[0].join)
-    assert ended.is_set() is not fails
+    assert await in_thread(ended.wait, 0 if fails else 5) is not fails
+
+
+async def test_a_login_that_ends_while_it_is_cancelled(
+    files: Callable[..., Any], stub_secrets: StubSecretsManager
+) -> None:
+    """A connection is closed that is made after its caller has given up, but before the event loop knows."""
+    bridge = files("bridge", stub_secrets.url, {"timeout=30": "timeout=0.5"})
+    may_continue = threading.Event()
+    may_end = threading.Event()
+    ended = threading.Event()
+    logins: list[threading.Thread] = []
+
+    def log_in(_: object) -> Any:  # noqa: ANN401
+        logins.append(threading.current_thread())
+        bridge.loop.call_soon_threadsafe(may_continue.wait, 20)
+        may_end.wait(20)
+        return SimpleNamespace(close=ended.set)
+
+    await in_thread(lambda: bridge.run(bridge.database.get()))
+    with pytest.raises(TimeoutError, match=r"^The bridge has no result after 0\.5 s\.$"):
+        await in_thread(bridge.connect, log_in)
+    may_end.set()
+    await in_thread(logins[0].join)
+    may_continue.set()
+    assert await in_thread(ended.wait, 5)
 
 
 FORKS = """

@@ -53,7 +53,7 @@ _OPTIONS = {
     "endpoint_url": "--endpoint-url",
     "region_name": "--region",
     "timeout": "--timeout",
-    "secret_name": "NAME",
+    "secret_name": "NAME",  # nosec B105 (it is the name of an argument)
     ", here and not only to the pool": "",
 }
 # argparse repeats the whole argument in these messages, with its value.
