@@ -45,17 +45,17 @@ exit codes:
 """
 _EXTERNAL_ID = "AIOCREDENTIALS_EXTERNAL_ID"
 # How the library's errors name the options.
-_OPTIONS = {
-    "replica_regions": "--replica-region",
-    "role_arn": "--role-arn",
-    "external_id": "--external-id",
-    "role_session_name": "--role-session-name",
-    "endpoint_url": "--endpoint-url",
-    "region_name": "--region",
-    "timeout": "--timeout",
-    "secret_name": "NAME",  # nosec B105 (it is the name of an argument)
-    ", here and not only to the pool": "",
-}
+_OPTIONS = [
+    ("replica_regions", "--replica-region"),
+    ("role_arn", "--role-arn"),
+    ("external_id", "--external-id"),
+    ("role_session_name", "--role-session-name"),
+    ("endpoint_url", "--endpoint-url"),
+    ("region_name", "--region"),
+    ("timeout", "--timeout"),
+    ("secret_name", "NAME"),
+    (", here and not only to the pool", ""),
+]
 # argparse repeats the whole argument in these messages, with its value.
 _AMBIGUOUS = re.compile(r"(ambiguous option: [^\s=]+)=.*(?= could match )", re.DOTALL)
 _IGNORED = re.compile(r"(ignored explicit argument) .*", re.DOTALL)
@@ -142,7 +142,7 @@ def _check(options: argparse.Namespace, doctor: argparse.ArgumentParser) -> None
 def _in_words_of_options(message: str) -> str:
     """Replace the names of arguments, up to the first quote: values come after it."""
     head, quote, tail = message.partition("'")
-    for argument, option in _OPTIONS.items():
+    for argument, option in _OPTIONS:
         head = head.replace(argument, option)
     return head + quote + tail
 
