@@ -197,7 +197,7 @@ def run_tests(
     # The short tests wait for a third of their time, the exhaustive ones for half of it, and those
     # under load for most of it. Tests that are chosen by hand must not wait for a processor.
     cores = min(os.cpu_count() or 1, 4)
-    processes = {SHORT: 2 * cores, COMPLETE: 3 * cores, LOAD: 2 * cores}[markers]
+    processes = {SHORT: cores + 1, COMPLETE: 2 * cores, LOAD: 2 * cores}[markers]
     arguments = ["-m", markers, *selection]
     if session.posargs:
         processes = cores
