@@ -48,6 +48,7 @@ extensions = [
     "docstrings",
     "line_breaks",
     "llms_txt",
+    "tables",
 ]
 exclude_patterns = ["_*"]
 # Links to files that aren't pages of the site lead there.
@@ -99,6 +100,7 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_favicon = "_static/favicon.svg"
 html_copy_source = False
+html_search_scorer = str(HERE / "_ext" / "search_scores.js")
 html_show_sphinx = False
 html_theme_options = {
     "light_css_variables": {

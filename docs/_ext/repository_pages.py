@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os.path
 import re
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -96,17 +97,32 @@ def adapt(app: Sphinx, page: str, source: list[str]) -> None:
     links = Links(file, page, app.config.repository)
     text = TABS.sub(tab_set, source[0])
     text = DIAGRAM.sub(arrows_table, text)
-    text = PICTURE.sub(two_images, text)
+    text = PICTURE.sub(partial(images, folder=file.parent), text)
     source[0] = changed(text, CODE, links.replaced, lambda code: code[0])
 
 
-def two_images(picture: re.Match[str]) -> str:
-    """Return one image for the light theme and one for the dark: the theme shows one of them."""
-    images = [
-        f"![{picture['text']}]({picture[theme]}){{.only-{theme}}}" for theme in ("light", "dark")
-    ]
-    missing = picture[0].count("\n") - 1
-    return "\n".join(images) + "\n" * missing
+def images(picture: re.Match[str], folder: Path) -> str:
+    """Return one image for the light theme and one for the dark: the theme shows one of them.
+
+    A picture that has a narrow variant in the folder becomes four images, and `site.css` hides
+    those for other widths.
+    """
+    found: list[str] = []
+    for theme in ("light", "dark"):
+        wide = picture[theme]
+        narrow = wide.replace(f"-{theme}.", f"-narrow-{theme}.")
+        if narrow != wide and (folder / narrow).is_file():
+            found.append(image(picture["text"], narrow, f"only-{theme}", "only-narrow"))
+            found.append(image(picture["text"], wide, f"only-{theme}", "only-wide"))
+        else:
+            found.append(image(picture["text"], wide, f"only-{theme}"))
+    return " ".join(found) + "\n" * picture[0].count("\n")
+
+
+def image(text: str, file: str, *classes: str) -> str:
+    """Return the Markdown of an image with classes."""
+    marks = " ".join(f".{name}" for name in classes)
+    return f"![{text}]({file}){{{marks}}}"
 
 
 def tab_set(tabs: re.Match[str]) -> str:

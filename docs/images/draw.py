@@ -7,6 +7,7 @@ tests/test_images.py fails when a picture isn't what this script draws.
 
 from __future__ import annotations
 
+import textwrap
 import tomllib
 from dataclasses import dataclass, field
 from html import escape
@@ -133,7 +134,6 @@ def how_it_works(theme: Theme) -> Drawing:
     """Draw the way of a read from its task to AWS, and below it the way of a new version."""
     title = "Tasks read from a cache; one call to AWS serves all of them; a rotation comes back"
     drawing = Drawing(760, 376, theme, title)
-    policy = CachePolicy()
 
     for row in range(3):
         y = 78 + 52 * row
@@ -145,21 +145,7 @@ def how_it_works(theme: Theme) -> Drawing:
     drawing.box(178, 34, 300, 228, edge=theme.accent)
     drawing.text(194, 60, "cache", bold=True)
     drawing.text(462, 60, "one entry per secret", anchor="end", colour=theme.quiet, size=13)
-    states = [
-        (theme.fresh, "fresh", "returned from memory"),
-        (theme.ahead, "fresh, refresh under way", "returned from memory"),
-        (
-            theme.stale,
-            "stale, AWS is slow or down",
-            f"returned within {policy.patience:g} s, until it is {policy.max_stale / 3600:g} h old",
-        ),
-        (theme.expired, "missing or expired", "waits for AWS"),
-    ]
-    for row, (colour, state, answer) in enumerate(states):
-        y = 90 + 45 * row
-        drawing.dot(202, y - 5, colour)
-        drawing.text(218, y, state, bold=True)
-        drawing.text(218, y + 18, answer, colour=theme.quiet, size=13)
+    draw_answers(drawing, 202, 90)
 
     drawing.arrow("M478 148 H514")
     drawing.box(522, 116, 96, 64)
@@ -173,6 +159,27 @@ def how_it_works(theme: Theme) -> Drawing:
 
     draw_rotation(drawing)
     return drawing
+
+
+def draw_answers(drawing: Drawing, x: float, top: float) -> None:
+    """Write what a reader gets in each state of an entry."""
+    theme = drawing.theme
+    policy = CachePolicy()
+    states = [
+        (theme.fresh, "fresh", "returned from memory"),
+        (theme.ahead, "fresh, refresh under way", "returned from memory"),
+        (
+            theme.stale,
+            "stale, AWS is slow or down",
+            f"returned within {policy.patience:g} s, until it is {policy.max_stale / 3600:g} h old",
+        ),
+        (theme.expired, "missing or expired", "waits for AWS"),
+    ]
+    for row, (colour, state, answer) in enumerate(states):
+        y = top + 45 * row
+        drawing.dot(x, y - 5, colour)
+        drawing.text(x + 16, y, state, bold=True)
+        drawing.text(x + 16, y + 18, answer, colour=theme.quiet, size=13)
 
 
 def draw_rotation(drawing: Drawing) -> None:
@@ -194,78 +201,152 @@ def draw_rotation(drawing: Drawing) -> None:
     drawing.text(122, 345, "sign in with the new one", anchor="middle", colour=theme.quiet, size=13)
 
 
+def how_it_works_narrow(theme: Theme) -> Drawing:
+    """Draw the same for the screen of a phone, from the top to the bottom."""
+    title = "Tasks read from a cache; one call to AWS serves all of them; a rotation comes back"
+    drawing = Drawing(360, 646, theme, title)
+
+    drawing.text(180, 18, "many callers", anchor="middle", colour=theme.quiet, size=13)
+    for x in (60, 180, 300):
+        drawing.box(x - 50, 28, 100, 36)
+        drawing.text(x, 51, "task", anchor="middle")
+        drawing.arrow(f"M{x} 64 C{x} 86 180 78 180 100")
+
+    drawing.box(10, 108, 340, 228, edge=theme.accent)
+    drawing.text(26, 134, "cache", bold=True)
+    drawing.text(334, 134, "one entry per secret", anchor="end", colour=theme.quiet, size=13)
+    draw_answers(drawing, 34, 164)
+
+    drawing.arrow("M75 336 V368")
+    drawing.box(10, 376, 130, 56)
+    drawing.text(75, 400, "one call", bold=True, anchor="middle")
+    drawing.text(75, 419, "for all tasks", anchor="middle", colour=theme.quiet, size=13)
+    drawing.arrow("M75 432 V468")
+    drawing.box(10, 476, 130, 60)
+    drawing.text(75, 502, "AWS", bold=True, anchor="middle")
+    drawing.text(75, 521, "Secrets Manager", anchor="middle", colour=theme.quiet, size=13)
+
+    drawing.arrow("M140 506 H180 V440", colour=theme.accent, dashed=True)
+    drawing.text(194, 462, "rotation", bold=True)
+    for row, line in enumerate(["found by the", "next refresh,", "or pushed", "within seconds"]):
+        drawing.text(194, 481 + 18 * row, line, colour=theme.quiet, size=13)
+
+    drawing.box(160, 376, 190, 56, edge=theme.accent)
+    drawing.text(255, 400, "new version is cached", bold=True, anchor="middle", size=13)
+    drawing.text(255, 419, "the old one is dropped", anchor="middle", colour=theme.quiet, size=13)
+    drawing.arrow("M255 376 V344", colour=theme.accent, dashed=True)
+
+    drawing.arrow("M334 432 V570", colour=theme.accent, dashed=True)
+    drawing.box(10, 578, 340, 56)
+    drawing.text(180, 602, "database and Redis pools", bold=True, anchor="middle", size=13)
+    drawing.text(180, 621, "sign in with the new one", anchor="middle", colour=theme.quiet, size=13)
+    return drawing
+
+
+@dataclass(frozen=True)
+class State:
+    """A state of a cached value, and from which age on it is in that state."""
+
+    name: str
+    colour: str
+    since: str
+    answer: list[str]
+
+
+def states_by_age(theme: Theme) -> list[State]:
+    """Return the states of a cached value by its age."""
+    policy = CachePolicy()
+    ahead = float(policy.ttl) * (policy.refresh_ahead or 1)
+    waits = ["waits for the refresh, at", f"most {policy.patience:g} s, then served"]
+    return [
+        State("fresh", theme.fresh, "age 0", ["from memory"]),
+        State(
+            "refreshed ahead",
+            theme.ahead,
+            f"{ahead:g} s",
+            ["from memory; the first", "read starts a refresh"],
+        ),
+        State("stale", theme.stale, f"ttl={policy.ttl:g}", waits),
+        State(
+            "expired",
+            theme.expired,
+            f"max_stale={policy.max_stale:g}",
+            ["waits for AWS, or raises", "SecretExpiredError"],
+        ),
+    ]
+
+
+# What becomes of a value, apart from a refresh that succeeds.
+OUTCOMES = {
+    "transient error": "the value keeps its state; the next refresh follows after 2 s, 4 s, …",
+    "permanent error": "the value ends at its TTL, or at once if a caller waited for the fetch",
+    "invalidate()": "the value is dropped; the next read waits for AWS",
+}
+
+
+def draw_state(drawing: Drawing, state: State, x: float, y: float, width: float) -> None:
+    """Draw the box of a state."""
+    drawing.box(x, y, width, 82, edge=state.colour)
+    drawing.dot(x + 18, y + 22, state.colour)
+    drawing.text(x + 32, y + 27, state.name, bold=True)
+    for row, line in enumerate(state.answer):
+        drawing.text(x + 12, y + 50 + 18 * row, line, colour=drawing.theme.quiet, size=13)
+
+
 def cache_states(theme: Theme) -> Drawing:
     """Draw the states of a cached value on its axis of age, and what moves it between them."""
     title = "The states of a cached value by its age, and what moves it from one to another"
     drawing = Drawing(760, 330, theme, title)
-    policy = CachePolicy()
-    ahead = float(policy.ttl) * (policy.refresh_ahead or 1)
 
-    bars = [
-        (20, 172, theme.fresh, "fresh", ["from memory"]),
-        (
-            200,
-            172,
-            theme.ahead,
-            "refreshed ahead",
-            ["from memory; the first", "read starts a refresh"],
-        ),
-        (
-            380,
-            172,
-            theme.stale,
-            "stale",
-            ["waits for the refresh, at", f"most {policy.patience:g} s, then served"],
-        ),
-        (560, 180, theme.expired, "expired", ["waits for AWS, or raises", "SecretExpiredError"]),
-    ]
-    for x, width, colour, state, answer in bars:
-        drawing.box(x, 104, width, 82, edge=colour)
-        drawing.dot(x + 18, 126, colour)
-        drawing.text(x + 32, 131, state, bold=True)
-        for row, line in enumerate(answer):
-            drawing.text(x + 12, 154 + 18 * row, line, colour=theme.quiet, size=13)
+    states = states_by_age(theme)
+    for column, state in enumerate(states):
+        x = 20 + 180 * column
+        width = 180 if state is states[-1] else 172
+        draw_state(drawing, state, x, 104, width)
+        drawing.text(x, 206, state.since, size=13, code=True)
 
-    ages = [
-        (20, "age 0"),
-        (200, f"{ahead:g} s"),
-        (380, f"ttl={policy.ttl:g}"),
-        (560, f"max_stale={policy.max_stale:g}"),
-    ]
-    for x, age in ages:
-        drawing.text(x, 206, age, size=13, code=True)
+    axis = "age of the value, from the start of its fetch"
     drawing.arrow("M20 220 H740")
-    drawing.text(
-        740,
-        240,
-        "age of the value, from the start of its fetch",
-        anchor="end",
-        colour=theme.quiet,
-        size=13,
-    )
+    drawing.text(740, 240, axis, anchor="end", colour=theme.quiet, size=13)
 
-    drawing.text(
-        20, 24, "a refresh succeeds: the new value starts at age 0", bold=True, colour=theme.fresh
-    )
-    drawing.arrow("M650 104 V44 H106 V96", colour=theme.fresh)
-    drawing.arrow("M466 104 V44 H106 V96", colour=theme.fresh)
-    drawing.arrow("M286 104 V44 H106 V96", colour=theme.fresh)
+    refreshed = "a refresh succeeds: the new value starts at age 0"
+    drawing.text(20, 24, refreshed, bold=True, colour=theme.fresh)
+    for x in (650, 466, 286):
+        drawing.arrow(f"M{x} 104 V44 H106 V96", colour=theme.fresh)
 
-    outcomes = [
-        (
-            "transient error",
-            "the value keeps its state; the next refresh follows after 2 s, 4 s, …",
-        ),
-        (
-            "permanent error",
-            "the value ends at its TTL, or at once if a caller waited for the fetch",
-        ),
-        ("invalidate()", "the value is dropped; the next read waits for AWS"),
-    ]
-    for row, (cause, effect) in enumerate(outcomes):
+    for row, (cause, effect) in enumerate(OUTCOMES.items()):
         y = 276 + 22 * row
         drawing.text(20, y, cause, bold=True, size=13)
         drawing.text(150, y, effect, size=13)
+    return drawing
+
+
+def cache_states_narrow(theme: Theme) -> Drawing:
+    """Draw the same for the screen of a phone: the age grows downwards."""
+    title = "The states of a cached value by its age, and what moves it from one to another"
+    drawing = Drawing(360, 660, theme, title)
+
+    drawing.text(180, 20, "a refresh succeeds:", bold=True, anchor="middle", colour=theme.fresh)
+    new = "the new value starts at age 0"
+    drawing.text(180, 39, new, bold=True, anchor="middle", colour=theme.fresh)
+
+    drawing.arrow("M124 60 V432")
+    for row, state in enumerate(states_by_age(theme)):
+        y = 60 + 94 * row
+        draw_state(drawing, state, 134, y, 196)
+        drawing.text(4, y + 14, state.since, size=13, code=True)
+        if row:
+            drawing.arrow(f"M330 {y + 41} H350 V101 H338", colour=theme.fresh)
+    axis = "age of the value, from the start of its fetch"
+    drawing.text(4, 456, axis, colour=theme.quiet, size=13)
+
+    y = 490
+    for cause, effect in OUTCOMES.items():
+        drawing.text(4, y, cause, bold=True, size=13)
+        for line in textwrap.wrap(effect, 50):
+            y += 18
+            drawing.text(4, y, line, size=13)
+        y += 28
     return drawing
 
 
@@ -303,7 +384,13 @@ def badges() -> dict[str, str]:
     return {f"badge-{name}.svg": badge(*value) for name, value in values.items()}
 
 
-PICTURES = {"how-it-works": how_it_works, "cache-states": cache_states}
+# The site shows the narrow variants on phones: docs/_ext/repository_pages.py finds them by name.
+PICTURES = {
+    "how-it-works": how_it_works,
+    "how-it-works-narrow": how_it_works_narrow,
+    "cache-states": cache_states,
+    "cache-states-narrow": cache_states_narrow,
+}
 
 
 def files() -> dict[str, str]:
