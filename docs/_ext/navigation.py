@@ -23,8 +23,6 @@ KINDS = {
     "How-to: operate": [
         "how-to/doctor",
         "how-to/telemetry",
-        "how-to/aws-credentials",
-        "how-to/testing",
     ],
     "How-to: your service": [
         "how-to/fastapi",
@@ -32,6 +30,7 @@ KINDS = {
         "how-to/lambda",
         "how-to/sync-code",
         "how-to/settings",
+        "how-to/testing",
         "how-to/migrating",
     ],
     "How-to: databases": [
@@ -44,9 +43,10 @@ KINDS = {
         "how-to/secret-formats",
         "how-to/decode",
     ],
-    "How-to: regions, roles": [
-        "how-to/regions",
+    "How-to: AWS": [
+        "how-to/aws-credentials",
         "how-to/roles",
+        "how-to/regions",
         "how-to/rotation-push",
         "how-to/local-agent",
     ],

@@ -1,13 +1,16 @@
-// The order of search results: a public name that is exactly what was typed, then pages whose
-// title has it, then pages whose text has it, then names and API pages that only contain it.
-// Sphinx declares it with `var` as well, so `const` would be an error.
+// The order of search results: first the pages whose title has the word, then public names that are
+// exactly the word, then pages whose text has it. The names that only contain it, and the text of
+// the API and of the project's own pages, come last.
+//
+// Sphinx declares this variable with `var` as well, so `const` would be an error.
 var Scorer = {
   score: ([page, , , , score, , kind]) =>
     kind === "text" && /^(reference\/api|project)\//.test(page) ? score - 3 : score,
 
+  // A public name gets one of these, plus the one below for its kind.
   objNameMatch: 11,
   objPartialMatch: -4,
-  objPrio: { 0: 5, 1: 5, 2: 5 },
+  objPrio: { 0: 1, 1: 1, 2: 1 },
   objPrioDefault: 0,
 
   title: 15,

@@ -159,6 +159,45 @@ def test_page(name: str, width: int, theme: str, address: str, contexts: dict[tu
             assert f"only-{other}" not in image["of"], image
 
 
+@pytest.mark.parametrize("name", ["reference/errors", "reference/manager-and-pool", "why/alternatives"])
+def test_cards(name: str, address: str, contexts: dict[tuple[int, str], BrowserContext]) -> None:
+    """On a phone, each cell of a table of text is on the screen, beside the heading of its column."""
+    with contexts[390, "light"].new_page() as page:
+        page.goto(f"{address}/{name}.html")
+        cells = page.locator("table.cards td:not(.empty)")
+        assert cells.count() > 20
+        outside = cells.evaluate_all("cells => cells.filter(c => c.getBoundingClientRect().right > 390).length")
+        assert outside == 0
+        label = "getComputedStyle(document.querySelector('table.cards td:nth-child(2)'), '::before').content"
+        assert page.locator("table.cards td:nth-child(2)").first.get_attribute("data-label") in page.evaluate(label)
+        # It is still a table for those that hear it.
+        expect(page.get_by_role("table").first.get_by_role("row").nth(1)).to_be_visible()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_narrow_pictures(width: int, address: str, contexts: dict[tuple[int, str], BrowserContext]) -> None:
+    """A phone shows the narrow variant of a picture, and its text is large enough to be read."""
+    with contexts[width, "dark"].new_page() as page:
+        page.goto(f"{address}/index.html")
+        shown = [image["src"].rpartition("/")[2] for image in images_of(page)]
+        assert shown == ["how-it-works-narrow-dark.svg" if width == 390 else "how-it-works-dark.svg"]
+        zoom = page.evaluate(
+            """() => [...document.querySelectorAll("article img")]
+                .filter(image => image.offsetParent !== null)
+                .map(image => image.clientWidth / image.naturalWidth)[0]"""
+        )
+        assert 13 * zoom >= 12
+
+
+def test_contents(wide: Page, address: str) -> None:
+    """On a wide screen, the contents of a page stand beside it."""
+    wide.goto(f"{address}/tutorial.html")
+    box = wide.locator(".toc-drawer").bounding_box()
+    assert box is not None
+    assert box["x"] + box["width"] <= 1280
+    assert wide.locator(".toc-tree a").first.is_visible()
+
+
 @pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("width", WIDTHS)
 def test_unknown_address(width: int, theme: str, address: str, contexts: dict[tuple[int, str], BrowserContext]) -> None:
@@ -191,6 +230,18 @@ def test_search(wide: Page, address: str) -> None:
 
     results.first.get_by_role("link").click()
     expect(wide.locator("#aiocredentials\\.CachePolicy\\.max_stale")).to_be_visible()
+
+
+@pytest.mark.parametrize(("word", "title"), [("region", "Regions"), ("rotation", "Rotations under load")])
+def test_search_order(word: str, title: str, wide: Page, address: str) -> None:
+    """Pages whose title has the word are found before the attributes with that name."""
+    wide.goto(f"{address}/search.html?q={word}")
+    results = wide.locator("#search-results li")
+    expect(wide.locator("#search-results .search-summary")).to_contain_text("found")
+    wide.wait_for_load_state("networkidle")
+    found = [text.splitlines()[0] for text in results.all_inner_texts()]
+    names = [number for number, text in enumerate(found) if text.startswith("aiocredentials.")]
+    assert found.index(title) < min(names, default=len(found))
 
 
 def test_copy_button(wide: Page, address: str) -> None:
@@ -240,6 +291,10 @@ def test_tabs(wide: Page, address: str) -> None:
         "fleet",
         "how-to/databases",
         "reference/benchmarks",
+        "reference/cache",
+        "reference/errors",
+        "reference/manager-and-pool",
+        "why/alternatives",
         "reference/api/aiocredentials",
         "reference/api/errors",
         "reference/api/integrations",

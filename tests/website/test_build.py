@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from functools import cache
+from functools import cache, partial
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from navigation import KINDS
 from public_names import MODULES, public_names
-from repository_pages import DIAGRAM, PICTURE, SHOWN_BY, arrows_table, two_images
+from repository_pages import DIAGRAM, PICTURE, SHOWN_BY, arrows_table, images
 from sphinx.util.inventory import InventoryFile
 
 if TYPE_CHECKING:
@@ -146,9 +146,47 @@ def test_pictures(site: Path) -> None:
 
     text = '<picture>\n  <source media="(prefers-color-scheme: dark)" srcset="a-dark.svg">\n'
     text += '  <img src="a-light.svg" alt="Bars">\n</picture>'
-    images = PICTURE.sub(two_images, text)
-    assert images.split() == ["![Bars](a-light.svg){.only-light}", "![Bars](a-dark.svg){.only-dark}"]
-    assert images.count("\n") == text.count("\n"), "warnings would name wrong lines"
+    two = PICTURE.sub(partial(images, folder=site), text)
+    assert two.split() == ["![Bars](a-light.svg){.only-light}", "![Bars](a-dark.svg){.only-dark}"]
+    assert two.count("\n") == text.count("\n"), "warnings would name wrong lines"
+
+
+def test_narrow_pictures(site: Path) -> None:
+    """A picture with a variant for narrow screens became four images."""
+    index = (site / "index.html").read_text(encoding="utf-8")
+    for theme in ("light", "dark"):
+        assert re.search(rf'only-{theme} only-wide"[^>]* src="_images/how-it-works-{theme}.svg"', index)
+        assert re.search(rf'only-{theme} only-narrow"[^>]* src="_images/how-it-works-narrow-{theme}.svg"', index)
+
+
+def test_cards(site: Path) -> None:
+    """In a table of text, each value has the heading of its column, and each part has its role."""
+    errors = (site / "reference" / "errors.html").read_text(encoding="utf-8")
+    table = next(found for found in re.findall(r"<table.*?</table>", errors, re.DOTALL) if "what to do" in found)
+    cells = re.findall(r"<td([^>]*)>", table)
+    headings = ["error", "when", "transient", "what to do"]
+    assert len(cells) > 40
+    for number, attributes in enumerate(cells):
+        assert f'role="cell" data-label="{headings[number % 4]}"' in attributes
+    assert table.startswith('<table class="cards docutils align-default" role="table">')
+    assert table.count('role="row"') == len(cells) / 4 + 1
+    assert table.count('role="columnheader"') == 4
+
+    figures = (site / "reference" / "costs.html").read_text(encoding="utf-8")
+    assert re.search(r'<table class="docutils align-default">\s*<thead>', figures)
+
+
+def test_sidebar(site: Path) -> None:
+    """The sidebar has a group per kind; the group of the page is open; each title is there once."""
+    page = (site / "how-to" / "redis.html").read_text(encoding="utf-8")
+    sidebar = page.partition('<div class="sidebar-tree">')[2].partition("</aside>")[0]
+    groups = re.findall(r'<details( open)?><summary class="caption"><span class="caption-text">(.*?)</span>', sidebar)
+    assert [kind for _, kind in groups] == list(KINDS)
+    is_open = {kind: bool(state) for state, kind in groups}
+    assert is_open["How-to: databases"]
+    assert not is_open["How-to: your service"]
+    assert sidebar.count("</details>") == len(KINDS)
+    assert re.search(r'href="\.\./project/readme\.html">README</a>', sidebar)
 
 
 def test_diagrams(site: Path) -> None:
