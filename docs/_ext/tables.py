@@ -78,12 +78,10 @@ def visitor(kind: type[nodes.Element]) -> Callable[[HTML5Translator, nodes.Eleme
     def visit(translator: HTML5Translator, node: nodes.Element) -> None:
         write(translator, node)
         attributes = node.get("html", {})
-        texts = [f'{name}="{escape(value)}"' for name, value in attributes.items()]
+        texts = [f' {name}="{escape(value)}"' for name, value in attributes.items()]
         # The last piece of the page is the tag: `<td>` or `<td class="...">`.
-        name, end = translator.body[-1][:-1], ">"
-        if translator.body[-1].endswith("\n"):
-            name, end = translator.body[-1][:-2], ">\n"
-        translator.body[-1] = " ".join([name, *texts]) + end
+        tag, end, after = translator.body[-1].rpartition(">")
+        translator.body[-1] = tag + "".join(texts) + end + after
 
     return visit
 

@@ -195,7 +195,7 @@ def test_contents(wide: Page, address: str) -> None:
     box = wide.locator(".toc-drawer").bounding_box()
     assert box is not None
     assert box["x"] + box["width"] <= 1280
-    assert wide.locator(".toc-tree a").first.is_visible()
+    expect(wide.locator(".toc-tree li li a").first).to_be_visible()
 
 
 @pytest.mark.parametrize("theme", THEMES)
