@@ -19,6 +19,7 @@ logger = getLogger(__name__)
 KINDS = {
     "Tutorial": ["tutorial"],
     "How-to": [
+        "how-to/on-call",
         "how-to/fastapi",
         "how-to/frameworks",
         "how-to/lambda",
