@@ -340,7 +340,9 @@ def each(value: str | list[str]) -> list[str]:
 def test_policies() -> None:
     """Each statement allows actions, on an ARN or on everything; a trust policy names no resource."""
     for place, statement in policies():
-        assert statement.keys() <= {"Effect", "Principal", "Action", "Resource", "Condition"}, place
+        assert statement.keys() <= {"Sid", "Effect", "Principal", "Action", "Resource", "Condition"}, place
+        # AWS accepts no other characters in the name of a statement.
+        assert re.fullmatch(r"[A-Za-z0-9]*", statement.get("Sid", "")), place
         assert statement["Effect"] == "Allow"
         resources = each(statement.get("Resource", []))
         assert resources or "Principal" in statement, place

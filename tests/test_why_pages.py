@@ -107,18 +107,32 @@ def test_figures_of_the_alternatives() -> None:
     measured = (ROOT / "docs" / "reference" / "benchmarks.md").read_text(encoding="utf-8")
     rows = [line for line in text_of("alternatives.md").splitlines() if re.match(r"\| \*\*1[23]\.", line)]
     figures = [figure for row in rows for figure in FIGURE.findall(row)]
-    assert len(figures) == 7
+    assert len(figures) == len(set(figures)) == 7
     for figure in figures:
         assert re.search(rf"\| (\*\*)?{re.escape(figure)}(\*\*)? \|", measured), figure
 
 
+def numbered_rows(table: str) -> dict[int, list[str]]:
+    """Return the cells of each numbered row of a table, with the row's name as the first one."""
+    lines = re.findall(r"^\| \*\*(\d+)\. (.*) \|$", table, re.MULTILINE)
+    return {int(number): cells.split(" | ") for number, cells in lines}
+
+
 def test_rows_of_the_alternatives() -> None:
-    """Nine rows and six columns, five more rows, and every column has its sources."""
+    """Two tables have the same rows, and the same column of ours; the cells are short, and every column has sources."""
     text = text_of("alternatives.md")
-    rows = re.findall(r"^\| \*\*(\d+)\. .*$", text, re.MULTILINE)
-    assert rows == [str(number) for number in range(1, 15)]
-    for line in re.findall(r"^\| \*\*\d+\. .*$", text, re.MULTILINE):
-        assert line.count(" | ") == 6, line
+    libraries, others = (numbered_rows(table) for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)[:2])
+    assert list(libraries) == list(range(1, 15))
+    # These two weren't measured.
+    assert list(others) == [number for number in libraries if number not in {12, 13}]
+    for number, (name, ours, *cells) in libraries.items():
+        assert len(cells) == 3
+        assert number not in others or (name, ours) == tuple(others[number][:2])
+    for _, _, *cells in others.values():
+        assert len(cells) == 2
+    for _, *cells in [*libraries.values(), *others.values()]:
+        # The site shows all columns without scrolling.
+        assert max(len(re.sub(r"\]\(.*?\)", "]", cell).split()) for cell in cells) <= 6, cells
     sources = text[text.index("## Sources") :]
     assert len(re.findall(r"^### ", sources, re.MULTILINE)) == 7
 

@@ -21,6 +21,7 @@ logger = getLogger(__name__)
 KINDS = {
     "Tutorial": ["tutorial"],
     "How-to: operate": [
+        "how-to/on-call",
         "how-to/doctor",
         "how-to/telemetry",
     ],

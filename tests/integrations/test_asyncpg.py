@@ -234,6 +234,25 @@ async def test_a_rotation_renews_the_connections(place: Place) -> None:
     assert await place.all_closed("app2")
 
 
+async def test_a_version_that_cant_be_used(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    """If the new version can't be decoded, open connections stay in use, until one comes that can be."""
+    await place.app()
+    async with place.manager() as manager, create_pool(manager, min_size=1, max_size=1) as pool:
+        place.secrets.pend("db", {"user": "app2"})
+        place.secrets.promote("db")
+        await manager.refresh()
+        while "can't be used, so open connections are kept" not in caplog.text:
+            assert await pool.fetchval("SELECT current_user") == "app"
+        assert await pool.fetchval("SELECT current_user") == "app"
+
+        await place.role("app2", "new")
+        place.secrets.pend("db", place.fields("app2", "new"))
+        place.secrets.promote("db")
+        await manager.refresh()
+        while await pool.fetchval("SELECT current_user") != "app2":
+            """The listener hasn't run."""
+
+
 async def test_a_rotation_while_it_opens(place: Place) -> None:
     """A rotation that is fetched while the first connections are made isn't missed: they are replaced."""
     await place.app()

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiocredentials import AccessDeniedError, PoolClosedError, SecretNotFoundError
+from aiocredentials import AccessDeniedError, DatabaseCredentials, PoolClosedError, SecretNotFoundError
 from blocks import blocks_of
 from integrations.postgres import RotatingSecrets
 from server.programs import child
@@ -90,9 +90,10 @@ def test_files(tmp_path: Path) -> None:
     assert write_files(tmp_path) == [
         "bridge.py",
         "reading.py",
+        "shop/views.py",
         "rotating_postgresql/base.py",
-        "settings.py",
-        "views.py",
+        "shop/settings.py",
+        "shop/async_views.py",
         "app.py",
         "gunicorn_conf.py",
         "tasks.py",
@@ -109,10 +110,10 @@ async def test_read(files: Callable[..., Any], stub_secrets: StubSecretsManager,
     """Threads read by one bridge and share one fetch, and the library's own errors reach them."""
     bridge = files("bridge", stub_secrets.url)
     await in_thread(files, "reading", stub_secrets.url)
-    assert capfd.readouterr().out == "app\n"
+    assert capfd.readouterr().out == "app\napp\n"
     reads = [in_thread(lambda: bridge.run(bridge.database.get())) for _ in range(20)]
     assert {read.username for read in await asyncio.gather(*reads)} == {"app"}
-    assert len(stub_secrets.requests) == 1
+    assert [request.body["SecretId"] for request in stub_secrets.requests] == ["prod/database", "prod/redis"]
 
     stub_secrets.handler = lambda _: Answer(400, {"__type": "ResourceNotFoundException", "Message": "None."})
     with pytest.raises(SecretNotFoundError):
@@ -235,6 +236,15 @@ async def test_many_logins(files: Callable[..., Any], stub_secrets: StubSecretsM
     with ThreadPoolExecutor(callers) as executor:
         results = await asyncio.gather(*(loop.run_in_executor(executor, connect, each) for each in range(callers)))
     assert results == list(range(callers))
+
+
+async def test_a_second_login(files: Callable[..., Any], stub_secrets: StubSecretsManager) -> None:
+    """A connection signs in with the secret of the manager that the caller passes."""
+    stub_secrets.secrets["prod/orders"] = json.dumps({**SECRET, "username": "orders"})
+    bridge = files("bridge", stub_secrets.url)
+    orders = bridge.pool.manager("prod/orders", decode=DatabaseCredentials.from_json)
+    assert await in_thread(bridge.connect, lambda login: login.username) == "app"
+    assert await in_thread(bridge.connect, lambda login: login.username, orders) == "orders"
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -378,7 +388,7 @@ async def in_one_thread() -> AsyncIterator[Callable[..., Any]]:
 async def test_django(files: Callable[..., Any], rotating: Place, in_one_thread: Callable[..., Any]) -> None:
     """Django's connections sign in during a rotation, open ones go on, and a refusal in the end is Django's error."""
     utils = pytest.importorskip("django.db.utils")
-    settings = files("settings", rotating.url, words_for(rotating))
+    settings = files("shop.settings", rotating.url, words_for(rotating))
     connection = await in_one_thread(lambda: utils.ConnectionHandler(settings.DATABASES)["default"])
 
     def who() -> Any:  # noqa: ANN401
@@ -405,9 +415,17 @@ async def test_django(files: Callable[..., Any], rotating: Place, in_one_thread:
 
 
 @pytest.mark.usefixtures("django")
+async def test_django_view(files: Callable[..., Any], stub_secrets: StubSecretsManager) -> None:
+    """A sync view reads the secret by the bridge, in any thread, and fetches it once."""
+    views = await in_thread(files, "shop.views", stub_secrets.url)
+    assert [(await in_thread(views.user, None)).content for _ in range(2)] == [b"app", b"app"]
+    assert len(stub_secrets.requests) == 1
+
+
+@pytest.mark.usefixtures("django")
 async def test_django_async(files: Callable[..., Any], stub_secrets: StubSecretsManager) -> None:
     """An async view reads in the server's loop, and shares the cache with the bridge."""
-    views = files("views", stub_secrets.url)
+    views = files("shop.async_views", stub_secrets.url)
     bridge = sys.modules["bridge"]
     assert (await views.user(None)).content == b"app"
     assert (await in_thread(lambda: bridge.run(bridge.database.get()))).username == "app"

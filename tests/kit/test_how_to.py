@@ -13,10 +13,11 @@ HOW_TO = Path(__file__).parents[2] / "docs" / "how-to" / "testing.md"
 
 
 def test_the_how_to_passes(pytester: pytest.Pytester) -> None:
-    """Whoever copies the page into a file has tests that pass, without a warning."""
+    """Whoever copies the page's settings and blocks has tests that pass, without a warning."""
+    (settings,) = re.findall(r"^```toml\n(.*?)^```$", HOW_TO.read_text(), re.MULTILINE | re.DOTALL)
+    pytester.makepyprojecttoml(settings)
     blocks = re.findall(r"^```python\n(.*?)^```$", HOW_TO.read_text(), re.MULTILINE | re.DOTALL)
     pytester.makepyfile("\n\n".join(blocks))
-    scopes = [f"--override-ini=asyncio_default_{each}_loop_scope=function" for each in ("fixture", "test")]
-    options = ["-W", "error", "-p", "no:cacheprovider", "--override-ini=asyncio_mode=auto", *scopes]
+    options = ["-W", "error", "-p", "no:cacheprovider"]
     tests = sum(len(re.findall(r"^ *(?:async )?def test_", block, re.MULTILINE)) for block in blocks)
     pytester.runpytest_inprocess(*options).assert_outcomes(passed=tests)

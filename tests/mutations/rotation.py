@@ -315,6 +315,12 @@ MUTATIONS: Sequence[tuple[str, str, str, str]] = [
     ),
     # _rotation/news.py
     (
+        "a version that can't be decoded is acted on",
+        "_rotation/news.py",
+        "        if not is_new or not self._is_usable(secret):",
+        "        if not is_new:",
+    ),
+    (
         "a pause never ends early",
         "_rotation/news.py",
         "                if secret.version_id not in known:\n                    return secret.version_id",

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiocredentials import EndpointUnreachableError, PoolClosedError, Secret, SecretNotFoundError
+from aiocredentials import (
+    EndpointUnreachableError,
+    PoolClosedError,
+    Secret,
+    SecretFormatError,
+    SecretNotFoundError,
+)
 from aiocredentials._rotation.news import wait_for_news
 from aiocredentials.rotation import rotations_watched
 from unit.town import FETCH, Town, in_town, managed, now
@@ -290,6 +296,33 @@ def test_what_was_seen_is_not_new() -> None:
 def test_what_comes_before_the_first_look() -> None:
     """If the secret couldn't be read at first, each version that `changes()` yields is new."""
     assert watched(Own(SecretNotFoundError("gone"), "v1", "v2"), lambda: asyncio.sleep(10)) == ["v1", "v2"]
+
+
+class Picky(Own):
+    """A manager that can't use one version."""
+
+    def __init__(self, reason: Exception, *versions: str) -> None:
+        super().__init__(*versions)
+        self.reason = reason
+
+    def decoded(self, secret: Secret) -> None:
+        """Reject the second version."""
+        if secret.version_id == "v2":
+            raise self.reason
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [(SecretFormatError("it isn't JSON"), "it isn't JSON"), (ValueError("the value"), "ValueError")],
+)
+def test_a_version_that_cant_be_used(reason: Exception, words: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Old connections are kept if the new version can't be used; the log has no text of the user's own error."""
+    assert watched(Picky(reason, "v1", "v2", "v3"), lambda: asyncio.sleep(10)) == ["v3"]
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.message == (
+        f"Secret 'prod/db': the new version v2 can't be used, so open connections are kept: {words}"
+    )
 
 
 def test_one_warning_for_a_kind(caplog: pytest.LogCaptureFixture) -> None:

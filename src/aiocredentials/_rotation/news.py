@@ -103,10 +103,12 @@ async def rotations_watched(
     """Await `act(secret)` for each new version while the block lasts, to replace older connections.
 
     Use it with `async with`. The block begins with a read of the secret, for which it waits 2
-    seconds at most: that version isn't new, each later one is. An error of `act` is logged, and the
-    watching continues. It also continues while the secret is unavailable. A manager that can't
-    watch is logged as a warning: a manager without a `policy` has nothing to compare with, and your
-    own manager may raise any error. Needs secretsmanager:GetSecretValue.
+    seconds at most: that version isn't new, each later one is. A version that can't be decoded is
+    logged as a warning, and isn't acted on, because older connections are better than none. An
+    error of `act` is logged, and the watching continues. It also continues while the secret is
+    unavailable. A manager that can't watch is logged as a warning: a manager without a `policy` has
+    nothing to compare with, and your own manager may raise any error. Needs
+    secretsmanager:GetSecretValue.
 
     Example:
         ```python
@@ -210,9 +212,25 @@ class _Watch:
     async def _see(self, secret: Secret, *, is_new: bool) -> None:
         """Remember a version, and act on it if it is new."""
         self._seen = secret.version_id
-        if not is_new:
+        if not is_new or not self._is_usable(secret):
             return
         try:
             await self._act(secret)
         except Exception:
             logger.exception("The action on a rotation of secret %r failed", secret.name)
+
+    def _is_usable(self, secret: Secret) -> bool:
+        """Return whether a version can be decoded: older connections are better than none."""
+        try:
+            self._manager.decoded(secret)
+        except Exception as error:  # noqa: BLE001 (the user's own manager may raise any error)
+            # The text of another error than ours may have the value in it.
+            reason = error if isinstance(error, CredentialsError) else type(error).__name__
+            logger.warning(
+                "Secret %r: the new version %s can't be used, so open connections are kept: %s",
+                secret.name,
+                secret.version_id,
+                reason,
+            )
+            return False
+        return True
