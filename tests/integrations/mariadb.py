@@ -118,7 +118,7 @@ class MariaPlace:
         """Return the refused logins, each at the end of its second: so none seems to be before what caused it."""
         found = REFUSED.findall(self.log())
         times = [time.mktime(time.strptime(at, "%Y-%m-%d %H:%M:%S")) for at, _ in found]
-        return [Login(at + 1, user, is_accepted=False) for at, (_, user) in zip(times, found, strict=True)]
+        return [Login(at + 1, user, is_accepted=False, precision=1) for at, (_, user) in zip(times, found, strict=True)]
 
     def log(self) -> str:
         """Return what the server has written since the fixture was made."""

@@ -43,8 +43,15 @@ class Login(NamedTuple):
     """A login, as the server saw it: in seconds since the epoch, by which user, and whether it was accepted."""
 
     at: float
+    """The latest moment that the server's note allows."""
     user: str
     is_accepted: bool
+    precision: float = 0.0
+    """By how many seconds it may have been earlier: a log may name the second only."""
+
+    def is_in(self, opened: float, closed: float) -> bool:
+        """Return whether it may have been between two moments."""
+        return opened <= self.at and self.at - self.precision <= closed
 
 
 class LoadedPlace(Protocol):
@@ -231,7 +238,7 @@ class PasswordRun(Run):
     def check_met(self, window: Window, logins: list[Login]) -> None:
         """See in the server's log that new connections met the rotation."""
         own = [login for login in logins if login.user.startswith(self.name)]
-        during = [login.is_accepted for login in own if window.opened <= login.at <= window.closed]
+        during = [login.is_accepted for login in own if login.is_in(window.opened, window.closed)]
         assert True in during, f"{self.row()}: no new connection in a window"
         if self.kind == ALTERNATING and self.order == SERVER_FIRST:
             # The user of before goes on working; what is met is the change to the other.
